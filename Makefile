@@ -1,0 +1,36 @@
+# Every target stands on one set-up in .venv, made by tools/set_up.py and redone when the requirements change.
+# Another Python: make book PYTHON=python3.12
+# Arguments for the tool behind a target: make test ARGS="-k loss"
+
+PYTHON ?= python3
+ARGS =
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test lab labs bench
+
+help:   ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' Makefile | while IFS='|' read -r name text; do \
+	  printf '  %-12s %s\n' "$$name" "$$text"; done
+
+setup:  ## make the Python environment in .venv (every other target does this first)
+	@command -v "$(PYTHON)" >/dev/null || { echo "There is no command '$(PYTHON)' here: install Python" \
+	  "3.11, 3.12 or 3.13 and name it, for example: make book PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" tools/set_up.py
+
+book: setup  ## build the site from the stored outputs and print where it is
+	@echo "Building the book."
+	@$(BIN)/jupyter-book build . --all -W -n --keep-going -q $(ARGS)
+	@echo "$(CURDIR)/_build/html/index.html"
+
+test: setup  ## run every check, the quick ones first
+	@$(BIN)/python -m pytest $(ARGS)
+
+lab: setup  ## open the labs in JupyterLab
+	@$(BIN)/jupyter-lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/labs $(ARGS)
+
+labs: setup  ## run every lab afresh and store its outputs and results
+	@$(BIN)/python tools/run_labs.py $(ARGS)
+
+bench: setup  ## time the training loops on this machine
+	@$(BIN)/python tools/bench.py $(ARGS)

@@ -1,0 +1,322 @@
+"""The book's own roles and directives: claims, measured numbers, the ledger.
+
+    {claim}`C1.12`                             badge: verdict, measured value, links to ledger row and lab
+    {measured}`sft.triage_exact_match .1%`     a number that a lab measured, in a Python format
+    {measured}`sft.triage_exact_match interval .1%`
+    {measured}`C1.01 .3f`                      the value recorded for a claim
+    {measured}`01_sft:seconds .0f`             a fact about a lab's run (seconds, peak_mib, device, scale)
+    {fixed}`4,096`                             a number that is a setting or arithmetic, printed as it is
+    {ledger}                                   all claims of claims.yml
+    {document}                                 the document on trial, line by line
+
+Everything comes from chapters/claims.yml, chapters/source.md and labs/results/*.json; a name that is in none of
+them is a warning.
+"""
+import json
+import re
+from pathlib import Path
+
+import yaml
+from course_element import make
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.errors import ExtensionError
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.nodes import make_refnode
+
+logger = logging.getLogger(__name__)
+
+CLAIMS = "chapters/claims.yml"
+SOURCE = "chapters/source.md"
+RESULTS = "labs/results"
+VERDICTS = ["correct", "imprecise", "outdated", "wrong", "internally inconsistent", "unverifiable as stated"]
+STATUSES = ["measured here", "computed here", "from the literature"]
+RUN_FACTS = {"seconds", "peak_mib", "device", "scale"}
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SHORT_UNIT = 24          # a longer unit stands in the ledger and in the badge's tooltip only
+
+
+class Facts:
+    """What claims.yml and the result files say, read once per build.
+
+    claims: id -> entry, in the file's order; source: the document on trial; runs: lab name -> its result file.
+    """
+
+    def __init__(self, root):
+        self.source = _load(root / SOURCE, str)
+        self.claims = {entry["id"]: entry for entry in _load(root / CLAIMS, yaml.safe_load)}
+        self.runs = {path.stem: _load(path, json.loads) for path in sorted((root / RESULTS).glob("*.json"))}
+
+    def line_of(self, claim):
+        """The number of the document's line on which the claim's quote starts, or None if it is not there."""
+        before, found, _ = self.source.partition(claim["quote"])
+        return before.count("\n") + 1 if found else None
+
+    def measurement(self, claim):
+        """The record that the claim's lab stored for it, or None."""
+        return self.runs.get(claim.get("lab"), {}).get("claims", {}).get(claim["id"])
+
+    def look_up(self, name):
+        """(value, interval, lab) of a measure, a claim id or a run fact `lab:fact`; KeyError if there is none."""
+        lab, colon, fact = name.partition(":")
+        if colon:
+            if fact not in RUN_FACTS:
+                raise KeyError(name)
+            return self.runs[lab][fact], None, lab
+        for lab, run in self.runs.items():
+            record = run["measures"].get(name) or run["claims"].get(name)
+            if record:
+                return record["value"], record.get("interval"), lab
+        raise KeyError(name)
+
+
+def _load(path, parse):
+    try:
+        return parse(path.read_text("utf8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ExtensionError(f"{path} cannot be read: {error}") from error
+
+
+def status_of(claim):
+    """How the book knows: a lab measures it, a calculation of the book gives it, or the literature says it."""
+    if claim.get("lab"):
+        return "measured here"
+    return "computed here" if claim.get("computed") else "from the literature"
+
+
+def show_number(value, spec=""):
+    """`value` in the Python format `spec`; without one, three significant digits, or as it is if a whole number."""
+    if isinstance(value, str):
+        return value
+    if not spec:
+        whole = float(value).is_integer() and abs(value) < 1e15
+        spec = ",.0f" if whole else ".3g"
+    text, _, exponent = format(value, spec).partition("e")
+    text = text.replace("-", "\N{MINUS SIGN}").replace("%", "\N{NO-BREAK SPACE}%")
+    if not exponent:
+        return text
+    power = "10" + str(int(exponent)).translate(RAISED)
+    return power if text == "1" else f"{text} × {power}"
+
+
+def show_interval(interval, spec=""):
+    """`lo–hi`, the unit sign once at the end."""
+    low, high = (show_number(end, spec) for end in interval)
+    return f"{low.removesuffix('%').rstrip()}–{high}"
+
+
+def show_bound(bound):
+    """`<= 0.06` as `≤ 0.06`."""
+    operator, number = bound.split()
+    sign = {"<=": "≤", ">=": "≥", "==": "="}.get(operator, operator)
+    return f"{sign}\N{NO-BREAK SPACE}{show_number(float(number))}"
+
+
+def anchor(claim_id):
+    return "claim-" + claim_id.lower().replace(".", "-")
+
+
+def span(text, *classes):
+    return nodes.inline("", text, classes=list(classes))
+
+
+def unseen(text):
+    """Text for a screen reader, where the eye sees it from the layout."""
+    return span(text, "visually-hidden")
+
+
+def link(env, kind, target, *content, title=None):
+    """A link to a label (kind "label") or a page (kind "page") anywhere in the book.
+
+    Sphinx's own references keep the words of `content` only; this one keeps its spans.
+    """
+    return addnodes.pending_xref("", nodes.inline("", "", *content), refdomain="", reftype=kind, reftarget=target,
+                                 reftitle=title, refwarn=True, refdoc=env.docname)
+
+
+def resolve_link(app, env, node, content):
+    """The reference for a `link`; None, which is a warning, if nothing in the book has that label or page."""
+    target, identity = node["reftarget"], ""
+    if node["reftype"] == "label":
+        target, identity = env.get_domain("std").anonlabels.get(target, (None, ""))
+    if node["reftype"] not in {"label", "page"} or target not in env.found_docs:
+        return None
+    return make_refnode(app.builder, node["refdoc"], target, identity, content, node["reftitle"])
+
+
+def note_files(env, lab=None):
+    """Have the current page read again when claims.yml, or this lab's results, change."""
+    env.note_dependency(CLAIMS)
+    if lab:
+        env.note_dependency(f"{RESULTS}/{lab}.json")
+
+
+class ClaimRole(SphinxRole):
+    def run(self):
+        facts = self.env.app.course_facts
+        claim = facts.claims.get(self.text)
+        if claim is None:
+            note_files(self.env)
+            logger.warning("no claim %s in %s", self.text, CLAIMS, location=self.get_location())
+            return [nodes.literal("", self.text)], []
+        note_files(self.env, claim.get("lab"))
+        badge = nodes.inline("", "", classes=["claim", verdict_class(claim["verdict"])])
+        badge += link(self.env, "label", anchor(claim["id"]), unseen("Claim "), span(claim["id"], "claim-id"),
+                      nodes.Text(" "), span(claim["verdict"], "claim-verdict"))
+        record = facts.measurement(claim)
+        if record:
+            value = [unseen("measured in its lab: "), span(show_number(record["value"]), "claim-value")]
+            if len(claim["unit"]) <= SHORT_UNIT:
+                value.append(nodes.Text(f" {claim['unit']}"))
+            badge += [nodes.Text(" "), link(self.env, "page", f"labs/{claim['lab']}", *value, title=claim["unit"])]
+        return [badge], []
+
+
+class MeasuredRole(SphinxRole):
+    def run(self):
+        name, *rest = self.text.split()
+        wants_interval = rest[:1] == ["interval"]
+        spec = " ".join(rest[1:] if wants_interval else rest)
+        try:
+            value, interval, lab = self.env.app.course_facts.look_up(name)
+            if wants_interval and interval is None:
+                raise KeyError(name)
+            text = show_interval(interval, spec) if wants_interval else show_number(value, spec)
+        except KeyError:
+            kind = "interval" if wants_interval else "value"
+            logger.warning("no %s of %s in %s", kind, name, RESULTS, location=self.get_location())
+            return [nodes.literal("", self.text)], []
+        except ValueError:
+            logger.warning("%r is no number format", spec, location=self.get_location())
+            return [nodes.literal("", self.text)], []
+        note_files(self.env, lab)
+        return [span(text, "measured")], []
+
+
+class FixedRole(SphinxRole):
+    def run(self):
+        return [nodes.Text(self.text)], []
+
+
+class Ledger(SphinxDirective):
+    """A table of verdicts, then one entry per claim, in the order and under the sections of claims.yml."""
+
+    def run(self):
+        facts = self.env.app.course_facts
+        note_files(self.env)
+        for lab in sorted({claim["lab"] for claim in facts.claims.values() if claim.get("lab")}):
+            note_files(self.env, lab)
+        groups = {}
+        for claim in facts.claims.values():
+            groups.setdefault(claim["section"], []).append(claim)
+        self.env.note_dependency(SOURCE)
+        overview = self.section("Overview", self.summary(facts.claims.values()))
+        return [overview, *(self.section(title, [self.entry(claim, facts) for claim in claims])
+                            for title, claims in groups.items())]
+
+    def summary(self, claims):
+        """Rows: verdicts; columns: statuses. A verdict or status that no claim has keeps its row and its zeros."""
+        counts = {(verdict, status): 0 for verdict in VERDICTS for status in STATUSES}
+        for claim in claims:
+            counts[claim["verdict"], status_of(claim)] += 1
+        rows = [(verdict, [counts[verdict, status] for status in STATUSES]) for verdict in VERDICTS]
+        rows.append(("all", [sum(column) for column in zip(*(row for _, row in rows))]))
+        lines = ["| Verdict | " + " | ".join(STATUSES) + " | all |", "| :-- " + "| --: " * 4 + "|"]
+        lines += [f"| {name} | " + " | ".join(map(str, row)) + f" | {sum(row)} |" for name, row in rows]
+        summary = self.parse_text_to_nodes("\n".join(lines))
+        summary[0]["classes"].append("ledger-summary")
+        return summary
+
+    def section(self, title, content):
+        section = nodes.section(ids=["ledger-" + nodes.make_id("s-" + title)])
+        section += [nodes.title(title, title), *content]
+        return section
+
+    def entry(self, claim, facts):
+        """One claim: badges, the source's words, the correction, the evidence, the literature."""
+        identity = anchor(claim["id"])
+        entry = make("div", id=identity, class_=f"ledger-entry {verdict_class(claim['verdict'])}")
+        std = self.env.get_domain("std")
+        std.note_hyperlink_target(identity, self.env.docname, identity, claim["id"])
+        head = nodes.paragraph("", "", span(claim["id"], "claim-id"), nodes.Text(" "),
+                               span(claim["verdict"], "claim-verdict"), nodes.Text(" "),
+                               span(status_of(claim), "claim-status"), nodes.Text(" "), classes=["ledger-head"])
+        line = facts.line_of(claim)
+        if line is None:
+            logger.warning("the quote of %s is not in %s", claim["id"], SOURCE, location=self.get_location())
+        else:
+            head += link(self.env, "label", f"source-{line}", nodes.Text(f"line {line}"))
+        entry += head
+        quote = nodes.paragraph("", "", nodes.literal("", claim["quote"]))
+        entry += nodes.block_quote("", quote)
+        entry += self.parse_text_to_nodes(claim["correction"])
+        if claim.get("lab"):
+            entry += self.evidence(claim, facts.measurement(claim))
+        if claim.get("sources"):
+            sources = self.parse_text_to_nodes(f"Read in {{cite}}`{','.join(claim['sources'])}`.")
+            sources[0]["classes"].append("ledger-sources")
+            entry += sources
+        return entry
+
+    def evidence(self, claim, record):
+        """What was expected, what the lab measured, how the two relate."""
+        if record is None:
+            logger.warning("labs/results/%s.json has no record of %s", claim["lab"], claim["id"],
+                           location=self.get_location())
+            return []
+        lab = claim["lab"]
+        measured = [span(show_number(record["value"]), "claim-value"), nodes.Text(f" {claim['unit']}; bound "),
+                    span(show_bound(claim["bound"]))]
+        rows = [("Expected", [nodes.Text(claim["expected"])]), ("Measured", measured),
+                ("Outcome", [nodes.Text(claim["outcome"] + ", in "),
+                             link(self.env, "page", f"labs/{lab}", nodes.Text(f"lab {lab}"))])]
+        fields = nodes.definition_list(classes=["ledger-evidence"])
+        for term, content in rows:
+            fields += nodes.definition_list_item("", nodes.term("", term),
+                                                 nodes.definition("", nodes.paragraph("", "", *content)))
+        return [fields]
+
+
+class Document(SphinxDirective):
+    """The document on trial as a numbered list of its lines, each an anchor `source-N`.
+
+    Its first line is a comment of the course about the file, not of the document, and is left out.
+    """
+
+    def run(self):
+        self.env.note_dependency(SOURCE)
+        std = self.env.get_domain("std")
+        lines = make("ol", class_="document-lines", start="2")
+        lines["support_smartquotes"] = False          # printed as written
+        for number, line in enumerate(self.env.app.course_facts.source.splitlines()[1:], start=2):
+            identity = f"source-{number}"
+            std.note_hyperlink_target(identity, self.env.docname, identity, f"line {number}")
+            lines += make("li", nodes.Text(line), id=identity)
+        return [lines]
+
+
+def verdict_class(verdict):
+    return "verdict-" + re.sub(r"\W+", "-", verdict)
+
+
+def read_facts(app):
+    app.course_facts = Facts(Path(app.srcdir))
+    for claim in app.course_facts.claims.values():
+        if claim["verdict"] not in VERDICTS:
+            raise ExtensionError(f"{CLAIMS}: {claim['id']} has the verdict {claim['verdict']!r}; "
+                                 f"write one of: {', '.join(VERDICTS)}")
+
+
+def setup(app):
+    app.setup_extension("course_element")
+    app.setup_extension("course_quiz")
+    app.setup_extension("course_html")
+    app.connect("builder-inited", read_facts)
+    app.connect("missing-reference", resolve_link)
+    app.add_role("claim", ClaimRole())
+    app.add_role("measured", MeasuredRole())
+    app.add_role("fixed", FixedRole())
+    app.add_directive("ledger", Ledger)
+    app.add_directive("document", Document)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

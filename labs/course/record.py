@@ -1,0 +1,142 @@
+"""What a lab hands to the book: evidence for the claims, and measures."""
+
+import math
+import re
+import statistics
+import time
+from numbers import Real
+
+import torch
+
+from . import claims, learner, machine, store
+from .errors import CourseError, EvidenceError
+from .session import current
+
+# 97.5 % quantiles of Student's t, for 1 to 9 degrees of freedom
+T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def on_trial():
+    """Print the claims that this lab decides: the statement, what was expected of it, and the bound."""
+    for claim, entry in claims.assigned_to(current().name).items():
+        print(f"{claim}  {entry['quote']}\n       expected: {entry['expected']}\n"
+              f"       bound: {entry['bound']}, {entry['unit']}")
+
+
+def evidence(claim, value, seeds=None):
+    """Record `value` for a claim and test it against the claim's bound in chapters/claims.yml.
+
+    claim: its id · value: a finite number in the claim's unit · seeds: the seeds behind it
+    Raises CourseError for a claim that this lab does not decide or a value that is no finite number,
+    EvidenceError when the bound fails.
+    """
+    lab = current()
+    entry = claims.assigned_to(lab.name).get(claim)
+    if entry is None:
+        raise CourseError(f"{claim} is not assigned to {lab.name} in chapters/claims.yml: "
+                          "correct the id, or set lab: there.")
+    value, bound = finite(value, claim), entry["bound"]
+    holds = claims.satisfies(value, bound)
+    lab.claims[claim] = {"value": value, "expected": entry["expected"], "bound": bound, "holds": holds,
+                         "seeds": listed(seeds)}
+    if not holds:
+        raise EvidenceError(f"{claim} does not hold: {shown(value)} is not {bound}, {entry['unit']}. "
+                            f"{what_to_look_at()}")
+    print(f"{claim} holds: {shown(value)} ({bound}), {entry['unit']}")
+
+
+def what_to_look_at():
+    """The advice of a failed bound: the learner's own functions come first."""
+    own = learner.own_functions()
+    if own:
+        return (f"Your own function is in use for {', '.join(own)}: run its check, "
+                "or put the ... back to use the reference.")
+    return "The measurement no longer supports the verdict: look at the cell above before the bound."
+
+
+def measure(name, value, unit="share", interval=None, seeds=None):
+    """Record one measured number that the pages show.
+
+    name: lab.what, in lower case · value: a finite number in `unit` · interval: [low, high] around it
+    Raises CourseError for a name of another form, a value that is no finite number,
+    or an interval that does not hold the value.
+    """
+    lab = current()
+    if not re.fullmatch(r"[a-z0-9]+(\.[a-z0-9_]+)+", name):
+        raise CourseError(f"{name!r} is not the name of a measure: write it as in \"sft.loss_end\".")
+    value = finite(value, name)
+    if interval is not None:
+        low, high = interval = [finite(end, name) for end in interval]
+        if not low <= value <= high:
+            raise CourseError(f"{name}: the interval [{shown(low)}, {shown(high)}] does not hold "
+                              f"the value {shown(value)}; give the lower end first.")
+    lab.measures[name] = {"value": value, "unit": unit, "interval": interval, "seeds": listed(seeds)}
+    ends = f" [{shown(interval[0])}, {shown(interval[1])}]" if interval else ""
+    print(f"{name} = {shown(value)} {unit}{ends}")
+
+
+def mean_interval(values):
+    """The mean over seeds and its 95 % t-interval, from a small table of quantiles.
+
+    values: 1 to 10 finite numbers · returns (mean, [low, high]), or (mean, None) for a single value
+    """
+    values = [finite(value, "mean_interval") for value in values]
+    if not 1 <= len(values) <= len(T_QUANTILES) + 1:
+        raise CourseError(f"mean_interval takes 1 to {len(T_QUANTILES) + 1} values, one per seed; "
+                          f"it was given {len(values)}.")
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return mean, None
+    half = T_QUANTILES[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, [mean - half, mean + half]
+
+
+def finish():
+    """Write the lab's record to its result file, whole or not at all, and compare it with the book's.
+
+    Raises CourseError when a claim of this lab has no evidence, or a bound failed, or nothing can be written.
+    """
+    lab = current()
+    for claim in claims.assigned_to(lab.name):
+        if claim not in lab.claims:
+            raise CourseError(f"{claim} is assigned to {lab.name} and has no evidence yet: "
+                              "run every cell from the top, then finish() again.")
+        if not lab.claims[claim]["holds"]:
+            raise CourseError(f"{claim} does not hold, so nothing was written. {what_to_look_at()}")
+    record = {"lab": lab.name, "device": lab.device, "scale": lab.scale, "versions": machine.versions(),
+              "seconds": round(time.perf_counter() - lab.began, 1), "peak_mib": round(machine.peak_mib())}
+    if lab.device == "cuda":
+        record["peak_gpu_mib"] = round(torch.cuda.max_memory_allocated() / 2**20)
+    record |= {"claims": lab.claims, "measures": lab.measures}
+    path = store.result_path(lab)
+    store.write_whole(path, store.as_json(record))
+    print(f"{lab.name} is recorded: claims that hold: {len(lab.claims)}, measures: {len(lab.measures)}")
+    if not machine.stored():
+        print(f"written to {store.told(path)}")
+        print(store.comparison(record), end="")
+
+
+def finite(value, name):
+    """`value` as a plain int or float; raises CourseError unless it is one finite number."""
+    try:
+        number = value.item() if hasattr(value, "item") else value
+    except (RuntimeError, ValueError):  # more than one element
+        number = None
+    if not isinstance(number, Real):
+        raise CourseError(f"{name}: {type(value).__name__} is not one number; "
+                          "give an int, a float or a tensor with one element.")
+    number = number if type(number) is int else float(number)
+    if not math.isfinite(number):
+        raise CourseError(f"{name}: the value is {number}; a record holds finite numbers only.")
+    return number
+
+
+def shown(number):
+    """A number as a reader wants it: four digits that count, no exponent for large ones."""
+    if isinstance(number, int) or abs(number) >= 10_000:
+        return f"{number:,.0f}"
+    return f"{number:.4g}"
+
+
+def listed(seeds):
+    return None if seeds is None else list(seeds)

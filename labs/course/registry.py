@@ -1,0 +1,135 @@
+"""Exercises and their checks. The modules in labs/checks fill this registry; notebook and grader read it."""
+
+import contextlib
+import difflib
+import importlib
+import inspect
+import pkgutil
+import traceback
+from typing import NamedTuple
+
+import torch
+
+from .errors import CourseError
+
+EXERCISES = {}
+
+
+class Mistake(Exception):
+    """What a check found wrong, in words for the learner, and the next thing to try."""
+
+    def __init__(self, message, next=""):
+        super().__init__(message)
+        self.next = next
+
+
+class Check(NamedTuple):
+    name: str
+    points: int
+    test: object
+
+
+class Result(NamedTuple):
+    """One check of one function. `mistake` and `next` are empty where it was passed."""
+
+    name: str
+    points: int
+    earned: int
+    mistake: str
+    next: str
+
+
+class Exercise:
+    """A function to write, with the reference that stands in for it and the checks that judge it.
+
+    id: "sft.loss", registered by the module checks.sft · minutes: how long it takes
+    difficulty: 1 easy, 2 medium, 3 hard · next: what to try after full marks
+    """
+
+    def __init__(self, id, reference, minutes, difficulty, next=""):
+        if id in EXERCISES:
+            raise ValueError(f"the exercise {id} is registered twice: give one of them another id")
+        if difficulty not in (1, 2, 3):
+            raise ValueError(f"{id}: difficulty is {difficulty!r}, it must be 1, 2 or 3")
+        self.id, self.reference, self.next = id, reference, next
+        self.minutes, self.difficulty = minutes, difficulty
+        self.checks = []
+        EXERCISES[id] = self
+
+    @property
+    def points(self):
+        return sum(check.points for check in self.checks)
+
+    def check(self, points):
+        """Register a check: a function of (student, seed) that makes its own inputs and raises Mistake."""
+        def register(test):
+            self.checks.append(Check(test.__name__, points, test))
+            return test
+        return register
+
+
+def find(id):
+    """The exercise `id`, from the module checks.<first part of id>; raises CourseError if there is none."""
+    if id not in EXERCISES:
+        module = f"checks.{id.partition('.')[0]}"
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name not in ("checks", module):  # a checks module that lacks something itself
+                raise
+    if id not in EXERCISES:
+        close = difflib.get_close_matches(id, all_ids(), n=3, cutoff=0.4)
+        hint = f"the closest are {', '.join(close)}" if close else "none is like it"
+        raise CourseError(f"There is no exercise {id!r} ({hint}): restore the id above the function.")
+    return EXERCISES[id]
+
+
+def all_ids():
+    """The ids of all exercises, with every module of checks loaded."""
+    with contextlib.suppress(ModuleNotFoundError):
+        for module in pkgutil.iter_modules(importlib.import_module("checks").__path__):
+            importlib.import_module(f"checks.{module.name}")
+    return sorted(EXERCISES)
+
+
+def run_checks(exercise, student, seed):
+    """Judge the function `student` by every check of the exercise, each with fresh inputs made from `seed`.
+
+    Returns a list of Result, in the order of the checks. The caller's random state is left as it was.
+    """
+    return [run_check(check, student, seed) for check in exercise.checks]
+
+
+def run_check(check, student, seed):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            check.test(student, seed)
+        except (Exception, SystemExit) as error:
+            return Result(check.name, check.points, 0, one_line(explain(error, student, check)),
+                          getattr(error, "next", "") if isinstance(error, Mistake) else "")
+    return Result(check.name, check.points, check.points, "", "")
+
+
+def explain(error, student, check):
+    """What went wrong in a check, told to the learner."""
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    line = line_in(student, error)
+    if line is not None:
+        return f"your function raised {one_line(told)} (line {line})"
+    if isinstance(error, (Mistake, AssertionError)):
+        return str(error) or f"it failed {check.name.replace('_', ' ')}"
+    return f"what your function returned cannot be used ({one_line(told)})"
+
+
+def line_in(student, error):
+    """The line of `student` on which the error arose, counted from the top of its cell or file, else None."""
+    code = getattr(inspect.unwrap(student), "__code__", None)
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code is code]
+    return lines[-1] if lines else None
+
+
+def one_line(text, width=150):
+    """The text on one line, cut to `width` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[:width - 1] + "…"

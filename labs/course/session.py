@@ -1,0 +1,72 @@
+"""The first cell of a lab: `lab = start("01_sft")`."""
+
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from . import figures, machine
+from .errors import CourseError
+
+LABS = Path(__file__).resolve().parents[1]
+SEEDS = {"small": (0, 1, 2), "full": (0, 1, 2, 3, 4)}
+
+
+@dataclass
+class Lab:
+    """One run of a lab: where it runs, how large it is, and what it has recorded so far."""
+
+    name: str
+    device: str
+    scale: str
+    claims: dict = field(default_factory=dict, repr=False)
+    measures: dict = field(default_factory=dict, repr=False)
+    began: float = field(default_factory=time.perf_counter, repr=False)
+
+    @property
+    def full(self):
+        return self.scale == "full"
+
+    @property
+    def seeds(self):
+        return SEEDS[self.scale]
+
+
+_lab = None
+
+
+def start(name):
+    """Make the kernel ready for the lab `name` and begin its record afresh.
+
+    Returns the Lab: .name .device .scale .full .seeds
+    Raises CourseError for a wrong working directory, lab name or COURSE_SCALE.
+    """
+    global _lab
+    if Path.cwd() != LABS:
+        raise CourseError(f"The working directory is {Path.cwd().name}/ but a lab runs in labs/: "
+                          "open the notebook from the labs folder, then restart its kernel.")
+    if not re.fullmatch(r"\d\d_[a-z0-9_]+", name):
+        raise CourseError(f"{name!r} is not the name of a lab: write it as in start(\"01_sft\").")
+    scale = os.environ.get("COURSE_SCALE", "small")
+    if scale not in SEEDS:
+        raise CourseError(f"COURSE_SCALE is {scale!r}: set it to small or full, or remove it.")
+    machine.quieten()
+    figures.style()
+    machine.seed_everything(0)
+    _lab = Lab(name, machine.pick_device(), scale)
+    if _lab.device == "cpu":
+        machine.set_threads()
+    if _lab.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    print(f"{name} on {_lab.device}, scale {scale}, seeds {', '.join(map(str, _lab.seeds))}")
+    return _lab
+
+
+def current():
+    """The lab in progress; raises CourseError before the first start()."""
+    if _lab is None:
+        raise CourseError("No lab has been started: run the first cell, the one with start(...).")
+    return _lab

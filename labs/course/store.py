@@ -1,0 +1,73 @@
+"""Where results live, how they are written, and how yours compare with the book's."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from . import session
+from .errors import CourseError
+
+
+def book_folder(device):
+    """The folder of the results that the pages show, for runs on `device`."""
+    results = session.LABS / "results"
+    return results / "gpu" if device == "cuda" else results
+
+
+def result_path(lab):
+    """The file of this run: COURSE_RESULTS names "book" or a folder; without it, results/local."""
+    where = os.environ.get("COURSE_RESULTS") or session.LABS / "results" / "local"
+    folder = book_folder(lab.device) if where == "book" else Path(where)
+    return folder / f"{lab.name}.json"
+
+
+def as_json(record):
+    """The text of a result file."""
+    return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_whole(path, text):
+    """Put `text` into the file `path` by renaming: the old file is there or the new one, never half of it.
+
+    Raises CourseError when the folder cannot be written to.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)  # mkstemp keeps its files private
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise CourseError(f"{told(path)} could not be written ({error.strerror}): set COURSE_RESULTS to "
+                          "a folder you can write to and run this cell again; nothing is lost.") from None
+
+
+def told(path):
+    """The path as a reader knows it: from labs/ on where it lies inside."""
+    path = path.absolute()
+    return path.relative_to(session.LABS).as_posix() if path.is_relative_to(session.LABS) else str(path)
+
+
+def comparison(record):
+    """A table "yours / the book's" of all measures, or no text where the book has no result for this lab."""
+    path = book_folder(record["device"]) / f"{record['lab']}.json"
+    if not path.exists():
+        return ""
+    mine, book = flat(record), flat(json.loads(path.read_text(encoding="utf-8")))
+    width = max(map(len, mine))
+    lines = [f"{'':{width}}  {'yours':>12}  {'the book':>12}"]
+    for name, (value, unit) in mine.items():
+        theirs = f"{book[name][0]:12,.4g}" if name in book else f"{'-':>12}"
+        lines.append(f"{name:{width}}  {value:12,.4g}  {theirs}  {unit}")
+    return "\n".join(lines) + "\n"
+
+
+def flat(record):
+    """Every measure of a result with its unit, then the run's time and memory."""
+    values = {name: (entry["value"], entry["unit"]) for name, entry in record["measures"].items()}
+    return values | {"run time": (record["seconds"], "s"), "peak memory": (record["peak_mib"], "MiB")}

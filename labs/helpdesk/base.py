@@ -1,0 +1,73 @@
+"""The base model: the shipped one, or any causal language model that COURSE_BASE names."""
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+FOLDER = Path(__file__).parent / "base"
+MANIFEST = "manifest.json"
+REPAIR = "restore it with `git checkout -- labs/helpdesk/base`, or train it again with `python -m helpdesk.pretrain`"
+
+
+class BaseError(RuntimeError):
+    """The base model cannot be loaded; the message says why and what to do."""
+
+
+def load_base(device: str = "cpu") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A fresh float32 copy of the base model on `device`, in training mode without dropout, and its tokenizer.
+
+    COURSE_BASE, a folder or a hub id, swaps in another model. Raises BaseError if the model is missing, altered or
+    not a causal language model.
+    """
+    other = os.environ.get("COURSE_BASE")
+    if other:
+        model, tokenizer = _load_other(other)
+    else:
+        verify(FOLDER)
+        model, tokenizer = _load(FOLDER)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked by length, so the stop token can stand in
+    tokenizer.padding_side = "left"
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model.to(device), tokenizer
+
+
+def verify(folder: Path) -> None:
+    """Check every file of a shipped model against its manifest. Raises BaseError at the first that differs."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text("utf8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise BaseError(f"the base model's {MANIFEST} is missing or unreadable; {REPAIR}") from None
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise BaseError(f"the base model's {name} is missing; {REPAIR}")
+        if sha256(path) != expected:
+            raise BaseError(f"the base model's {name} is not the file that was shipped (truncated or altered); {REPAIR}")
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _load(source: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    return model, tokenizer
+
+
+def _load_other(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    # Seen from labs/ and from the repository's root alike, a relative folder is one that exists where the user stands.
+    try:
+        model, tokenizer = _load(source)
+    except Exception as error:  # transformers raises anything from OSError to KeyError here
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BaseError(f"COURSE_BASE={source!r} is neither a folder with a causal language model and its tokenizer "
+                        f"nor a hub id that can be reached ({reason}); correct it, or unset it to use the shipped "
+                        "base model") from error
+    if tokenizer.eos_token_id is None:
+        raise BaseError(f"COURSE_BASE={source!r}: its tokenizer has no stop token (eos_token); choose another model")
+    return model, tokenizer

@@ -1,0 +1,40 @@
+"""The base model's corpus: old transcripts, notes about tickets and word lists, made from training tickets alone."""
+import random
+from collections.abc import Iterator
+
+from helpdesk.replies import TRANSCRIPTS
+from helpdesk.tasks import reading, reply
+from helpdesk.tickets import FACTS, PATTERNS, Ticket
+from helpdesk.words import EOS, PAD, UNK, vocabulary
+
+SHARES = {"transcript": 0.35, "note": 0.5, "list": 0.15}
+FACT_NAMES = ("colour", "product", "city", "problem", "day")
+LISTED = [word for word in vocabulary() if word not in (PAD, EOS, UNK)]
+
+
+def transcript(ticket: Ticket, rng: random.Random) -> str:
+    example = reply(ticket, TRANSCRIPTS, rng)
+    return example.prompt + example.response
+
+
+def note(ticket: Ticket, rng: random.Random) -> str:
+    """A complaint with all five questions about it, in random order."""
+    first, *others = (reading(ticket, fact) for fact in rng.sample(FACT_NAMES, 5))
+    questions = [example.prompt.removeprefix(f"note : {ticket.complaint()} ") + example.response for example in others]
+    return " ".join([first.prompt + first.response, *questions])
+
+
+def word_list(rng: random.Random) -> str:
+    """Random words of the whole vocabulary, so that no word's embedding stays untrained."""
+    separator = rng.choice((" | ", " ; ", " , "))
+    return "list : " + separator.join(rng.choices(LISTED, k=rng.randint(4, 10))) + " ."
+
+
+def documents(split: str, seed: int) -> Iterator[str]:
+    """An endless stream of documents about the tickets of one split."""
+    rng = random.Random(f"corpus {split} {seed}")
+    kinds, shares = tuple(SHARES), tuple(SHARES.values())
+    while True:
+        kind = rng.choices(kinds, shares)[0]
+        ticket = Ticket(*rng.choice(FACTS[split]), rng.randrange(len(PATTERNS)))
+        yield word_list(rng) if kind == "list" else (note if kind == "note" else transcript)(ticket, rng)

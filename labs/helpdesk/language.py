@@ -1,0 +1,40 @@
+"""Text to token ids and back, for the help desk's own tokenizer and for any other."""
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from helpdesk.tasks import Example
+from helpdesk.words import EOS, PAD, UNK, vocabulary
+
+
+class UnknownWords(ValueError):
+    """A text holds words that the tokenizer does not know."""
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """The help desk's word-level tokenizer: one token per word of helpdesk.words."""
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary())}, unk_token=UNK))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token=PAD, eos_token=EOS, unk_token=UNK,
+                                   padding_side="left", clean_up_tokenization_spaces=False)
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, start: bool = False) -> list[int]:
+    """Token ids of a text; with `start`, after whatever the tokenizer puts before a text (such as <bos>).
+
+    Raises UnknownWords, listing every one of them, where a word would become <unk>.
+    """
+    ids = tokenizer(text, add_special_tokens=start).input_ids
+    if start and ids and ids[-1] == tokenizer.eos_token_id:
+        ids = ids[:-1]  # some tokenizers close every text; a prompt is still open
+    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
+        unknown = [word for word in dict.fromkeys(text.split())
+                   if tokenizer.unk_token_id in tokenizer(word, add_special_tokens=False).input_ids]
+        raise UnknownWords(f"not in the tokenizer's vocabulary: {', '.join(unknown)}; use the words listed in "
+                           "labs/helpdesk/words.py, in lower case, with spaces around punctuation")
+    return ids
+
+
+def encode_example(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[list[int], list[int]]:
+    """Token ids of an example's prompt and of its response, the response closed by the stop token."""
+    return (encode(tokenizer, example.prompt, start=True),
+            encode(tokenizer, example.response) + [tokenizer.eos_token_id])

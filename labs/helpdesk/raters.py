@@ -1,0 +1,34 @@
+"""Raters: simulated people who say which of two replies they prefer."""
+import math
+import random
+from dataclasses import dataclass
+
+from helpdesk.judge import judge
+from helpdesk.replies import CLOSINGS
+from helpdesk.tickets import Ticket
+
+
+@dataclass(frozen=True)
+class Rater:
+    """Chooses by Bradley-Terry on the gold score, P(first) = sigmoid(sharpness * (score_1 - score_2)).
+
+    sharpness: how decisive the rater is, per gold point.
+    flips: share of choices that come out the wrong way round, whatever the scores.
+    thanks_bias, length_bias: what the rater adds, in gold points, for a closing thanks and for each word.
+    """
+    sharpness: float = 2.0
+    flips: float = 0.0
+    thanks_bias: float = 0.0
+    length_bias: float = 0.0
+
+    def impression(self, ticket: Ticket, reply: str) -> float:
+        """The score as this rater perceives it, in gold points."""
+        thanks = any(sentence in reply for sentence in CLOSINGS)
+        return judge(ticket, reply).score + self.thanks_bias * thanks + self.length_bias * len(reply.split())
+
+    def prefers_first(self, ticket: Ticket, first: str, second: str, rng: random.Random) -> bool:
+        """One choice between two replies to the same ticket."""
+        margin = self.sharpness * (self.impression(ticket, first) - self.impression(ticket, second))
+        # Written with tanh, the sigmoid cannot overflow for a large margin.
+        chosen = rng.random() < 0.5 * (1 + math.tanh(margin / 2))
+        return chosen != (rng.random() < self.flips)

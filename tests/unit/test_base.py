@@ -1,0 +1,168 @@
+"""The base model: what was shipped, what happens when it is damaged, and any other model in its place."""
+import json
+import shutil
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from helpdesk import base, pretrain
+from helpdesk.evaluate import exact_match, respond
+from helpdesk.language import encode_example
+from helpdesk.tasks import reading, reply_prompt, triage
+from helpdesk.tickets import sample_tickets
+from methods.sft import batches, fine_tune, mask_prompt
+
+TICKETS = sample_tickets("validation", 60, seed=9)
+
+
+@pytest.fixture(autouse=True)
+def no_other_base(monkeypatch):
+    monkeypatch.delenv("COURSE_BASE", raising=False)
+
+
+@pytest.fixture()
+def copy_of_base(tmp_path, monkeypatch):
+    folder = tmp_path / "base"
+    shutil.copytree(base.FOLDER, folder)
+    monkeypatch.setattr(base, "FOLDER", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return base.load_base()
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return json.loads((base.FOLDER / base.MANIFEST).read_text("utf8"))
+
+
+def test_it_is_small():
+    assert (base.FOLDER / "model.safetensors").stat().st_size <= 4_000_000
+
+
+def test_its_validation_loss_is_the_one_it_states(shipped, manifest):
+    assert pretrain.validation_loss(*shipped, count=2) == pytest.approx(manifest["validation_loss"], abs=0.03)
+
+
+def test_it_reads_tickets_and_does_not_know_triage(shipped, manifest):
+    assert min(share for name, share in manifest["abilities"].items() if name != "triage") >= 0.9
+    assert manifest["abilities"]["triage"] <= 0.02
+    model, tokenizer = shipped
+    for fact in ("city", "problem"):
+        questions = [reading(ticket, fact) for ticket in TICKETS]
+        found = respond(model, tokenizer, [q.prompt for q in questions], max_new_tokens=2)
+        assert sum(f.strip() == q.response.strip() for f, q in zip(found, questions)) >= 0.9 * len(TICKETS)
+    assert exact_match(model, tokenizer, [triage(ticket) for ticket in TICKETS]) <= 0.02
+
+
+def test_its_replies_end(shipped):
+    replies = respond(*shipped, [reply_prompt(ticket) for ticket in TICKETS])
+    assert sum(reply.endswith("<eos>") for reply in replies) >= 0.9 * len(TICKETS)
+
+
+def test_training_it_again_starts_the_same_way(manifest):
+    """The first steps of pretraining retrace the shipped run; the whole run takes minutes."""
+    _, trace = pretrain.train(steps=11)
+    assert trace == pytest.approx(manifest["trace"][:2], abs=0.02)
+
+
+def test_padding_on_the_left_changes_no_response(shipped):
+    prompts = [triage(ticket).prompt for ticket in TICKETS[:12]]
+    together = respond(*shipped, prompts, max_new_tokens=6)
+    assert together == [respond(*shipped, [prompt], max_new_tokens=6)[0] for prompt in prompts]
+
+
+def test_loading_gives_a_fresh_copy(shipped):
+    model, _ = base.load_base()
+    with torch.no_grad():
+        next(model.parameters()).zero_()
+    assert next(shipped[0].parameters()).abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_missing_file_is_named(copy_of_base, name):
+    (copy_of_base / name).unlink()
+    with pytest.raises(base.BaseError, match=f"{name} is missing; restore it with `git checkout"):
+        base.load_base()
+
+
+def test_a_truncated_or_altered_file_is_named(copy_of_base):
+    weights = copy_of_base / "model.safetensors"
+    whole = weights.read_bytes()
+    for damaged in (whole[:1000], whole[:-1] + b"\0", b""):
+        weights.write_bytes(damaged)
+        with pytest.raises(base.BaseError, match="model.safetensors is not the file that was shipped"):
+            base.load_base()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"sha256": 1}'])
+def test_a_damaged_manifest_is_named(copy_of_base, text):
+    (copy_of_base / base.MANIFEST).write_text(text)
+    with pytest.raises(base.BaseError, match="manifest.json is missing or unreadable"):
+        base.load_base()
+
+
+@pytest.mark.parametrize("make", ["nothing", "empty folder", "no weights"])
+def test_a_wrong_course_base_is_one_sentence(tmp_path, monkeypatch, make):
+    folder = tmp_path / "other"
+    if make != "nothing":
+        folder.mkdir()
+    if make == "no weights":
+        shutil.copytree(base.FOLDER, folder, dirs_exist_ok=True)
+        (folder / "model.safetensors").unlink()
+    monkeypatch.setenv("COURSE_BASE", str(folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(base.BaseError, match="COURSE_BASE=.*unset it to use the shipped base model") as raised:
+        base.load_base()
+    assert "\n" not in str(raised.value)
+
+
+def test_another_architecture_with_byte_pair_encoding_takes_its_place(tmp_path, monkeypatch):
+    save_gpt2(tmp_path)
+    monkeypatch.setenv("COURSE_BASE", str(tmp_path))
+    model, tokenizer = base.load_base()
+    assert model.config.model_type == "gpt2" and tokenizer.pad_token_id == tokenizer.eos_token_id
+    examples = [triage(ticket) for ticket in TICKETS]
+    tokens = [mask_prompt(*encode_example(tokenizer, e)) for e in examples]
+    data = batches(tokens, batch_size=20, steps=25, pad_id=tokenizer.pad_token_id, seed=0)
+    losses = fine_tune(model, data, steps=25, learning_rate=3e-3)
+    assert losses[-1] < losses[0] - 1
+    assert len(respond(model, tokenizer, [e.prompt for e in examples[:3]], max_new_tokens=5)) == 3
+
+
+def save_gpt2(folder):
+    """A randomly initialised GPT-2 with a byte-level BPE tokenizer that knows no padding token."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    texts = [e.prompt + e.response for e in map(triage, TICKETS)]
+    bpe.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=300, special_tokens=["<|end|>"],
+                                                       initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+                                                       show_progress=False))
+    PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>").save_pretrained(folder)
+    torch.manual_seed(0)
+    GPT2LMHeadModel(GPT2Config(vocab_size=bpe.get_vocab_size(), n_positions=256, n_embd=32, n_layer=1, n_head=2,
+                               bos_token_id=0, eos_token_id=0)).save_pretrained(folder)
+
+
+def test_pretraining_refuses_to_replace_another_folder(tmp_path, monkeypatch, capsys):
+    (tmp_path / "thesis.txt").write_text("precious")
+    monkeypatch.setattr("sys.argv", ["pretrain", "--output", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        pretrain.main()
+    assert "holds something other than a base model" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_saving_replaces_a_base_whole(tmp_path):
+    folder = tmp_path / "base"
+    torch.manual_seed(0)
+    tokenizer = pretrain.build_tokenizer()
+    for _ in range(2):
+        pretrain.save(pretrain.new_model(), tokenizer, [1.0], folder)
+    base.verify(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+    assert "validation loss" in (folder / "README.md").read_text("utf8")

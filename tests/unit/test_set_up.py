@@ -1,0 +1,335 @@
+"""The set-up refuses what cannot work, repairs what was left half done, and otherwise does nothing."""
+
+import ast
+import builtins
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import set_up
+
+ROOT = Path(__file__).resolve().parents[2]
+OLD_PYTHONS = ["python2.7", "python3.6", "python3.8", "python3.9", "python3.10"]
+
+# Where a module and the distribution that brings it have different names.
+DISTRIBUTIONS = {"yaml": "pyyaml"}
+
+
+# --- which Python -------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("version", [(3, 11, 0), (3, 12, 1), (3, 13, 9)])
+def test_supported_versions_pass(version):
+    assert set_up.version_problem(version) is None
+
+
+@pytest.mark.parametrize("version, fault", [
+    ((2, 7, 18), "old"), ((3, 10, 13), "old"), ((3, 14, 0), "new"), ((4, 0, 0), "new")])
+def test_other_versions_get_one_sentence_with_the_cure(version, fault):
+    sentence = set_up.version_problem(version)
+    assert f"too {fault}" in sentence
+    assert ".".join(map(str, version)) in sentence
+    assert "3.11, 3.12 or 3.13" in sentence and "PYTHON=python3.12" in sentence
+    assert "\n" not in sentence
+
+
+def old_pythons():
+    on_path = [shutil.which(name) for name in OLD_PYTHONS]
+    in_pyenv = sorted(Path.home().glob(".pyenv/versions/*/bin/python"))
+    for python in filter(None, [*on_path, *map(str, in_pyenv)]):
+        code = "import sys; print(sys.version_info[:2] < (3, 11))"
+        found = subprocess.run([python, "-c", code], capture_output=True, text=True)
+        if found.stdout.strip() == "True":
+            yield python
+
+
+def test_an_old_interpreter_is_refused_without_a_traceback(project):
+    pythons = list(old_pythons())
+    if not pythons:
+        pytest.skip("no Python older than 3.11 is installed here")
+    for python in pythons:
+        run = subprocess.run([python, str(project / "tools" / "set_up.py")], capture_output=True, text=True)
+        assert run.returncode == 1, python
+        assert "is too old" in run.stderr and "Traceback" not in run.stderr
+        assert not (project / ".venv").exists()
+
+
+@pytest.mark.parametrize("module", ["venv", "ensurepip"])
+def test_a_python_without_venv_gets_one_sentence(project, installer, monkeypatch, module):
+    real_import = builtins.__import__
+
+    def without_module(name, *rest, **more):
+        if name == module:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real_import(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without_module)
+    with pytest.raises(set_up.SetUpError) as refusal:
+        set_up.set_up(str(project))
+    assert f"its module {module} is missing" in str(refusal.value)
+    assert "python3-venv" in str(refusal.value) and "\n" not in str(refusal.value)
+    assert installer.commands == []
+
+
+# --- the stamp ----------------------------------------------------------------------------------------------
+
+class Installer:
+    """Stands in for set_up.call: makes a .venv that runs, and fails or is killed where a test says so."""
+
+    def __init__(self):
+        self.commands = []
+        self.killed_at = None
+        self.failing = None
+
+    def __call__(self, what, command, lock, start):
+        step = "venv" if "venv" in command else "pip" if "pip" in command else "labextension"
+        self.commands.append(step)
+        if step == self.killed_at:
+            raise KeyboardInterrupt
+        if step == "venv":
+            make_venv(Path(command[-1]))
+        return (1, self.failing) if self.failing and step == "pip" else (0, [""])
+
+
+def make_venv(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(sys.executable)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with the files that the set-up reads."""
+    (tmp_path / "tools").mkdir()
+    for name in set_up.INPUTS:
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def installer(monkeypatch):
+    fake = Installer()
+    monkeypatch.setattr(set_up, "call", fake)
+    return fake
+
+
+def ready(project):
+    return (project / ".venv" / ".ready").exists()
+
+
+def test_a_first_run_installs_and_a_second_does_nothing(project, installer):
+    set_up.set_up(str(project))
+    assert installer.commands == ["venv", "pip", "labextension"]
+    set_up.set_up(str(project))
+    assert len(installer.commands) == 3
+
+
+@pytest.mark.parametrize("name", set_up.INPUTS)
+def test_a_changed_input_installs_again_into_the_same_environment(project, installer, name):
+    set_up.set_up(str(project))
+    installer.commands.clear()
+    with open(project / name, "a") as file:
+        file.write("# changed\n")
+    set_up.set_up(str(project))
+    assert installer.commands == ["pip", "labextension"]
+
+
+def test_a_touched_but_equal_input_does_nothing(project, installer):
+    set_up.set_up(str(project))
+    installer.commands.clear()
+    os.utime(project / "requirements.txt", (0, 2_000_000_000))
+    set_up.set_up(str(project))
+    assert installer.commands == []
+
+
+@pytest.mark.parametrize("step", ["venv", "pip", "labextension"])
+def test_a_killed_set_up_leaves_no_stamp_and_the_next_run_starts_afresh(project, installer, step):
+    installer.killed_at = step
+    with pytest.raises(KeyboardInterrupt):
+        set_up.set_up(str(project))
+    assert not ready(project)
+    installer.killed_at = None
+    installer.commands.clear()
+    set_up.set_up(str(project))
+    assert installer.commands == ["venv", "pip", "labextension"]
+    assert ready(project)
+
+
+def test_a_killed_update_is_not_taken_for_a_whole_environment(project, installer):
+    set_up.set_up(str(project))
+    (project / "requirements.txt").write_text("torch==0\n")
+    installer.killed_at = "pip"
+    with pytest.raises(KeyboardInterrupt):
+        set_up.set_up(str(project))
+    shutil.copy(ROOT / "requirements.txt", project / "requirements.txt")
+    installer.killed_at = None
+    installer.commands.clear()
+    set_up.set_up(str(project))
+    assert installer.commands == ["venv", "pip", "labextension"]
+
+
+@pytest.mark.parametrize("target", ["/no/such/python", "/bin/false"])
+def test_an_environment_whose_python_is_broken_is_made_afresh(project, installer, target):
+    set_up.set_up(str(project))
+    installer.commands.clear()
+    python = project / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to(target)
+    set_up.set_up(str(project))
+    assert installer.commands == ["venv", "pip", "labextension"]
+
+
+def test_an_environment_without_pip_is_made_afresh_when_it_must_be_updated(project, installer, monkeypatch):
+    set_up.set_up(str(project))
+    installer.commands.clear()
+    (project / "requirements.txt").write_text("torch==0\n")
+    monkeypatch.setattr(set_up, "runs", lambda python, code: "pip" not in code)
+    set_up.set_up(str(project))
+    assert installer.commands == ["venv", "pip", "labextension"]
+
+
+def test_a_moved_folder_is_set_up_afresh(project, installer):
+    set_up.set_up(str(project))
+    installer.commands.clear()
+    moved = project.with_name(project.name + "-moved")
+    project.rename(moved)
+    set_up.set_up(str(moved))
+    assert installer.commands == ["venv", "pip", "labextension"]
+
+
+# --- when pip fails -----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("line, reason", [
+    ("OSError: [Errno 28] No space left on device", "the disk is full"),
+    ("WARNING: Retrying (Retry(total=0, connect=None)) after connection broken", "check the network"),
+    ("ERROR: No matching distribution found for torch==0", "ended with status 1")])
+def test_a_failing_pip_gives_a_reason_its_last_lines_and_no_stamp(project, installer, line, reason):
+    installer.failing = ["Collecting torch\n", line + "\n"]
+    with pytest.raises(set_up.SetUpError) as refusal:
+        set_up.set_up(str(project))
+    sentence, *rest = str(refusal.value).split("\n")
+    assert sentence.startswith("Installing the packages failed: ") and reason in sentence
+    assert line in rest
+    assert not ready(project)
+
+
+def test_the_last_lines_of_a_real_command_are_kept(project):
+    code = "for i in range(100): print(i)\nraise SystemExit(3)"
+    with open(project / "requirements.txt", "rb") as lock:
+        status, lines = set_up.call("Counting", [sys.executable, "-c", code], lock, time.time())
+    assert status == 3
+    assert lines == [f"{i}\n" for i in range(100 - set_up.LINES_SHOWN, 100)]
+
+
+def test_the_command_line_says_it_in_a_sentence_and_exits_with_1(project):
+    (project / "constraints.txt").unlink()
+    command = [sys.executable, str(project / "tools" / "set_up.py")]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "constraints.txt" in run.stderr and "Traceback" not in run.stderr
+
+
+# --- two at once --------------------------------------------------------------------------------------------
+
+HOLDER = """
+import subprocess, sys, time
+sys.path.insert(0, {tools!r})
+import set_up
+def slow(what, command, lock, start):
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(2)"], pass_fds=(lock.fileno(),))
+    print("working", flush=True)
+    time.sleep(60)
+set_up.call = slow
+set_up.set_up({root!r})
+"""
+
+
+def test_the_next_set_up_waits_until_a_killed_ones_installer_is_gone(project, installer, capsys):
+    code = HOLDER.format(tools=str(ROOT / "tools"), root=str(project))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        while holder.stdout.readline() != "working\n":
+            assert holder.poll() is None
+        holder.send_signal(signal.SIGKILL)
+        started = time.monotonic()
+        set_up.set_up(str(project))
+        assert time.monotonic() - started > 1
+    assert "Another set-up is at work" in capsys.readouterr().out
+    assert ready(project)
+
+
+# --- the commands and the pins ------------------------------------------------------------------------------
+
+def pins(name):
+    """{distribution: version} of a requirements file."""
+    lines = [line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
+    pairs = [line.split("==") for line in lines if line]
+    return {same_case(package): version for package, version in pairs}
+
+
+def same_case(name):
+    return name.lower().replace("_", "-")
+
+
+def test_every_requirement_is_pinned_as_in_the_constraints():
+    wanted, allowed = pins("requirements.txt"), pins("constraints.txt")
+    assert wanted["torch"] and len(allowed) > len(wanted)
+    assert {name: allowed.get(name) for name in wanted} == wanted
+
+
+def code_of(path):
+    if path.suffix == ".py":
+        return path.read_text("utf-8")
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+def imported(path):
+    """The top-level names of the modules that a program or a notebook imports."""
+    for node in ast.walk(ast.parse(code_of(path), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.split(".")[0]
+
+
+def test_everything_that_is_imported_is_required():
+    folders = [ROOT / name for name in ("labs", "tools", "chapters/_ext", "tests")]
+    programs = [path for folder in folders for kind in ("*.py", "*.ipynb") for path in folder.rglob(kind)
+                if ".ipynb_checkpoints" not in path.parts]
+    required = pins("requirements.txt")
+    own = {path.stem for path in programs} | {path.parent.name for path in programs}
+    known = own | set(sys.stdlib_module_names)
+    missing = {f"{path.relative_to(ROOT)}: {name}" for path in programs for name in imported(path)
+               if name not in known and DISTRIBUTIONS.get(name, same_case(name)) not in required}
+    assert not missing
+    assert {"torch", "yaml"} <= {name for path in programs for name in imported(path)}
+
+
+def targets():
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+
+
+def pages():
+    return [path for kind in ("*.md", "chapters/*.md", "labs/*.ipynb") for path in sorted(ROOT.glob(kind))]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda path: path.name)
+def test_commands_that_a_page_names_are_targets(page):
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)(?=[ `]|$)", page.read_text("utf-8"), flags=re.M))
+    assert named <= targets()
+    if page.name == "README.md":
+        assert {"book", "test", "lab", "labs", "bench"} <= named
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed here")
+def test_make_alone_lists_every_target():
+    command = ["make", "--silent", "--no-print-directory"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"^  make ([a-z]+)", listed, flags=re.M)) == targets()

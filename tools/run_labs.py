@@ -1,0 +1,191 @@
+"""Run labs afresh and store what they print, draw and measure.
+
+    python tools/run_labs.py [01_sft ...]        all labs, or those named
+    python tools/run_labs.py --check-solutions   only say whether the solution texts are current
+
+A lab that raises, writes to stderr or shows a path of this machine leaves its stored notebook and results
+as they were.
+"""
+
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+LABS = Path(__file__).resolve().parents[1] / "labs"
+sys.path.insert(0, str(LABS))
+
+from course import CourseError, find  # noqa: E402 (labs/ must be on the path first)
+from course.store import book_folder, write_whole  # noqa: E402
+
+TIMEOUT = 1800  # seconds for one cell
+WIDGET = "application/vnd.jupyter.widget-view+json"
+ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
+
+
+class LabError(Exception):
+    """A lab that cannot be stored; the message says which cell and why."""
+
+
+def lab_paths(names):
+    """The notebooks of the labs named, or of all labs."""
+    labs = {path.stem: path for path in sorted(LABS.glob("[0-9][0-9]_*.ipynb"))}
+    names = [Path(name).stem for name in names] or list(labs)
+    for name in names:
+        if name not in labs:
+            raise LabError(f"There is no lab {name!r}; these are the labs: {', '.join(labs) or 'none yet'}.")
+    if not names:
+        raise LabError("labs/ holds no notebook named like 01_sft.ipynb.")
+    return [labs[name] for name in names]
+
+
+def solution(id):
+    """The Markdown of a solution cell: the source of the exercise's reference, folded away."""
+    source = inspect.getsource(find(id).reference).rstrip()
+    return f"<details><summary>Solution</summary>\n\n```python\n{source}\n```\n\n</details>"
+
+
+def refresh_solutions(notebook):
+    """Write the current solutions into the cells that carry an exercise id; returns the ids that changed."""
+    changed = []
+    for cell in notebook.cells:
+        id = cell.metadata.get("solution")
+        if id and cell.source != solution(id):
+            cell.source = solution(id)
+            changed.append(id)
+    return changed
+
+
+def execute(notebook, folder, results):
+    """Run all cells in `folder`, with the result file going to `results`."""
+    environment = os.environ | {"COURSE_STORED": "1", "COURSE_RESULTS": str(results), "PYTHONHASHSEED": "0"}
+    begun = [0]
+    client = NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", record_timing=False,
+                            store_widget_state=False, resources={"metadata": {"path": str(folder)}},
+                            on_cell_start=lambda cell, cell_index: begun.append(cell_index))
+    try:
+        client.execute(env=environment, stderr=subprocess.DEVNULL)
+    except CellExecutionError as error:
+        told = f"raised {error.ename}: {error.evalue[:500]}"
+    except (DeadKernelError, CellTimeoutError) as error:
+        told = f"did not end: {str(error).splitlines()[0]}"
+    else:
+        return
+    raise LabError(f"{name_cell(notebook, begun[-1])} {told}")
+
+
+def name_cell(notebook, number):
+    """A cell by its place among all cells, as a reader counts them, and its first line."""
+    first = notebook.cells[number].source.partition("\n")[0]
+    return f"cell {number + 1} ({first[:60]})"
+
+
+def tidy(notebook, stem):
+    """Leave nothing that differs from run to run: ids, metadata, widgets, addresses, chunks of streams."""
+    notebook.metadata = nbformat.from_dict({
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"}})
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"{stem}-{number:03d}"
+        if cell.cell_type == "code":
+            cell.metadata.pop("execution", None)
+            cell.outputs = merge_streams(cell.outputs)
+            for output in cell.outputs:
+                strip(output)
+
+
+def merge_streams(outputs):
+    """Join neighbouring pieces of one stream, which arrive split by time."""
+    merged = []
+    for output in outputs:
+        last = merged[-1] if merged else {}
+        if output.output_type == "stream" and last.get("name") == output.name:
+            last.text += output.text
+        else:
+            merged.append(output)
+    return merged
+
+
+def strip(output):
+    """Take the widgets and the memory addresses out of one output."""
+    if "text" in output:
+        output.text = ADDRESS.sub("", output.text)
+    data = output.get("data", {})
+    data.pop(WIDGET, None)
+    for mime in ("text/plain", "text/html"):
+        if mime in data:
+            data[mime] = ADDRESS.sub("", data[mime])
+
+
+def refuse_noise(notebook):
+    """Raise LabError for a cell that wrote to stderr or shows where this machine keeps the book."""
+    for number, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                raise LabError(f"{name_cell(notebook, number)} wrote to stderr: {output.text.strip()[:300]}")
+            for place in {str(LABS.parent), str(Path.home())} - {"/"}:
+                if place in json.dumps(output):
+                    raise LabError(f"{name_cell(notebook, number)} shows a path of this machine: {place}")
+
+
+def run(path):
+    """Run one lab and replace its stored notebook and results; returns one line about it."""
+    began = time.perf_counter()
+    notebook = nbformat.read(path, as_version=4)
+    refresh_solutions(notebook)
+    with tempfile.TemporaryDirectory() as results:
+        execute(notebook, path.parent, results)
+        file = Path(results, f"{path.stem}.json")
+        if not file.exists():
+            raise LabError("the lab recorded no results: its last cell must call finish()")
+        text = file.read_text(encoding="utf-8")
+    tidy(notebook, path.stem)
+    refuse_noise(notebook)
+    record = json.loads(text)
+    write_whole(book_folder(record["device"]) / file.name, text)
+    write_whole(path, nbformat.writes(notebook).rstrip("\n") + "\n")
+    seconds, size = time.perf_counter() - began, path.stat().st_size / 1024
+    return f"{path.stem}: stored after {seconds:.0f} s, {size:.0f} KiB, {len(record['claims'])} claims held"
+
+
+def stale_solutions(path):
+    """The ids whose solution text in the stored notebook is not the reference's source."""
+    return refresh_solutions(nbformat.read(path, as_version=4))
+
+
+def check_solutions(path):
+    """Returns one line where every solution is current; raises LabError where one is not."""
+    if stale := stale_solutions(path):
+        raise LabError(f"the solution of {', '.join(stale)} is not the reference's source: run make labs")
+    return f"{path.stem}: the solutions are current"
+
+
+def main(arguments):
+    """Returns the exit status: 0 when every lab was stored, or every solution is current."""
+    task = check_solutions if "--check-solutions" in arguments else run
+    status = 0
+    try:
+        paths = lab_paths([name for name in arguments if name != "--check-solutions"])
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for path in paths:
+        try:
+            print(task(path), flush=True)
+        except (LabError, CourseError) as error:
+            print(f"{path.stem}: {error}", file=sys.stderr)
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

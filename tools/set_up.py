@@ -1,0 +1,212 @@
+"""Make the book's Python environment in .venv, once.
+
+`make` calls this before every target. It returns at once when .venv is whole and requirements.txt,
+constraints.txt and this file are the ones it was made from; .venv/.ready says so. Otherwise it installs:
+into the present .venv when that one was whole and only the requirements changed, into an emptied one
+when a set-up was cut off, when the folder was moved, or when its Python or pip no longer runs.
+
+It imports only the standard library and parses on very old Pythons, so that they get a sentence and not
+a traceback.
+"""
+
+import collections
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+OLDEST, NEWEST = (3, 11), (3, 13)
+INPUTS = ("requirements.txt", "constraints.txt", os.path.join("tools", "set_up.py"))
+NEWS_POP_UP = "@jupyterlab/apputils-extension:announcements"
+LINES_SHOWN = 15
+DOING = ("Collecting", "Downloading", "Processing", "Installing")  # how pip's lines of progress begin
+NO_NETWORK = ("Retrying (", "ConnectionError", "ConnectTimeout", "ReadTimeout", "Network is unreachable")
+
+
+class SetUpError(Exception):
+    """The set-up cannot go on. The text is a sentence for the reader, with a failed command's last lines."""
+
+
+def version_problem(version):
+    """The sentence that refuses this Python, or None. version: (major, minor, micro)."""
+    if OLDEST <= tuple(version[:2]) <= NEWEST:
+        return None
+    fault = "old" if tuple(version[:2]) < OLDEST else "new"
+    return ("Python {0}.{1}.{2} is too {3}: the book needs Python 3.11, 3.12 or 3.13; install one of them "
+            "and name it, for example: make book PYTHON=python3.12").format(*(tuple(version[:3]) + (fault,)))
+
+
+def venv_problem(name):
+    """The sentence that says this Python, called name, cannot make environments, or None."""
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError as error:
+        return ("{0} cannot make environments because its module {1} is missing: install that (on Debian "
+                "and Ubuntu: apt-get install python3-venv), then run the same command again").format(
+                    name, error.name)
+    return None
+
+
+def stamp(root):
+    """What .venv/.ready holds when all is done: a sha256 of the place, a line on, a sha256 of the inputs."""
+    place = os.path.realpath(root)
+    if not isinstance(place, bytes):
+        place = place.encode("utf-8", "surrogateescape")
+    inputs = hashlib.sha256()
+    for name in INPUTS:
+        with open(os.path.join(root, name), "rb") as file:
+            inputs.update(hashlib.sha256(file.read()).digest())
+    return hashlib.sha256(place).hexdigest() + "\n" + inputs.hexdigest() + "\n"
+
+
+def read_stamp(root):
+    try:
+        with open(os.path.join(root, ".venv", ".ready")) as file:
+            return file.read()
+    except (OSError, IOError):
+        return ""
+
+
+def runs(python, code):
+    """Whether this interpreter exists and runs the code."""
+    with open(os.devnull, "w") as nowhere:
+        try:
+            return subprocess.call([python, "-c", code], stdout=nowhere, stderr=nowhere) == 0
+        except OSError:
+            return False
+
+
+def is_ready(root):
+    return read_stamp(root) == stamp(root) and runs(os.path.join(root, ".venv", "bin", "python"), "")
+
+
+def can_be_updated(root):
+    """Whether .venv was finished once, in this place, and still has a pip that runs."""
+    same_place = read_stamp(root).split("\n")[0] == stamp(root).split("\n")[0]
+    return same_place and runs(os.path.join(root, ".venv", "bin", "python"), "import pip")
+
+
+def clock(seconds):
+    return "{0}:{1:02d}".format(*divmod(int(seconds), 60))
+
+
+def say(text, end="\n"):
+    """Show text now, also where output is piped and would wait."""
+    sys.stdout.write(text + end)
+    sys.stdout.flush()
+
+
+def show_progress(seconds, what, lines):
+    """Where a step is: a line that is drawn over on a terminal, a line of its own elsewhere."""
+    doing = [what] + [line.strip() for line in lines if line.strip().startswith(DOING)]
+    text = "  {0}  {1}".format(clock(seconds), doing[-1])
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        say("\r" + text[:width].ljust(width), end="")
+    else:
+        say(text[:100])
+
+
+def call(what, command, lock, start):
+    """Run the command of a step, showing how it gets on; return (exit status, its last lines).
+
+    The child inherits the lock: when a set-up is killed, the next one waits until its pip is gone too.
+    """
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, errors="replace", pass_fds=(lock.fileno(),))
+    lines = collections.deque(maxlen=LINES_SHOWN)
+    reader = threading.Thread(target=lines.extend, args=(process.stdout,), daemon=True)
+    reader.start()
+    while reader.is_alive():
+        reader.join(1 if sys.stdout.isatty() else 20)
+        show_progress(time.time() - start, what, list(lines))
+    return process.wait(), list(lines)
+
+
+def failure(what, status, lines):
+    """The error for a command that failed: the likely reason in a sentence, then the command's last lines."""
+    output = "".join(line[:200].rstrip() + "\n" for line in lines)
+    if "No space left on device" in output:
+        reason = "the disk is full; free some space"
+    elif any(sign in output for sign in NO_NETWORK):
+        reason = "no package index could be reached; check the network"
+    else:
+        reason = "it ended with status {0}; mend what its last lines say".format(status)
+    return SetUpError("{0} failed: {1}, then run the same command again. The last lines were:\n\n{2}"
+                      .format(what, reason, output.rstrip()))
+
+
+def install(root, lock):
+    """Bring .venv in line with the requirements and write the stamp; raise SetUpError if a step fails."""
+    start = time.time()
+    venv = os.path.join(root, ".venv")
+    python = os.path.join(venv, "bin", "python")
+    update = can_be_updated(root)
+    steps = [
+        ("Installing the packages", [
+            python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
+            "--no-compile", "--progress-bar", "off", "-r", os.path.join(root, "requirements.txt"),
+            "-c", os.path.join(root, "constraints.txt")]),
+        ("Switching off JupyterLab's news pop-up", [
+            os.path.join(venv, "bin", "jupyter-labextension"), "disable", "--level=sys_prefix", NEWS_POP_UP]),
+    ]
+    if not update:
+        problem = venv_problem(sys.executable)
+        if problem:
+            raise SetUpError(problem)
+        steps.insert(0, ("Making .venv", [sys.executable, "-m", "venv", "--clear", venv]))
+    say("{0} the Python environment in .venv. This is done once and takes some minutes."
+        .format("Updating" if update else "Setting up"))
+    finished = stamp(root)
+    if os.path.exists(os.path.join(venv, ".ready")):
+        os.remove(os.path.join(venv, ".ready"))
+    for what, command in steps:
+        status, lines = call(what, command, lock, start)
+        if status != 0:
+            raise failure(what, status, lines)
+    with open(os.path.join(venv, ".ready"), "w") as file:
+        file.write(finished)
+    say("\nThe environment is ready ({0} minutes).".format(clock(time.time() - start)))
+
+
+def set_up(root):
+    """Leave a whole .venv in root; raise SetUpError, without a stamp, if that fails."""
+    if is_ready(root):
+        return
+    problem = version_problem(sys.version_info)
+    if problem:
+        raise SetUpError(problem)
+    if os.name == "nt":
+        raise SetUpError("make is not supported on Windows: use the five lines for it in README.md")
+    import fcntl  # here, because Windows has none
+    with open(os.path.join(root, "requirements.txt"), "r+b") as lock:  # only locked, never written
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another set-up is at work in this folder; waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_ready(root):
+            install(root, lock)
+
+
+def main():
+    try:
+        set_up(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    except SetUpError as error:
+        sys.stderr.write("\n{0}\n".format(error))
+        return 1
+    except (OSError, IOError) as error:
+        sys.stderr.write("\nThe environment cannot be set up: {0}\n".format(error))
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped. Run the same command again to set the environment up.\n")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
