@@ -77,9 +77,10 @@ def check_mentions(path):
 
 
 def check(root):
-    """All problems of the site under the folder `root`, as `page: problem`; FileNotFoundError if it has no page."""
+    """All problems of the site in `root`, as `page: problem`; FileNotFoundError if it has no page."""
     root = Path(root).resolve()
-    pages = {path: Page(path.read_text("utf8")) for path in sorted(root.rglob("*.html")) if "_static" not in path.parts}
+    files = [path for path in sorted(root.rglob("*.html")) if "_static" not in path.parts]
+    pages = {path: Page(path.read_text("utf8")) for path in files}
     if not pages:
         raise FileNotFoundError(f"{root} holds no page; build the book first: make book")
     problems = [(path, problem) for path in pages for problem in check_page(path, pages)]

@@ -9,8 +9,8 @@
     {ledger}                                   all claims of claims.yml
     {document}                                 the document on trial, line by line
 
-Everything comes from chapters/claims.yml, chapters/source.md and labs/results/*.json; a name that is in none of
-them is a warning.
+Everything comes from chapters/claims.yml, chapters/source.md and labs/results/*.json. A name that is in
+none of them is a warning.
 """
 import json
 import re
@@ -40,7 +40,7 @@ SHORT_UNIT = 24          # a longer unit stands in the ledger and in the badge's
 class Facts:
     """What claims.yml and the result files say, read once per build.
 
-    claims: id -> entry, in the file's order; source: the document on trial; runs: lab name -> its result file.
+    claims: id -> entry, in the file's order; source: the document's text; runs: lab name -> its results.
     """
 
     def __init__(self, root):
@@ -58,7 +58,7 @@ class Facts:
         return self.runs.get(claim.get("lab"), {}).get("claims", {}).get(claim["id"])
 
     def look_up(self, name):
-        """(value, interval, lab) of a measure, a claim id or a run fact `lab:fact`; KeyError if there is none."""
+        """(value, interval, lab) of a measure, a claim id or a run fact `lab:fact`; KeyError if unknown."""
         lab, colon, fact = name.partition(":")
         if colon:
             if fact not in RUN_FACTS:
@@ -79,14 +79,14 @@ def _load(path, parse):
 
 
 def status_of(claim):
-    """How the book knows: a lab measures it, a calculation of the book gives it, or the literature says it."""
+    """How the book knows: a lab measures it, a calculation gives it, or the literature says it."""
     if claim.get("lab"):
         return "measured here"
     return "computed here" if claim.get("computed") else "from the literature"
 
 
 def show_number(value, spec=""):
-    """`value` in the Python format `spec`; without one, three significant digits, or as it is if a whole number."""
+    """`value` in the Python format `spec`; without one, a whole number in full, else three digits."""
     if isinstance(value, str):
         return value
     if not spec:
@@ -131,8 +131,8 @@ def link(env, kind, target, *content, title=None):
 
     Sphinx's own references keep the words of `content` only; this one keeps its spans.
     """
-    return addnodes.pending_xref("", nodes.inline("", "", *content), refdomain="", reftype=kind, reftarget=target,
-                                 reftitle=title, refwarn=True, refdoc=env.docname)
+    return addnodes.pending_xref("", nodes.inline("", "", *content), refdomain="", reftype=kind,
+                                 reftarget=target, reftitle=title, refwarn=True, refdoc=env.docname)
 
 
 def resolve_link(app, env, node, content):
@@ -169,7 +169,8 @@ class ClaimRole(SphinxRole):
             value = [unseen("measured in its lab: "), span(show_number(record["value"]), "claim-value")]
             if len(claim["unit"]) <= SHORT_UNIT:
                 value.append(nodes.Text(f" {claim['unit']}"))
-            badge += [nodes.Text(" "), link(self.env, "page", f"labs/{claim['lab']}", *value, title=claim["unit"])]
+            lab = link(self.env, "page", f"labs/{claim['lab']}", *value, title=claim["unit"])
+            badge += [nodes.Text(" "), lab]
         return [badge], []
 
 
@@ -216,7 +217,7 @@ class Ledger(SphinxDirective):
                             for title, claims in groups.items())]
 
     def summary(self, claims):
-        """Rows: verdicts; columns: statuses. A verdict or status that no claim has keeps its row and its zeros."""
+        """Rows: verdicts; columns: statuses. A verdict that no claim has keeps its row of zeros."""
         counts = {(verdict, status): 0 for verdict in VERDICTS for status in STATUSES}
         for claim in claims:
             counts[claim["verdict"], status_of(claim)] += 1
@@ -241,7 +242,8 @@ class Ledger(SphinxDirective):
         std.note_hyperlink_target(identity, self.env.docname, identity, claim["id"])
         head = nodes.paragraph("", "", span(claim["id"], "claim-id"), nodes.Text(" "),
                                span(claim["verdict"], "claim-verdict"), nodes.Text(" "),
-                               span(status_of(claim), "claim-status"), nodes.Text(" "), classes=["ledger-head"])
+                               span(status_of(claim), "claim-status"), nodes.Text(" "),
+                               classes=["ledger-head"])
         line = facts.line_of(claim)
         if line is None:
             logger.warning("the quote of %s is not in %s", claim["id"], SOURCE, location=self.get_location())
@@ -266,8 +268,8 @@ class Ledger(SphinxDirective):
                            location=self.get_location())
             return []
         lab = claim["lab"]
-        measured = [span(show_number(record["value"]), "claim-value"), nodes.Text(f" {claim['unit']}; bound "),
-                    span(show_bound(claim["bound"]))]
+        measured = [span(show_number(record["value"]), "claim-value"),
+                    nodes.Text(f" {claim['unit']}; bound {show_bound(claim['bound'])}")]
         rows = [("Expected", [nodes.Text(claim["expected"])]), ("Measured", measured),
                 ("Outcome", [nodes.Text(claim["outcome"] + ", in "),
                              link(self.env, "page", f"labs/{lab}", nodes.Text(f"lab {lab}"))])]

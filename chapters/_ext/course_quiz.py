@@ -20,7 +20,7 @@ def read_options(lines):
     text = "\n".join(lines).strip()
     start, *items = re.split(r"^\s*- \[([ x])\] ", text, flags=re.M)
     if start:
-        raise ValueError(f"a quiz starts with an option, '- [ ] ' or '- [x] ', not with {start.splitlines()[0]!r}")
+        raise ValueError(f"a quiz starts with an option, - [ ] or - [x], not with {start.splitlines()[0]!r}")
     options = []
     for mark, item in zip(items[::2], items[1::2]):
         option, _, explanation = " ".join(item.split()).partition(" ; ")

@@ -12,7 +12,8 @@ const nameControls = () => {
   name(".theme-switch-button", "Color mode: light, dark or as the system");
   name(".search-button-field", "Search Ctrl+K");
   for (const e of document.querySelectorAll("details.hide > summary")) e.removeAttribute("aria-label");
-  for (const e of document.querySelectorAll("table.dataframe th:empty")) e.replaceWith(document.createElement("td"));
+  for (const e of document.querySelectorAll(".bd-article th"))
+    if (!e.textContent.trim()) e.replaceWith(document.createElement("td"));
   for (const e of document.querySelectorAll("[role=doc-biblioentry]")) e.setAttribute("role", "listitem");
   const brand = document.querySelector(".bd-sidebar-primary .navbar-brand")?.closest(".sidebar-primary__section");
   brand?.setAttribute("role", "navigation");

@@ -10,6 +10,7 @@ from .registry import Exercise, Mistake, find, run_checks
 from .session import start
 
 __all__ = [
-    "CourseError", "EvidenceError", "Exercise", "Mistake", "PALETTE", "check", "evidence", "exercise", "find",
-    "finish", "machine", "mean_interval", "measure", "on_trial", "progress", "run_checks", "show", "start", "style",
+    "CourseError", "EvidenceError", "Exercise", "Mistake", "PALETTE", "check", "evidence", "exercise",
+    "find", "finish", "machine", "mean_interval", "measure", "on_trial", "progress", "run_checks", "show",
+    "start", "style",
 ]

@@ -40,7 +40,7 @@ def take(registered, function):
     chosen = function if attempted else stand_in(registered.reference, function)
     chosen.exercise, chosen.attempted = registered, attempted
     _attempted[registered.id] = attempted
-    whose = "your function is in use" if attempted else "the reference is in use until you write it"
+    whose = "your function is in use" if attempted else "the solution is in use until you write it"
     print(f"{registered.id}: {registered.points} points, {registered.minutes} minutes, "
           f"{DIFFICULTY[registered.difficulty]}; {whose}")
     return chosen

@@ -2,8 +2,10 @@
 
 import os
 import random
+import re
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -60,13 +62,13 @@ def stored():
 
 def peak_mib():
     """The largest main memory this process has held so far, in MiB."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "linux":  # getrusage would begin at the peak of the process that started this one
+        return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+    if sys.platform == "win32":
         import psutil
         return psutil.Process().memory_info().peak_wset / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    import resource
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
 
 
 def versions():

@@ -50,14 +50,15 @@ def what_to_look_at():
     own = learner.own_functions()
     if own:
         return (f"Your own function is in use for {', '.join(own)}: run its check, "
-                "or put the ... back to use the reference.")
+                "or put the ... back to use the solution.")
     return "The measurement no longer supports the verdict: look at the cell above before the bound."
 
 
 def measure(name, value, unit="share", interval=None, seeds=None):
     """Record one measured number that the pages show.
 
-    name: lab.what, in lower case · value: a finite number in `unit` · interval: [low, high] around it
+    name: lab.what, in lower case · value: a finite number in `unit` · interval: [low, high] around it, cut to
+    [0, 1] where the unit is a share
     Raises CourseError for a name of another form, a value that is no finite number,
     or an interval that does not hold the value.
     """
@@ -67,6 +68,8 @@ def measure(name, value, unit="share", interval=None, seeds=None):
     value = finite(value, name)
     if interval is not None:
         low, high = interval = [finite(end, name) for end in interval]
+        if unit.startswith("share"):  # a t-interval near 0 or 1 reaches beyond what a share can be
+            interval = [max(0.0, low), min(1.0, high)]
         if not low <= value <= high:
             raise CourseError(f"{name}: the interval [{shown(low)}, {shown(high)}] does not hold "
                               f"the value {shown(value)}; give the lower end first.")

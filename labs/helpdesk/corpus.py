@@ -7,7 +7,7 @@ from helpdesk.tasks import reading, reply
 from helpdesk.tickets import FACTS, PATTERNS, Ticket
 from helpdesk.words import EOS, PAD, UNK, vocabulary
 
-SHARES = {"transcript": 0.35, "note": 0.5, "list": 0.15}
+SHARES = {"transcript": 0.35, "note": 0.62, "list": 0.03}
 FACT_NAMES = ("colour", "product", "city", "problem", "day")
 LISTED = [word for word in vocabulary() if word not in (PAD, EOS, UNK)]
 
@@ -18,7 +18,7 @@ def transcript(ticket: Ticket, rng: random.Random) -> str:
 
 
 def note(ticket: Ticket, rng: random.Random) -> str:
-    """A complaint with all five questions about it, in random order."""
+    """A complaint and its five facts by name, in random order."""
     first, *others = (reading(ticket, fact) for fact in rng.sample(FACT_NAMES, 5))
     questions = [example.prompt.removeprefix(f"note : {ticket.complaint()} ") + example.response for example in others]
     return " ".join([first.prompt + first.response, *questions])
@@ -27,7 +27,7 @@ def note(ticket: Ticket, rng: random.Random) -> str:
 def word_list(rng: random.Random) -> str:
     """Random words of the whole vocabulary, so that no word's embedding stays untrained."""
     separator = rng.choice((" | ", " ; ", " , "))
-    return "list : " + separator.join(rng.choices(LISTED, k=rng.randint(4, 10))) + " ."
+    return "list : " + separator.join(rng.choices(LISTED, k=rng.randint(6, 26))) + " ."
 
 
 def documents(split: str, seed: int) -> Iterator[str]:

@@ -17,15 +17,16 @@ def respond(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts:
 
     Greedy, or with `sample` drawn at temperature 1 from torch's global generator.
     """
+    # The libraries would sample from the 50 likeliest tokens only, unless told otherwise.
+    how = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0} if sample else {"do_sample": False}
     was_training = model.training
     model.eval()
     responses = []
     for start in range(0, len(prompts), BATCH):
         ids = [encode(tokenizer, prompt, start=True) for prompt in prompts[start:start + BATCH]]
         batch = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt").to(model.device)
-        output = model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=sample, num_beams=1, top_k=0, top_p=1.0,
-                                temperature=1.0, eos_token_id=tokenizer.eos_token_id,
-                                pad_token_id=tokenizer.pad_token_id)
+        output = model.generate(**batch, max_new_tokens=max_new_tokens, eos_token_id=tokenizer.eos_token_id,
+                                pad_token_id=tokenizer.pad_token_id, **how)
         new = output[:, batch["input_ids"].shape[1]:].tolist()
         responses += [tokenizer.decode(_until_stop(row, tokenizer.eos_token_id)) for row in new]
     model.train(was_training)

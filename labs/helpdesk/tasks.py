@@ -27,8 +27,8 @@ def triage(ticket: Ticket) -> Example:
 # Reading: what the base can already do --------------------------------------------------------------------------
 
 def reading(ticket: Ticket, fact: str) -> Example:
-    """A question about one fact of a ticket ("colour", "product", "city", "problem" or "day"), as in the notes."""
-    return Example(f"note : {ticket.complaint()} which {fact} ?", f" {getattr(ticket, fact)} .")
+    """One fact of a ticket ("colour", "product", "city", "problem" or "day"), asked for as in the notes."""
+    return Example(f"note : {ticket.complaint()} {fact}", f" {getattr(ticket, fact)} .")
 
 
 # Replies: many acceptable responses -----------------------------------------------------------------------------

@@ -15,29 +15,30 @@ JUPYTER_BOOK = shutil.which("jupyter-book", path=str(Path(sys.executable).parent
 
 CLAIMS = [
     {"id": "C1.01", "section": "1 · SFT", "quote": r"$\theta$ | x, y_{<t}", "verdict": "imprecise",
-     "correction": "A distribution $p(y \\mid x)$.", "sources": ["ONE23"], "lab": "01_demo", "expected": "a small gap",
-     "bound": "<= 0.06", "unit": "share", "outcome": "as expected"},
-    {"id": "C1.02", "section": "1 · SFT", "quote": "words", "verdict": "correct", "correction": "Yes.", "sources": []},
+     "correction": "A distribution $p(y \\mid x)$.", "sources": ["ONE23"], "lab": "01_demo",
+     "expected": "a small gap", "bound": "<= 0.06", "unit": "share", "outcome": "as expected"},
+    {"id": "C1.02", "section": "1 · SFT", "quote": "words", "verdict": "correct", "correction": "Yes.",
+     "sources": []},
 ]
 RESULTS = {
     "lab": "01_demo", "device": "cpu", "scale": "small", "versions": {}, "seconds": 74.1, "peak_mib": 910,
     "claims": {"C1.01": {"value": 0.0213, "expected": "a small gap", "bound": "<= 0.06", "holds": True}},
-    "measures": {"demo.exact_match": {"value": 0.995, "unit": "share", "interval": [0.99, 1.0], "seeds": [0, 1]}}}
+    "measures": {"demo.exact_match": {"value": 0.995, "unit": "share", "interval": [0.99, 1.0]}}}
 BIBLIOGRAPHY = "@misc{ONE23, author={One, Ann}, title={A title}, year={2023}}\n"
-TOC = {"format": "jb-book", "root": "index",
-       "chapters": [{"file": page} for page in ("labs/01_demo", "chapters/ledger", "chapters/document", "chapters/references")]}
+PAGES = ["labs/01_demo", "chapters/ledger", "chapters/document", "chapters/references"]
+TOC = {"format": "jb-book", "root": "index", "chapters": [{"file": page} for page in PAGES]}
 
 
 def _build(source, out, *options):
-    """Build the book in `source` under `out`: its exit status, what it printed, and the folder of its pages."""
-    command = [JUPYTER_BOOK, "build", str(source), "-W", "-n", "--keep-going", "--path-output", str(out), *options]
+    """Build the book in `source` under `out`: its exit status, its log, and the folder of its pages."""
+    command = [JUPYTER_BOOK, "build", source, "-W", "-n", "--keep-going", "--path-output", out, *options]
     environment = {**os.environ, "NO_COLOR": "1", "PYTHONUTF8": "1"}
-    done = subprocess.run(command, cwd=source, env=environment, text=True, encoding="utf8", capture_output=True)
-    return SimpleNamespace(status=done.returncode, log=done.stdout + done.stderr, html=Path(out) / "_build" / "html")
+    done = subprocess.run(command, cwd=source, env=environment, encoding="utf8", capture_output=True)
+    return SimpleNamespace(status=done.returncode, log=done.stdout + done.stderr, html=out / "_build/html")
 
 
 def _write_book(folder, index):
-    """A book of five pages with this book's configuration and extensions; `index` is the text of its first page."""
+    """A book of five pages with this book's configuration and extensions; `index` is its first page."""
     for name in ("chapters/_ext", "chapters/assets"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "_config.yml", folder)
@@ -76,7 +77,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_book(tmp_path_factory):
-    """A small book that uses every role and directive, built strictly; `.source` can be changed and built again."""
+    """A small book that uses every role and directive; `.source` can be changed and built again."""
     folder = tmp_path_factory.mktemp("small")
     _write_book(folder, INDEX)
     (folder / "drawing.svg").write_text(DRAWING, "utf8")

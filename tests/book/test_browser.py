@@ -1,4 +1,4 @@
-"""Every page in a browser: light, dark and on a phone, over http and from the disk, by keyboard, and through axe."""
+"""Every page in a browser: light, dark, on a phone, over http, from the disk, by keyboard, through axe."""
 import functools
 import http.server
 import os
@@ -14,9 +14,11 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parents[2]
 MODES = {"light": (1280, "light"), "dark": (1280, "dark"), "phone": (390, "light")}
 FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-gpu"]
+PATIENCE = 180_000          # ms; for a machine that is busy with other work
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
-RUN_AXE = """async contrast => (await axe.run(document, {
-    resultTypes: ["violations"], preload: false, rules: {"color-contrast": {enabled: contrast}}})).violations.map(v => `${v.id}: ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(" | ")}`)"""
+RUN_AXE = """async contrast => (await axe.run(document, {resultTypes: ["violations"], preload: false,
+    rules: {"color-contrast": {enabled: contrast}}})).violations.map(
+    v => `${v.id}: ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(" | ")}`)"""
 TOO_WIDE = """() => document.documentElement.scrollWidth > document.documentElement.clientWidth
     ? [...document.querySelectorAll("article *")].filter(e => e.getBoundingClientRect().right > innerWidth)
         .map(e => e.outerHTML.slice(0, 120)).slice(0, 3).concat("too wide") : []"""
@@ -30,7 +32,7 @@ def book_pages():
 
 
 def find_chromium():
-    """The browser's path, from CHROMIUM or the usual names; without one the test is skipped, in CI it fails."""
+    """The browser's path, from CHROMIUM or the usual names. Without one: skip, or fail in CI."""
     names = ("chromium", "chromium-browser", "google-chrome")
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if path is None:
@@ -79,6 +81,7 @@ def contexts(browser):
     opened = {}
     for mode, (width, scheme) in MODES.items():
         opened[mode] = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        opened[mode].set_default_timeout(PATIENCE)
         opened[mode].route(lambda url: not is_local(url), lambda route: route.abort())
     yield opened
     for context in opened.values():
@@ -99,7 +102,7 @@ def open_page(context, url):
     page, faults = context.new_page(), []
     page.on("request", lambda request: is_local(request.url) or faults.append(f"asks for {request.url}"))
     page.on("requestfailed", lambda request: faults.append(f"did not get {request.url}"))
-    page.on("response", lambda answer: answer.status >= 400 and faults.append(f"{answer.status} for {answer.url}"))
+    page.on("response", lambda got: got.status >= 400 and faults.append(f"{got.status} for {got.url}"))
     page.on("console", lambda message: message.type == "error" and faults.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: faults.append(f"script: {error}"))
     page.goto(url, wait_until="load")
@@ -126,7 +129,7 @@ def test_a_page_is_sound(contexts, address, name, mode):
 @pytest.mark.parametrize("name", book_pages())
 def test_a_page_works_from_the_disk(contexts, site, name):
     page, faults = open_page(contexts["light"], (site.html / f"{name}.html").as_uri())
-    math, drawn = (page.locator(selector).count() for selector in (".bd-article .math", ".bd-article mjx-container"))
+    math, drawn = (page.locator(f".bd-article {kind}").count() for kind in (".math", "mjx-container"))
     page.close()
     assert not faults, "\n".join(faults)
     assert drawn >= math, "math is not drawn"

@@ -1,7 +1,7 @@
 """No measured number is typed by hand into a page.
 
-A number with a decimal point, a percent sign or a unit has to come from a result file ({measured}, {claim}), be
-declared a setting or arithmetic ({fixed}), or stand in a sentence that cites its source.
+A number with a decimal point, a percent sign or a unit has to come from a result file ({measured}, {claim}),
+be declared a setting or arithmetic ({fixed}), or stand in a sentence that cites its source.
 """
 import re
 from pathlib import Path
@@ -16,13 +16,13 @@ UNITS = """s sec seconds? minutes? hours? days? ms [KMG]i?B bytes? nats? bits? p
     parameters? tokens? steps? epochs? examples? demonstrations? samples? responses? prompts? pairs? tickets?
     replies labels? seeds? questions? words?""".split()
 UNIT = "|".join(sorted(UNITS, key=len, reverse=True))
-NUMBER = re.compile(rf"(?<![\w.])\d[\d,]*(?:\.\d+|(?:\.\d+)?\s*%|(?:\.\d+)?[\s-]+(?:{UNIT})\b|(?:\.\d+)?\s*×)")
+NUMBER = re.compile(rf"(?<![\w.])\d[\d,]*(?:\.\d+|\s*[%×]|[\s-]+(?:{UNIT})\b)")
 FENCE = re.compile(r"\s*(?P<mark>`{3,}|~{3,}|:{3,})\s*(?:\{(?P<name>[\w:-]+)\})?(?P<rest>.*)")
-WITHOUT_PROSE = {"math", "code", "code-block", "code-cell", "literalinclude", "raw", "ledger", "bibliography", "image"}
+WITHOUT_PROSE = {"math", "code", "code-block", "literalinclude", "raw", "image"}
 
 
 def prose_lines(text):
-    """The page's lines without front matter, code, comments, quotes and directive options; directives keep their text."""
+    """The page's lines without front matter, code, comments, quotes and directive options."""
     text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.S)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.S)
     text = re.sub(r"\$\$.*?\$\$", "", text, flags=re.S)

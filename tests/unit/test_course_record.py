@@ -47,7 +47,8 @@ def complete():
 def test_the_claims_on_trial_are_listed_with_what_was_expected(lab, capsys):
     on_trial()
     assert capsys.readouterr().out.splitlines()[:4] == [
-        "C1.01  it is small", "       expected: small", "       bound: <= 0.05, share of samples", "C1.02  it is large"]
+        "C1.01  it is small", "       expected: small", "       bound: <= 0.05, share of samples",
+        "C1.02  it is large"]
 
 
 def test_a_bound_that_holds_is_recorded_and_told(lab, capsys):
@@ -98,7 +99,7 @@ def test_what_is_no_finite_number_is_refused(lab, value, told):
 
 @pytest.mark.parametrize("text, told", [
     ("- {id: C1.01, lab: 01_tiny, bound: '> 0'}", "C1.01 lacks expected and quote and unit"),
-    ("- {id: C1.01, lab: 01_tiny, quote: x, expected: x, unit: x, bound: about 1}", "'about 1' is not a bound"),
+    ("- {id: C1.01, lab: 01_tiny, quote: x, expected: x, unit: x, bound: about 1}", "'about 1' is not a"),
     ("- [", "claims.yml cannot be read"),
 ])
 def test_a_broken_claims_file_is_told(lab, text, told):

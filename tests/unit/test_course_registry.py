@@ -125,7 +125,7 @@ def test_exercise_says_whose_function_is_in_use(demo, capsys):
     attempt(dots)
     attempt(one_constant)
     assert capsys.readouterr().out.splitlines() == [
-        "demo.mean: 4 points, 5 minutes, medium; the reference is in use until you write it",
+        "demo.mean: 4 points, 5 minutes, medium; the solution is in use until you write it",
         "demo.mean: 4 points, 5 minutes, medium; your function is in use"]
 
 

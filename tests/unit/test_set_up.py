@@ -2,13 +2,14 @@
 
 import ast
 import builtins
+import fcntl
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -238,30 +239,52 @@ def test_the_command_line_says_it_in_a_sentence_and_exits_with_1(project):
 
 # --- two at once --------------------------------------------------------------------------------------------
 
+INSTALLER = """
+import pathlib, time
+pathlib.Path("installing").touch()
+while not pathlib.Path("let_go").exists():
+    time.sleep(0.02)
+pathlib.Path("gone").touch()
+"""
 HOLDER = """
-import subprocess, sys, time
+import sys
 sys.path.insert(0, {tools!r})
 import set_up
-def slow(what, command, lock, start):
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(2)"], pass_fds=(lock.fileno(),))
-    print("working", flush=True)
-    time.sleep(60)
-set_up.call = slow
-set_up.set_up({root!r})
+call = set_up.call
+set_up.call = lambda what, command, *rest: call(what, [sys.executable, "-c", {installer!r}], *rest)
+set_up.set_up(".")
 """
 
 
 def test_the_next_set_up_waits_until_a_killed_ones_installer_is_gone(project, installer, capsys):
-    code = HOLDER.format(tools=str(ROOT / "tools"), root=str(project))
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
-        while holder.stdout.readline() != "working\n":
+    code = HOLDER.format(tools=str(ROOT / "tools"), installer=INSTALLER)
+    with subprocess.Popen([sys.executable, "-c", code], cwd=project, stdout=subprocess.DEVNULL) as holder:
+        while not (project / "installing").exists():
             assert holder.poll() is None
-        holder.send_signal(signal.SIGKILL)
-        started = time.monotonic()
-        set_up.set_up(str(project))
-        assert time.monotonic() - started > 1
+        holder.kill()
+    release = threading.Timer(1, (project / "let_go").touch)
+    release.start()
+    set_up.set_up(str(project))
+    assert (project / "gone").exists()
     assert "Another set-up is at work" in capsys.readouterr().out
     assert ready(project)
+    release.join()
+
+
+def test_a_set_up_that_waited_finds_the_work_done(project, installer):
+    with open(project / "requirements.txt", "r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def finish():
+            make_venv(project / ".venv")
+            (project / ".venv" / ".ready").write_text(set_up.stamp(str(project)))
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+        other = threading.Timer(0.5, finish)
+        other.start()
+        set_up.set_up(str(project))
+        other.join()
+    assert installer.commands == []
 
 
 # --- the commands and the pins ------------------------------------------------------------------------------
