@@ -106,7 +106,7 @@ def trl_loop(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, example
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(output_dir=folder, max_steps=STEPS, per_device_train_batch_size=BATCH, learning_rate=RATE,
                            completion_only_loss=True, train_sampling_strategy="sequential", max_grad_norm=0.0,
-                           use_cpu=True, bf16=False, gradient_checkpointing=False, logging_steps=STEPS,
+                           use_cpu=True, bf16=False, activation_checkpointing=False, logging_steps=STEPS,
                            save_strategy="no", report_to=[], disable_tqdm=True, dataloader_pin_memory=False)
         optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_and_decay(STEPS))

@@ -49,7 +49,7 @@ def trl_trainer(model, tokenizer, examples, folder, steps=STEPS):
     config = SFTConfig(output_dir=str(folder), max_steps=steps, per_device_train_batch_size=BATCH, learning_rate=RATE,
                        completion_only_loss=True, train_sampling_strategy="sequential", max_grad_norm=0.0, weight_decay=0.0,
                        optim="adamw_torch", logging_steps=1, save_strategy="no", report_to=[], use_cpu=True, bf16=False,
-                       gradient_checkpointing=False, disable_tqdm=True, dataloader_pin_memory=False)
+                       activation_checkpointing=False, disable_tqdm=True, dataloader_pin_memory=False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_and_decay(steps))
     recorder = Recorder()
