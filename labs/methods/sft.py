@@ -100,7 +100,7 @@ def fine_tune(model: torch.nn.Module, batches: Iterable[Batch], *, steps: int, l
               loss: Callable[[Tensor, Tensor], Tensor] = sft_loss) -> list[float]:
     """Full tuning: AdamW on all parameters that require a gradient; returns the loss of every step.
 
-    The learning rate rises over the first tenth of `steps` and falls to zero at the last.
+    The learning rate rises over the first tenth of `steps` and falls to zero over the last third.
     Raises FloatingPointError at the first loss that is not finite, before it reaches the parameters.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
@@ -123,6 +123,6 @@ def fine_tune(model: torch.nn.Module, batches: Iterable[Batch], *, steps: int, l
 
 
 def warm_up_and_decay(steps: int) -> Callable[[int], float]:
-    """Share of the learning rate at each step: up over the first tenth, then linearly down to 0 after the last."""
-    warm_up = max(1, steps // 10)
-    return lambda step: min((step + 1) / warm_up, max(0, steps - step) / max(1, steps - warm_up))
+    """Share of the learning rate at each step: up over the first tenth, flat, then down to 0 over the last third."""
+    up, down = max(1, steps // 10), max(1, steps // 3)
+    return lambda step: min((step + 1) / up, 1, max(0, steps - step) / down)

@@ -132,8 +132,10 @@ def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_parameters():
     assert torch.equal(model.table, before)
 
 
-def test_learning_rate_rises_then_falls():
-    rate = warm_up_and_decay(20)
-    shares = [rate(step) for step in range(21)]
-    assert shares[0] == 0.5 and shares[1] == 1.0 and shares[20] == 0
-    assert all(a > b for a, b in zip(shares[2:], shares[3:])), shares
+def test_learning_rate_rises_stays_and_falls():
+    rate = warm_up_and_decay(30)
+    shares = [rate(step) for step in range(31)]
+    assert shares[:3] == pytest.approx([1 / 3, 2 / 3, 1]) and shares[30] == 0
+    assert set(shares[3:20]) == {1}
+    assert all(a > b for a, b in zip(shares[20:], shares[21:])), shares
+    assert warm_up_and_decay(1)(0) == 1
