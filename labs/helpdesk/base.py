@@ -38,10 +38,10 @@ def load_base(device: str = "cpu") -> tuple[PreTrainedModel, PreTrainedTokenizer
 def verify(folder: Path) -> None:
     """Check every file of a shipped model against its manifest. Raises BaseError at the first that differs."""
     try:
-        files = json.loads((folder / MANIFEST).read_text("utf8"))["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        files = json.loads((folder / MANIFEST).read_text("utf8"))["sha256"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise BaseError(f"the base model's {MANIFEST} is missing or unreadable; {REPAIR}") from None
-    for name, expected in files.items():
+    for name, expected in files:
         path = folder / name
         if not path.is_file():
             raise BaseError(f"the base model's {name} is missing; {REPAIR}")
@@ -60,7 +60,6 @@ def _load(source: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
 def _load_other(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    # Seen from labs/ and from the repository's root alike, a relative folder is one that exists where the user stands.
     try:
         model, tokenizer = _load(source)
     except Exception as error:  # transformers raises anything from OSError to KeyError here
