@@ -7,6 +7,7 @@ A lab that raises, writes to stderr or shows a path of this machine leaves its s
 as they were.
 """
 
+import ast
 import inspect
 import json
 import os
@@ -50,8 +51,20 @@ def lab_paths(names):
 
 def solution(id):
     """The Markdown of a solution cell: the source of the exercise's reference, folded away."""
-    source = inspect.getsource(find(id).reference).rstrip()
+    reference = find(id).reference
+    source = f"{imports_of(reference)}{inspect.getsource(reference).rstrip()}"
     return f"<details><summary>Solution</summary>\n\n```python\n{source}\n```\n\n</details>"
+
+
+def imports_of(function):
+    """The import line that a function of labs/methods needs in a notebook; the module's own functions are left out,
+    because there the reader has written them."""
+    module = inspect.getmodule(function)
+    used = {node.id for node in ast.walk(ast.parse(inspect.getsource(function))) if isinstance(node, ast.Name)}
+    names = [name for name in sorted(used & vars(module).keys())
+             if not (inspect.isfunction(value := vars(module)[name]) and value.__module__ == module.__name__)
+             and not inspect.ismodule(value)]
+    return f"from {module.__name__} import {', '.join(names)}\n\n\n" if names else ""
 
 
 def refresh_solutions(notebook):

@@ -1,6 +1,6 @@
 """The book's own roles and directives: claims, measured numbers, the ledger.
 
-    {claim}`C1.12`                             badge: verdict, measured value, links to ledger row and lab
+    {claim}`C1.12`                             badge: verdict, measured value, links to ledger entry and lab
     {measured}`sft.triage_exact_match .1%`     a number that a lab measured, in a Python format
     {measured}`sft.triage_exact_match interval .1%`
     {measured}`C1.01 .3f`                      the value recorded for a claim
@@ -34,7 +34,7 @@ VERDICTS = ["correct", "imprecise", "outdated", "wrong", "internally inconsisten
 STATUSES = ["measured here", "computed here", "from the literature"]
 RUN_FACTS = {"seconds", "peak_mib", "device", "scale"}
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-SHORT_UNIT = 24          # a longer unit stands in the ledger and in the badge's tooltip only
+SHORT_UNIT = 24          # a value with a longer unit stands in the ledger only
 
 
 class Facts:
@@ -166,9 +166,11 @@ class ClaimRole(SphinxRole):
                       nodes.Text(" "), span(claim["verdict"], "claim-verdict"))
         record = facts.measurement(claim)
         if record:
-            value = [unseen("measured in its lab: "), span(show_number(record["value"]), "claim-value")]
             if len(claim["unit"]) <= SHORT_UNIT:
-                value.append(nodes.Text(f" {claim['unit']}"))
+                value = [unseen("measured in its lab: "), span(show_number(record["value"]), "claim-value"),
+                         nodes.Text(f" {claim['unit']}")]
+            else:  # a bare number would be taken for something else
+                value = [span("measured", "claim-value"), unseen(" in its lab")]
             lab = link(self.env, "page", f"labs/{claim['lab']}", *value, title=claim["unit"])
             badge += [nodes.Text(" "), lab]
         return [badge], []

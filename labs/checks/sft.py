@@ -35,7 +35,13 @@ def close(value, expected: Tensor, tolerance: float = 1e-4) -> bool:
     return value.shape == expected.shape and torch.allclose(value, expected, rtol=tolerance, atol=tolerance)
 
 
+def needs_something(value) -> None:
+    if value is None:
+        raise Mistake("your function returns nothing", next="end it with return")
+
+
 def needs_scalar(value) -> None:
+    needs_something(value)
     if not isinstance(value, Tensor) or value.numel() != 1:
         raise Mistake("the loss must be one number, a tensor without dimensions",
                       next="end with a sum or a mean over everything that is left")
@@ -50,9 +56,10 @@ def masked(student, seed: int) -> tuple[list, list, list, list]:
     rng = random.Random(seed)
     prompt, response = random_tokens(rng, rng.randint(3, 6)), random_tokens(rng, rng.randint(2, 5))
     result = student(list(prompt), list(response))
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise Mistake("two lists are expected, the ids and the labels", next="return ids, labels")
-    return prompt, response, list(result[0]), list(result[1])
+    needs_something(result)
+    if not isinstance(result, tuple | list) or len(result) != 2 or not all(isinstance(part, list) for part in result):
+        raise Mistake("two lists are expected, the ids and the labels", next="return ids, labels, both plain lists")
+    return prompt, response, *result
 
 
 @mask_prompt.check(points=1)
@@ -82,7 +89,7 @@ def keeps_the_response(student, seed):
         shifted = labels[len(prompt):-1] == response[1:] or labels[len(prompt) + 1:] == response[:-1]
         if shifted:
             raise Mistake("the labels are shifted", next="label t belongs to id t; the loss does the shifting")
-        raise Mistake("the response's labels are not the response", next="the stop token at its end counts too")
+        raise Mistake("the response's labels are not the response", next="copy all of the response, from its first token to its last")
 
 
 # Log-probabilities of the response ----------------------------------------------------------------------------------
@@ -91,13 +98,17 @@ token_log_probs = Exercise("sft.token_log_probs", reference=sft.token_log_probs,
 
 
 def log_probs_of(student, logits: Tensor, labels: Tensor) -> Tensor:
-    value = student(logits.clone(), labels.clone())
+    value = student(logits.clone().requires_grad_(), labels.clone())
+    needs_something(value)
     expected = (labels.shape[0], labels.shape[1] - 1)
     if not isinstance(value, Tensor) or tuple(value.shape) != expected:
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise Mistake(f"the result must have the shape (batch, time - 1) = {expected}, yours is {got}",
-                      next="the last logits predict nothing, the first label is predicted by nothing")
-    return value
+                      next="the last logits predict nothing, the first label is predicted by nothing; gather keeps a last "
+                           "dimension of 1, squeeze it")
+    if not value.requires_grad:
+        raise Mistake("no gradient flows through the log-probabilities", next="no detach, no .item(), no numpy on the way")
+    return value.detach()
 
 
 @token_log_probs.check(points=2)
@@ -283,9 +294,14 @@ def collated(student, seed: int, pad_id: int) -> tuple[list, Tensor, Tensor]:
         examples.append(sft.mask_prompt(prompt, response))
     examples.append(sft.mask_prompt([5], [1]))  # certainly shorter than the others, so that there is padding
     result = student([(list(ids), list(labels)) for ids, labels in examples], pad_id)
+    needs_something(result)
     if not isinstance(result, tuple | list) or len(result) != 2 or not all(isinstance(t, Tensor) for t in result):
         raise Mistake("two tensors are expected, the ids and the labels", next="return torch.tensor(ids), torch.tensor(labels)")
-    return examples, *result
+    ids, labels = result
+    if ids.shape != labels.shape or ids.is_floating_point() or labels.is_floating_point():
+        raise Mistake(f"ids {tuple(ids.shape)} and labels {tuple(labels.shape)} must be integers of one shape",
+                      next="pad both to the same length")
+    return examples, ids, labels
 
 
 @collate.check(points=1)

@@ -3,6 +3,7 @@
 import math
 import re
 import statistics
+import textwrap
 import time
 from numbers import Real
 
@@ -12,6 +13,7 @@ from . import claims, learner, machine, store
 from .errors import CourseError, EvidenceError
 from .session import current
 
+WIDTH = 88  # characters; a page shows so many without scrolling
 # 97.5 % quantiles of Student's t, for 1 to 9 degrees of freedom
 T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
@@ -19,8 +21,9 @@ T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 def on_trial():
     """Print the claims that this lab decides: the statement, what was expected of it, and the bound."""
     for claim, entry in claims.assigned_to(current().name).items():
-        print(f"{claim}  {entry['quote']}\n       expected: {entry['expected']}\n"
-              f"       bound: {entry['bound']}, {entry['unit']}")
+        print(claim)
+        for text in (f"“{entry['quote']}”", f"expected: {entry['expected']}", f"bound: {entry['bound']}, {entry['unit']}"):
+            print(textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False))
 
 
 def evidence(claim, value, seeds=None):
@@ -66,6 +69,8 @@ def measure(name, value, unit="share", interval=None, seeds=None):
     if not re.fullmatch(r"[a-z0-9]+(\.[a-z0-9_]+)+", name):
         raise CourseError(f"{name!r} is not the name of a measure: write it as in \"sft.loss_end\".")
     value = finite(value, name)
+    if unit.startswith("share") and not 0 <= value <= 1:
+        raise CourseError(f"{name}: {shown(value)} is no share: a share lies between 0 and 1.")
     if interval is not None:
         low, high = interval = [finite(end, name) for end in interval]
         if unit.startswith("share"):  # a t-interval near 0 or 1 reaches beyond what a share can be

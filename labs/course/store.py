@@ -18,7 +18,7 @@ def book_folder(device):
 def result_path(lab):
     """The file of this run: COURSE_RESULTS names "book" or a folder; without it, results/local."""
     where = os.environ.get("COURSE_RESULTS") or session.LABS / "results" / "local"
-    folder = book_folder(lab.device) if where == "book" else Path(where)
+    folder = book_folder(lab.device) if where == "book" else Path(where).expanduser()
     return folder / f"{lab.name}.json"
 
 

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 FOLDER = Path(__file__).parent / "base"
+ROOT = Path(__file__).parents[2]
 MANIFEST = "manifest.json"
 REPAIR = "restore it with `git checkout -- labs/helpdesk/base`, or train it again with `python -m helpdesk.pretrain`"
 
@@ -55,18 +56,25 @@ def sha256(path: Path) -> str:
 
 def _load(source: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     tokenizer = AutoTokenizer.from_pretrained(source)
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    model, told = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+    if told["missing_keys"]:  # transformers would go on with random numbers in their place
+        raise OSError(f"the weights lack {sorted(told['missing_keys'])[0]} and {len(told['missing_keys']) - 1} more")
     return model, tokenizer
 
 
 def _load_other(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    # A lab runs in labs/, but a relative folder was named where `make lab` was typed.
+    folder = next((path for path in (Path(source).expanduser(), ROOT / source) if path.is_dir()), None)
+    if folder is None and source.startswith((".", "/", "~")):
+        raise BaseError(f"COURSE_BASE={source!r}: there is no such folder; correct it, or unset it to use the shipped "
+                        "base model")
     try:
-        model, tokenizer = _load(source)
+        model, tokenizer = _load(folder or source)
     except Exception as error:  # transformers raises anything from OSError to KeyError here
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BaseError(f"COURSE_BASE={source!r} is neither a folder with a causal language model and its tokenizer "
                         f"nor a hub id that can be reached ({reason}); correct it, or unset it to use the shipped "
-                        "base model") from error
+                        "base model") from None
     if tokenizer.eos_token_id is None:
         raise BaseError(f"COURSE_BASE={source!r}: its tokenizer has no stop token (eos_token); choose another model")
     return model, tokenizer

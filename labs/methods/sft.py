@@ -1,6 +1,6 @@
 """Supervised fine-tuning (SFT): make the demonstrated responses likely.
 
-    L_SFT(θ) = − Σ_{t=1..T} log P_θ(y_t | x, y_<t)        x the prompt, y the response and its stop token
+    L_SFT(θ) = − Σ_{t=1..T} log π_θ(y_t | x, y_<t)        x the prompt, y the response and its stop token
 
 The formula leaves two conventions open, and both change what is learned: which tokens count (here: the response's
 alone, Touvron et al. 2023, section 3.1), and how the sum becomes one number for a batch (`sft_loss`: mean over the
@@ -58,7 +58,7 @@ def batches(examples: Sequence[Tokens], *, batch_size: int, steps: int, pad_id: 
 # The loss -----------------------------------------------------------------------------------------------------------
 
 def token_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
-    """log P(y_t | x, y_<t) of every token that counts, 0 elsewhere.
+    """log π(y_t | x, y_<t) of every token that counts, 0 elsewhere.
 
     logits: float (batch, time, vocab) · labels: int (batch, time), IGNORE where the token does not count
     returns float (batch, time - 1): the logits at time t predict the token at t + 1

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -106,7 +107,7 @@ def test_a_damaged_manifest_is_named(copy_of_base, text):
         base.load_base()
 
 
-@pytest.mark.parametrize("make", ["nothing", "empty folder", "no weights"])
+@pytest.mark.parametrize("make", ["nothing", "empty folder", "no weights", "half the weights"])
 def test_a_wrong_course_base_is_one_sentence(tmp_path, monkeypatch, make):
     folder = tmp_path / "other"
     if make != "nothing":
@@ -114,11 +115,21 @@ def test_a_wrong_course_base_is_one_sentence(tmp_path, monkeypatch, make):
     if make == "no weights":
         shutil.copytree(base.FOLDER, folder, dirs_exist_ok=True)
         (folder / "model.safetensors").unlink()
+    if make == "half the weights":
+        weights = load_file(base.FOLDER / "model.safetensors")
+        shutil.copytree(base.FOLDER, folder, dirs_exist_ok=True)
+        save_file({name: w for name, w in weights.items() if "layers.1" not in name}, folder / "model.safetensors")
     monkeypatch.setenv("COURSE_BASE", str(folder))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(base.BaseError, match="COURSE_BASE=.*unset it to use the shipped base model") as raised:
         base.load_base()
     assert "\n" not in str(raised.value)
+
+
+def test_a_relative_course_base_may_be_named_from_the_root_of_the_repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COURSE_BASE", "labs/helpdesk/base")
+    assert base.load_base()[0].config.model_type == "llama"
 
 
 def test_another_architecture_with_byte_pair_encoding_takes_its_place(tmp_path, monkeypatch):

@@ -46,9 +46,8 @@ def complete():
 
 def test_the_claims_on_trial_are_listed_with_what_was_expected(lab, capsys):
     on_trial()
-    assert capsys.readouterr().out.splitlines()[:4] == [
-        "C1.01  it is small", "       expected: small", "       bound: <= 0.05, share of samples",
-        "C1.02  it is large"]
+    assert capsys.readouterr().out.splitlines()[:5] == [
+        "C1.01", "  “it is small”", "  expected: small", "  bound: <= 0.05, share of samples", "C1.02"]
 
 
 def test_a_bound_that_holds_is_recorded_and_told(lab, capsys):

@@ -106,12 +106,45 @@ def test_too_few_examples_for_a_batch_are_refused():
         next(batches([([1], [1])] * 3, batch_size=4, steps=1, pad_id=0, seed=0))
 
 
-def test_gradient_step_goes_downhill_and_clears_the_gradient():
-    w = torch.tensor([2.0, -1.0], requires_grad=True)
+def test_gradient_step_takes_every_parameter_downhill_and_clears_its_gradient():
+    v, w = torch.tensor([3.0], requires_grad=True), torch.tensor([2.0, -1.0], requires_grad=True)
     frozen = torch.ones(1)
-    (w ** 2).sum().backward()
-    gradient_step([w, frozen], learning_rate=0.25)
-    assert w.tolist() == [1.0, -0.5] and w.grad is None and frozen.item() == 1
+    ((v ** 2).sum() + (w ** 2).sum()).backward()
+    gradient_step([frozen, v, w], learning_rate=0.25)
+    assert v.item() == 1.5 and w.tolist() == [1.0, -0.5] and v.grad is w.grad is None and frozen.item() == 1
+
+
+def test_every_epoch_has_an_order_of_its_own_and_drops_what_fills_no_batch():
+    examples = [([i], [i]) for i in range(10)]
+    seen = [ids[:, 0].tolist() for ids, _ in batches(examples, batch_size=4, steps=6, pad_id=0, seed=1)]
+    epochs = [seen[i] + seen[i + 1] for i in (0, 2, 4)]
+    assert all(len(set(epoch)) == 8 for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_batches_come_from_the_collate_that_was_given():
+    def mine(examples, pad_id):
+        return len(examples), pad_id
+    assert list(batches([([1], [1])] * 4, batch_size=2, steps=2, pad_id=7, seed=0, collate=mine)) == [(2, 7)] * 2
+
+
+def test_fine_tuning_uses_the_loss_that_was_given():
+    data = [collate([mask_prompt([2], [3, 4, 1])] * 2, pad_id=0)]
+    token_mean, = fine_tune(Bigram(), data, steps=1, learning_rate=0.1)
+    summed, = fine_tune(Bigram(), data, steps=1, learning_rate=0.1, loss=sequence_loss)
+    assert summed == pytest.approx(3 * token_mean)
+
+
+def test_a_first_label_that_nothing_predicts_does_not_count():
+    logits, labels = batch()
+    labels[:, 0] = 3
+    torch.testing.assert_close(sft_loss(logits, labels), sft_loss(*batch()))
+
+
+def test_an_infinite_loss_stops_too():
+    with pytest.raises(FloatingPointError, match="inf"):
+        fine_tune(Bigram(), [collate([mask_prompt([2], [3])], 0)], steps=1, learning_rate=0.1,
+                  loss=lambda logits, labels: logits.sum() * float("inf"))
 
 
 def test_fine_tuning_learns_and_leaves_frozen_parameters_alone():
@@ -138,4 +171,4 @@ def test_learning_rate_rises_stays_and_falls():
     assert shares[:3] == pytest.approx([1 / 3, 2 / 3, 1]) and shares[30] == 0
     assert set(shares[3:20]) == {1}
     assert all(a > b for a, b in zip(shares[20:], shares[21:])), shares
-    assert warm_up_and_decay(1)(0) == 1
+    assert warm_up_and_decay(1)(0) == 1 and rate(40) == 0
