@@ -7,7 +7,7 @@ ARGS =
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lab labs bench
+.PHONY: help setup book test lab labs sweeps bench
 
 help:   ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -31,6 +31,9 @@ lab: setup  ## open the labs in JupyterLab
 
 labs: setup  ## run every lab afresh and store its outputs and results
 	@$(BIN)/python tools/run_labs.py $(ARGS)
+
+sweeps: setup  ## complete the wide sweeps at the full scale (up to an hour each)
+	@$(BIN)/python tools/run_labs.py --sweeps $(ARGS)
 
 bench: setup  ## time the training loops on this machine
 	@$(BIN)/python tools/bench.py $(ARGS)

@@ -1,10 +1,11 @@
 """Run labs afresh and store what they print, draw and measure.
 
     python tools/run_labs.py [01_sft ...]        all labs, or those named
+    python tools/run_labs.py --sweeps            only complete the sweeps, at the full scale
     python tools/run_labs.py --check-solutions   only say whether the solution texts are current
 
 A lab that raises, writes to stderr or shows a path of this machine leaves its stored notebook and results
-as they were.
+as they were. A sweep that breaks off keeps the rows it has and goes on from there the next time.
 """
 
 import ast
@@ -28,7 +29,7 @@ sys.path.insert(0, str(LABS))
 from course import CourseError, find  # noqa: E402 (labs/ must be on the path first)
 from course.store import book_folder, write_whole  # noqa: E402
 
-TIMEOUT = 1800  # seconds for one cell
+TIMEOUT = 1800  # seconds for one cell; none where sweeps are completed
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 
@@ -78,11 +79,25 @@ def refresh_solutions(notebook):
     return changed
 
 
-def execute(notebook, folder, results):
-    """Run all cells in `folder`, with the result file going to `results`."""
-    environment = os.environ | {"COURSE_STORED": "1", "COURSE_RESULTS": str(results), "PYTHONHASHSEED": "0"}
+def execute(notebook, path, timeout, **settings):
+    """Run all cells where the lab at `path` lies; returns the text of its result file, which is not stored yet.
+
+    timeout: seconds for one cell, or None · settings: further environment variables of the run
+    """
+    with tempfile.TemporaryDirectory() as results:
+        environment = {"COURSE_STORED": "1", "COURSE_RESULTS": results, "COURSE_SWEEPS": "book",
+                       "PYTHONHASHSEED": "0", **settings}
+        run_cells(notebook, path.parent, timeout, os.environ | environment)
+        file = Path(results, f"{path.stem}.json")
+        if not file.exists():
+            raise LabError("the lab recorded no results: its last cell must call finish()")
+        return file.read_text(encoding="utf-8")
+
+
+def run_cells(notebook, folder, timeout, environment):
+    """Run all cells in `folder`; raises LabError naming the cell that did not run through."""
     begun = [0]
-    client = NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", record_timing=False,
+    client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", record_timing=False,
                             store_widget_state=False, resources={"metadata": {"path": str(folder)}},
                             on_cell_start=lambda cell, cell_index: begun.append(cell_index))
     try:
@@ -155,19 +170,25 @@ def run(path):
     began = time.perf_counter()
     notebook = nbformat.read(path, as_version=4)
     refresh_solutions(notebook)
-    with tempfile.TemporaryDirectory() as results:
-        execute(notebook, path.parent, results)
-        file = Path(results, f"{path.stem}.json")
-        if not file.exists():
-            raise LabError("the lab recorded no results: its last cell must call finish()")
-        text = file.read_text(encoding="utf-8")
+    text = execute(notebook, path, TIMEOUT)
     tidy(notebook, path.stem)
     refuse_noise(notebook)
     record = json.loads(text)
-    write_whole(book_folder(record["device"]) / file.name, text)
+    write_whole(book_folder(record["device"]) / f"{path.stem}.json", text)
     write_whole(path, nbformat.writes(notebook).rstrip("\n") + "\n")
     seconds, size = time.perf_counter() - began, path.stat().st_size / 1024
     return f"{path.stem}: stored after {seconds:.0f} s, {size:.0f} KiB, {len(record['claims'])} claims held"
+
+
+def run_sweeps(path):
+    """Run one lab at the full scale and keep the rows of its sweeps only; returns one line about them."""
+    notebook = nbformat.read(path, as_version=4)
+    if not any(re.search(r"\bsweep\(", cell.source) for cell in notebook.cells if cell.cell_type == "code"):
+        return f"{path.stem}: has no sweep"
+    record = json.loads(execute(notebook, path, timeout=None, COURSE_SCALE="full"))
+    told = [f"{name} has {made['rows']} rows, which took {made['seconds']:.0f} s"
+            for name, made in record.get("sweeps", {}).items()]
+    return f"{path.stem}: {'; '.join(told) or 'has no sweep'}"
 
 
 def stale_solutions(path):
@@ -182,12 +203,15 @@ def check_solutions(path):
     return f"{path.stem}: the solutions are current"
 
 
+TASKS = {"--sweeps": run_sweeps, "--check-solutions": check_solutions}
+
+
 def main(arguments):
-    """Returns the exit status: 0 when every lab was stored, or every solution is current."""
-    task = check_solutions if "--check-solutions" in arguments else run
+    """Returns the exit status: 0 when the task succeeded for every lab."""
+    task = next((TASKS[argument] for argument in arguments if argument in TASKS), run)
     status = 0
     try:
-        paths = lab_paths([name for name in arguments if name != "--check-solutions"])
+        paths = lab_paths([name for name in arguments if name not in TASKS])
     except LabError as error:
         print(error, file=sys.stderr)
         return 1

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 THREADS = 2
-LIBRARIES = ("torch", "transformers", "trl")
+LIBRARIES = ("torch", "transformers", "trl", "peft")
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",

@@ -66,8 +66,7 @@ def measure(name, value, unit="share", interval=None, seeds=None):
     or an interval that does not hold the value.
     """
     lab = current()
-    if not re.fullmatch(r"[a-z0-9]+(\.[a-z0-9_]+)+", name):
-        raise CourseError(f"{name!r} is not the name of a measure: write it as in \"sft.loss_end\".")
+    check_name(name, "measure", "sft.loss_end")
     value = finite(value, name)
     if unit.startswith("share") and not 0 <= value <= 1:
         raise CourseError(f"{name}: {shown(value)} is no share: a share lies between 0 and 1.")
@@ -81,6 +80,12 @@ def measure(name, value, unit="share", interval=None, seeds=None):
     lab.measures[name] = {"value": value, "unit": unit, "interval": interval, "seeds": listed(seeds)}
     ends = f" [{shown(interval[0])}, {shown(interval[1])}]" if interval else ""
     print(f"{name} = {shown(value)} {unit}{ends}")
+
+
+def check_name(name, kind, example):
+    """Raise CourseError unless `name` has the form lab.what."""
+    if not re.fullmatch(r"[a-z0-9]+(\.[a-z0-9_]+)+", name):
+        raise CourseError(f"{name!r} is not the name of a {kind}: write it as in \"{example}\".")
 
 
 def mean_interval(values):
@@ -116,6 +121,8 @@ def finish():
     if lab.device == "cuda":
         record["peak_gpu_mib"] = round(torch.cuda.max_memory_allocated() / 2**20)
     record |= {"claims": lab.claims, "measures": lab.measures}
+    if lab.sweeps:
+        record["sweeps"] = lab.sweeps
     path = store.result_path(lab)
     store.write_whole(path, store.as_json(record))
     print(f"{lab.name} is recorded: claims that hold: {len(lab.claims)}, measures: {len(lab.measures)}")

@@ -24,6 +24,7 @@ class Lab:
     scale: str
     claims: dict = field(default_factory=dict, repr=False)
     measures: dict = field(default_factory=dict, repr=False)
+    sweeps: dict = field(default_factory=dict, repr=False)
     began: float = field(default_factory=time.perf_counter, repr=False)
 
     @property

@@ -17,14 +17,34 @@ def book_folder(device):
 
 def result_path(lab):
     """The file of this run: COURSE_RESULTS names "book" or a folder; without it, results/local."""
-    where = os.environ.get("COURSE_RESULTS") or session.LABS / "results" / "local"
-    folder = book_folder(lab.device) if where == "book" else Path(where).expanduser()
-    return folder / f"{lab.name}.json"
+    return folder_of_run(lab, "COURSE_RESULTS") / f"{lab.name}.json"
+
+
+def sweep_path(lab, name):
+    """The file of a sweep: at the full scale the run's own, where COURSE_SWEEPS goes before COURSE_RESULTS;
+    at the small scale the book's, and on a GPU the one made on a GPU if there is one."""
+    file = Path("sweeps", f"{name}.json")
+    if lab.full:
+        return folder_of_run(lab, "COURSE_SWEEPS", "COURSE_RESULTS") / file
+    path = book_folder(lab.device) / file
+    return path if path.exists() else book_folder("cpu") / file
+
+
+def folder_of_run(lab, *settings):
+    """The folder that the first of these environment variables names, if any is set."""
+    where = next(filter(None, map(os.environ.get, settings)), session.LABS / "results" / "local")
+    return book_folder(lab.device) if where == "book" else Path(where).expanduser()
 
 
 def as_json(record):
     """The text of a result file."""
     return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_table(head, rows):
+    """The text of a sweep's file: one row on a line, so that a changed row is one changed line."""
+    lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
+    return as_json(head).removesuffix("\n}\n") + f',\n "rows": [\n{lines}\n ]\n}}\n'
 
 
 def write_whole(path, text):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from course import CourseError, EvidenceError, evidence, finish, mean_interval, measure, on_trial
+from course import CourseError, EvidenceError, evidence, finish, mean_interval, measure, on_trial, sweep
 from course import learner, session, store
 from course.claims import satisfies
 
@@ -27,7 +27,7 @@ def lab(tmp_path, monkeypatch):
     (labs / "results").mkdir(parents=True)
     (tmp_path / "chapters").mkdir()
     (tmp_path / "chapters" / "claims.yml").write_text(CLAIMS)
-    for name in ("COURSE_RESULTS", "COURSE_STORED"):
+    for name in ("COURSE_RESULTS", "COURSE_STORED", "COURSE_SWEEPS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(session, "LABS", labs)
     monkeypatch.setattr(session, "_lab", session.Lab("01_tiny", "cpu", "small"))
@@ -173,6 +173,29 @@ def test_finish_writes_the_whole_record(lab, capsys):
     assert capsys.readouterr().out == ("01_tiny is recorded: claims that hold: 2, measures: 2\n"
                                        "written to results/local/01_tiny.json\n")
     assert [file.name for file in path.parent.iterdir()] == ["01_tiny.json"]
+
+
+def test_finish_records_the_sweeps_that_the_lab_used(lab, monkeypatch, tmp_path):
+    complete()
+    lab.scale = "full"
+    monkeypatch.setenv("COURSE_RESULTS", str(tmp_path / "mine"))
+    stored, _ = sweep("tiny.rates", lambda rate: {"loss": rate}, [{"rate": 1}, {"rate": 2}], live=[{"rate": 2}])
+    finish()
+    record = json.loads((tmp_path / "mine" / "01_tiny.json").read_text())
+    seconds = round(sum(row["seconds"] for row in stored), 1)
+    assert record["sweeps"] == {"tiny.rates": {"rows": 2, "live": 1, "device": "cpu", "seconds": seconds}}
+    assert (tmp_path / "mine" / "sweeps" / "tiny.rates.json").exists()
+
+
+def test_a_sweep_may_go_elsewhere_than_the_result(lab, monkeypatch, tmp_path):
+    complete()
+    lab.scale = "full"
+    monkeypatch.setenv("COURSE_RESULTS", str(tmp_path / "mine"))
+    monkeypatch.setenv("COURSE_SWEEPS", "book")
+    sweep("tiny.rates", lambda rate: {"loss": rate}, [{"rate": 1}])
+    finish()
+    assert [file.name for file in (tmp_path / "mine").iterdir()] == ["01_tiny.json"]
+    assert [path.name for path in (session.LABS / "results").rglob("*.json")] == ["tiny.rates.json"]
 
 
 def test_finish_asks_for_missing_evidence(lab):

@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 import sys
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -122,3 +123,11 @@ def test_peak_memory_counts_what_was_held_and_given_back():
 def test_versions_name_what_is_in_use():
     assert machine.versions()["torch"] == torch.__version__
     assert set(machine.versions()) <= {"python", *machine.LIBRARIES}
+
+
+@pytest.mark.parametrize("library", ["transformers", "trl", "peft"])
+def test_versions_name_a_library_once_it_is_loaded(monkeypatch, library):
+    monkeypatch.delitem(sys.modules, library, raising=False)
+    assert library not in machine.versions()
+    monkeypatch.setitem(sys.modules, library, None)
+    assert machine.versions()[library] == metadata.version(library)

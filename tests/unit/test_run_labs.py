@@ -1,6 +1,7 @@
 """Storing a lab: what is kept, what is taken out, and what is left alone when a lab fails."""
 
 import json
+from pathlib import Path
 
 import nbformat
 import nbformat.v4 as v4
@@ -12,6 +13,19 @@ from course import registry, session
 
 RECORD = ('import json, os, pathlib; pathlib.Path(os.environ["COURSE_RESULTS"], "01_tiny.json")'
           '.write_text(json.dumps({"device": "cpu", "claims": {"C1.01": {}}}))')
+
+# A lab in a book of its own: as start() but for the folder, which the kernel cannot know.
+START = f"""import sys
+sys.path.insert(0, {str(Path(course.__file__).parents[1])!r})
+import os, pathlib
+from course import finish, session, sweep
+session.LABS = pathlib.Path.cwd()
+session._lab = session.Lab("01_tiny", "cpu", os.environ["COURSE_SCALE"])"""
+SWEEP = """def run(rate):
+    if rate == {fails}:
+        raise ValueError("out of memory")
+    return {{"loss": rate / 2}}
+sweep("tiny.rates", run, [{{"rate": 1}}, {{"rate": 2}}, {{"rate": 3}}])"""
 
 
 @pytest.fixture
@@ -110,6 +124,57 @@ def test_results_of_a_gpu_go_to_their_own_folder(labs):
     store(labs, *code(RECORD.replace("cpu", "cuda")))
     assert run_labs.main([]) == 0
     assert (labs / "results" / "gpu" / "01_tiny.json").exists()
+
+
+@pytest.fixture
+def swept(labs, monkeypatch):
+    """A function that completes the sweep of a lab with a result of its own, and returns the exit status."""
+    for name in ("COURSE_SCALE", "COURSE_RESULTS", "COURSE_SWEEPS"):
+        monkeypatch.setenv(name, "small")  # what you set for yourself does not count
+    (labs.parent / "chapters").mkdir()
+    (labs.parent / "chapters" / "claims.yml").write_text("[]")
+    (labs / "results" / "01_tiny.json").write_text("old")
+
+    def swept(fails, last="finish()"):
+        path = store(labs, *code(START, SWEEP.format(fails=fails), last))
+        before = path.read_bytes()
+        status = run_labs.main(["--sweeps", "01_tiny"])
+        assert path.read_bytes() == before
+        assert (labs / "results" / "01_tiny.json").read_text() == "old"
+        assert sorted(file.name for file in labs.iterdir()) == ["01_tiny.ipynb", "results"]
+        return status
+    return swept
+
+
+def rates(labs):
+    return [row["rate"] for row in json.loads((labs / "results" / "sweeps" / "tiny.rates.json").read_text())["rows"]]
+
+
+def test_a_sweep_that_breaks_off_keeps_its_rows_and_is_completed_the_next_time(labs, swept, capsys):
+    assert swept(fails=3) == 1
+    assert capsys.readouterr().err == ("01_tiny: cell 2 (def run(rate):) raised ValueError: out of memory\n")
+    assert rates(labs) == [1, 2]
+    assert swept(fails=1) == 0  # the first is not run again
+    assert capsys.readouterr() == ("01_tiny: tiny.rates has 3 rows, which took 0 s\n", "")
+    assert rates(labs) == [1, 2, 3]
+
+
+def test_a_lab_that_does_not_finish_keeps_its_sweeps(labs, swept, capsys):
+    assert swept(fails=0, last="1") == 1
+    assert "must call finish()" in capsys.readouterr().err
+    assert rates(labs) == [1, 2, 3]
+
+
+def test_a_lab_without_a_sweep_is_not_run(labs, capsys):
+    store(labs, v4.new_markdown_cell("sweep("), *code("raise ValueError"))
+    assert run_labs.main(["--sweeps"]) == 0
+    assert capsys.readouterr() == ("01_tiny: has no sweep\n", "")
+
+
+def test_a_sweep_may_take_its_time(labs, monkeypatch):
+    monkeypatch.setattr(run_labs, "TIMEOUT", 1)
+    store(labs, *code("import time; time.sleep(3)  # sweep()", RECORD))
+    assert run_labs.main(["--sweeps"]) == 0
 
 
 def test_a_lab_that_is_not_there_is_named(labs, capsys):
