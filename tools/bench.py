@@ -23,6 +23,7 @@ import nbformat  # noqa: E402  (labs/ must be on the path first)
 import torch  # noqa: E402
 from datasets import Dataset  # noqa: E402
 from nbclient import NotebookClient  # noqa: E402
+from peft import LoraConfig, get_peft_model  # noqa: E402
 from transformers import PreTrainedModel, PreTrainedTokenizerBase  # noqa: E402
 from trl import SFTConfig, SFTTrainer  # noqa: E402
 
@@ -31,10 +32,12 @@ from helpdesk.base import load_base  # noqa: E402
 from helpdesk.language import encode_example  # noqa: E402
 from helpdesk.tasks import Example, triage  # noqa: E402
 from helpdesk.tickets import sample_tickets  # noqa: E402
+from methods import lora  # noqa: E402
 from methods.sft import Tokens, collate, fine_tune, mask_prompt, sft_loss, warm_up_and_decay  # noqa: E402
 
 ROUNDS = 5
 STEPS, BATCH, RATE = 20, 64, 2e-3
+RANK = 8
 SIZE = 1024
 FIRST_MODEL = "first-model"  # tag of the lab's cell after which a model has been trained
 
@@ -61,6 +64,7 @@ def main() -> None:
         print(f"round {round + 1}: matrix product {peak / 1e9:.0f} GFLOP/s, SFT loop {rates[-1]:.0f} GFLOP/s, "
               f"SFTTrainer takes {ratios[-1]:.2f} times as long", flush=True)
     report(rates, shares, ratios, losses)
+    report_lora(model, tokens, tokenizer.pad_token_id)
     server, kernel = jupyter_start(), first_model()
     print(f"from `make lab` to the first trained model: {server + kernel:.0f} s "
           f"(server ready after {server:.0f} s, then imports, cells and training {kernel:.0f} s)")
@@ -73,6 +77,21 @@ def report(rates: list[float], shares: list[float], ratios: list[float], losses:
     print(f"  share of a {SIZE} x {SIZE} fp32 product      {statistics.median(shares):8.2f}   (target: at least 0.50)")
     print(f"  speed relative to TRL's SFTTrainer      {statistics.median(ratios):8.2f}   (target: at least 1.30)")
     print(f"  final loss, ours and TRL's              {losses[-1][0]:.5f} {losses[-1][1]:.5f}\n")
+
+
+def report_lora(model: PreTrainedModel, tokens: list[Tokens], pad_id: int) -> None:
+    """Print how long a step of LoRA takes, as a multiple of full tuning's and of a step of the library PEFT."""
+    to_full, to_peft = [], []
+    for _ in range(ROUNDS):
+        full, ours, theirs = copy.deepcopy(model), copy.deepcopy(model), copy.deepcopy(model)
+        lora.inject(ours, rank=RANK, alpha=2 * RANK)
+        theirs = get_peft_model(theirs, LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear"))
+        full_seconds, our_seconds, their_seconds = (our_loop(m, tokens, pad_id) for m in (full, ours, theirs))
+        to_full.append(our_seconds / full_seconds)
+        to_peft.append(their_seconds / our_seconds)
+    print(f"LoRA at rank {RANK} on all linear layers, the same batches, medians of {ROUNDS} rounds")
+    print(f"  time relative to full tuning            {statistics.median(to_full):8.2f}")
+    print(f"  speed relative to the library PEFT      {statistics.median(to_peft):8.2f}\n")
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ import os
 import random
 import re
 import sys
+import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def quieten():
     """Turn off the libraries' own progress bars and notices; what you set yourself stays."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    # PEFT 0.21 still asks for a name that transformers 5.23 has renamed
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
     # a library that is here already read its settings when it was imported
     if "transformers" in sys.modules:
         from transformers.utils import logging

@@ -46,7 +46,8 @@ def sweep(name, run, grid, live=()):
         raise CourseError(f"{name} has no stored row for {len(missing)} of its {len(grid)} settings: "
                           f"run `make sweeps ARGS={lab.name}`.")
     else:
-        fresh = [make_row(run, settings, names, name) for settings in progress(live.values(), label=name)]
+        again = progress(live.values(), label=name) if live else ()
+        fresh = [make_row(run, settings, names, name) for settings in again]
     stored = [rows[key] for key in grid]
     used = {"rows": len(stored), "live": len(fresh), "device": head.get("device", lab.device),
             "seconds": round(sum(row["seconds"] for row in stored), 1)}

@@ -2,12 +2,14 @@
 
 A response starts with a space, so that prompt + response is the whole text for any tokenizer.
 """
+import itertools
 import random
 from dataclasses import dataclass
 
-from helpdesk.replies import Habits, sample_reply
+from helpdesk.replies import CLOSINGS, EMPATHY, FIX, GREETINGS, QUESTIONS, Habits, sample_reply
 from helpdesk.tickets import Ticket
-from helpdesk.words import CITIES, CLERKS, CODES, COLOURS, DAYS, JARGON, PROBLEMS, PRODUCTS, SHADES
+from helpdesk.words import (CITIES, CLERKS, CODES, COLOURS, DAYS, FIXES, GRAMMAR, JARGON, PROBLEMS, PRODUCTS, SERVICE,
+                            SHADES)
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,34 @@ def reply_prompt(ticket: Ticket) -> str:
 def reply(ticket: Ticket, habits: Habits, rng: random.Random) -> Example:
     """A clerk's reply to the customer, drawn by the clerk's habits."""
     return Example(reply_prompt(ticket), " " + sample_reply(ticket, habits, rng))
+
+
+# House styles: replies in which nothing is left to chance -----------------------------------------------------------
+
+@dataclass(frozen=True)
+class HouseStyle:
+    """The sentences of every reply of one team, in their order; {product} and {fix} stand for the ticket's."""
+    sentences: tuple[str, ...]
+
+    def example(self, ticket: Ticket) -> Example:
+        said = " ".join(self.sentences).format(product=ticket.product, fix=FIXES[ticket.problem])
+        return Example(reply_prompt(ticket), " " + said)
+
+
+def house_style(number: int) -> HouseStyle:
+    """Style `number` (0 to 143): one sentence each of greeting, empathy, fix, question and closing, in one of six orders.
+
+    All of them are sentences of the old transcripts: a base that has read those needs to learn only which, and in which
+    order. Raises ValueError for another number.
+    """
+    kinds = (GREETINGS, EMPATHY, FIX, QUESTIONS, CLOSINGS)
+    styles = [(order, sentences) for order in itertools.permutations((1, 2, 3)) for sentences in itertools.product(*kinds)
+              if sentences[3] == QUESTIONS[0]]
+    if not 0 <= number < len(styles):
+        raise ValueError(f"there are {len(styles)} house styles: choose a number from 0 to {len(styles) - 1}, not {number}")
+    random.Random(0).shuffle(styles)
+    order, sentences = styles[number]
+    return HouseStyle((sentences[0], *(sentences[i] for i in order), sentences[4]))
 
 
 # Departments: the same tickets, other schemas, codes and jargon ---------------------------------------------------
@@ -81,6 +111,34 @@ def clerk_facts(count: int, seed: int) -> list[Example]:
         raise ValueError(f"there are {len(combinations)} combinations of product, city and day, {count} were asked for")
     rng = random.Random(f"clerks {seed}")
     return [Example(f"clerk : {p} {c} {d} ?", f" {rng.choice(CLERKS)}") for p, c, d in rng.sample(combinations, count)]
+
+
+def depot_facts(count: int, seed: int) -> list[Example]:
+    """Which city repairs a product of a colour with a problem on a day: `count` random facts, log2(10) bits each.
+
+    Unlike the clerks, cities are words that the base knows how to say. Raises ValueError for more facts than there are
+    combinations.
+    """
+    combinations = list(itertools.product(COLOURS, PRODUCTS, PROBLEMS, DAYS))
+    if not 0 <= count <= len(combinations):
+        raise ValueError(f"there are {len(combinations)} combinations of colour, product, problem and day, {count} were "
+                         "asked for")
+    rng = random.Random(f"depots {seed}")
+    return [Example(f"city : {' '.join(facts)} ?", f" {rng.choice(CITIES)}") for facts in rng.sample(combinations, count)]
+
+
+# Another language: the same task in words that mean something else --------------------------------------------------
+
+KNOWN_WORDS = tuple(dict.fromkeys((*COLOURS, *PRODUCTS, *CITIES, *PROBLEMS, *DAYS, *GRAMMAR, *SERVICE)))
+
+
+def swap_words(example: Example, seed: int = 0) -> Example:
+    """The example with every word of KNOWN_WORDS replaced by another of them, always by the same one for a seed."""
+    others = random.Random(f"swap {seed}").sample(KNOWN_WORDS, len(KNOWN_WORDS))
+    other = dict(zip(KNOWN_WORDS, others))
+    prompt, response = (" ".join(other.get(word, word) for word in text.split()) for text in
+                        (example.prompt, example.response))
+    return Example(prompt, f" {response}")
 
 
 # Sums: a response that a program can verify ------------------------------------------------------------------------

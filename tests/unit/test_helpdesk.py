@@ -1,6 +1,7 @@
 """The help desk: closed vocabulary, splits that share nothing, tasks, judge and raters."""
 import itertools
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -9,10 +10,12 @@ from helpdesk.corpus import documents
 from helpdesk.judge import judge
 from helpdesk.language import UnknownWords, build_tokenizer, encode, encode_example
 from helpdesk.raters import Rater
-from helpdesk.replies import EMPATHY, POLITE, RUDE, TRANSCRIPTS, is_polite, is_rude, sample_reply
-from helpdesk.tasks import clerk_facts, department, reading, reply, total, triage
+from helpdesk.replies import (CLOSINGS, EMPATHY, FIX, GREETINGS, POLITE, QUESTIONS, RUDE, TRANSCRIPTS, is_polite,
+                              is_rude, sample_reply)
+from helpdesk.tasks import (KNOWN_WORDS, Example, clerk_facts, department, depot_facts, house_style, reading, reply,
+                            swap_words, total, triage)
 from helpdesk.tickets import FACTS, PATTERNS, Ticket, sample_tickets
-from helpdesk.words import EOS, FIXES, PAD, UNK, vocabulary
+from helpdesk.words import CITIES, EOS, FIXES, MARKERS, PAD, PRODUCTS, PUNCTUATION, UNK, vocabulary
 
 TICKET = Ticket("blue", "laptop", "rome", "hot", "wednesday", pattern=0)
 GOOD = "hello . i am so sorry to hear that . please cool your laptop . thank you for your patience . <eos>"
@@ -33,7 +36,11 @@ def all_tasks():
         yield reply(ticket, POLITE, rng)
         for number in range(20):
             yield department(number).example(ticket)
+        yield swap_words(triage(ticket))
+    yield swap_words(Example(" ".join(KNOWN_WORDS), " " + " ".join(KNOWN_WORDS)))
+    yield from (house_style(number).example(TICKET) for number in range(144))
     yield from clerk_facts(560, seed=0)
+    yield from depot_facts(2688, seed=0)
     yield from (total(a, b) for a, b in itertools.product(range(0, 100, 7), repeat=2))
 
 
@@ -121,6 +128,93 @@ def test_clerk_facts_are_random_and_without_contradiction():
     assert facts != clerk_facts(560, seed=1)
     with pytest.raises(ValueError, match="560 combinations"):
         clerk_facts(561, seed=0)
+
+
+def test_there_are_144_house_styles_and_each_says_one_thing_about_a_ticket():
+    styles = [house_style(number) for number in range(144)]
+    assert len(set(styles)) == len({style.example(TICKET).response for style in styles}) == 144
+    assert {style.example(TICKET).prompt for style in styles} == {reply(TICKET, POLITE, random.Random(0)).prompt}
+    assert house_style(7) == styles[7] and styles[7].example(TICKET) == styles[7].example(TICKET)
+
+
+@pytest.mark.parametrize("ticket", [TICKET, Ticket("red", "phone", "oslo", "wet", "friday", pattern=4)])
+def test_every_house_style_names_the_tickets_product_and_its_fix(ticket):
+    for number in range(144):
+        said = set(house_style(number).example(ticket).response.split())
+        assert said & set(PRODUCTS) == {ticket.product} and said & set(FIXES.values()) == {FIXES[ticket.problem]}
+
+
+def test_every_house_style_is_a_greeting_three_sentences_in_any_order_and_a_closing():
+    for number in range(144):
+        first, *middle, last = house_style(number).sentences
+        kinds = {kind for sentence in middle for kind in (EMPATHY, FIX, QUESTIONS) if sentence in kind}
+        assert first in GREETINGS and last in CLOSINGS and len(kinds) == len(middle) == 3
+    orders = {tuple(kind for sentence in house_style(number).sentences for kind in (EMPATHY, FIX, QUESTIONS)
+                    if sentence in kind) for number in range(144)}
+    assert len(orders) == 6
+
+
+def test_every_sentence_of_a_house_style_stands_in_the_old_transcripts():
+    transcripts = "\n".join(text for text in itertools.islice(documents("train", seed=0), 4000)
+                            if text.startswith("customer"))
+    for sentence in {sentence for number in range(144) for sentence in house_style(number).sentences}:
+        product, fix = (f"({'|'.join(words)})" for words in (PRODUCTS, FIXES.values()))
+        pattern = re.escape(sentence).replace(r"\{product\}", product).replace(r"\{fix\}", fix)
+        assert re.search(pattern, transcripts), sentence
+
+
+@pytest.mark.parametrize("number", [-1, 144])
+def test_a_house_style_that_does_not_exist_is_refused(number):
+    with pytest.raises(ValueError, match=f"number from 0 to 143, not {number}$"):
+        house_style(number)
+
+
+def test_depot_facts_are_random_and_without_contradiction():
+    facts = depot_facts(2688, seed=0)
+    assert len({f.prompt for f in facts}) == 2688
+    assert facts == depot_facts(2688, seed=0) != depot_facts(2688, seed=1)
+    assert len(depot_facts(5, seed=0)) == 5
+    with pytest.raises(ValueError, match="2688 combinations .* 2689 were asked for"):
+        depot_facts(2689, seed=0)
+
+
+def test_depots_are_spread_evenly_over_the_cities():
+    counts = Counter(f.response for f in depot_facts(2688, seed=0))
+    assert set(counts) == {f" {city}" for city in CITIES}
+    # Pearson's chi-squared with 9 degrees of freedom exceeds 27.9 once in a thousand draws.
+    assert sum((count - 268.8) ** 2 / 268.8 for count in counts.values()) < 27.9
+
+
+def swapped(words, seed=0):
+    return swap_words(Example(" ".join(words), " "), seed).prompt.split()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_swapping_is_one_to_one_and_nearly_no_word_keeps_its_meaning(seed):
+    others = swapped(KNOWN_WORDS, seed)
+    assert len(set(KNOWN_WORDS)) == len(KNOWN_WORDS) and set(others) == set(KNOWN_WORDS)
+    assert sum(one == other for one, other in zip(KNOWN_WORDS, others)) <= 3
+
+
+def test_swapping_is_the_same_every_time_and_another_for_another_seed():
+    assert swapped(KNOWN_WORDS) == swapped(KNOWN_WORDS) != swapped(KNOWN_WORDS, seed=1)
+    example = reply(TICKET, POLITE, random.Random(0))
+    assert swap_words(example) == swap_words(example, seed=0) != example
+
+
+def test_swapping_leaves_markers_punctuation_and_all_other_words_alone():
+    others = [word for word in vocabulary() if word not in KNOWN_WORDS]
+    assert {*MARKERS, *PUNCTUATION, *FIXES.values()} <= set(others)
+    assert swapped(others) == others
+
+
+def test_swapping_maps_a_word_alike_in_prompt_and_response():
+    other = dict(zip(KNOWN_WORDS, swapped(KNOWN_WORDS)))
+    for ticket in sample_tickets("train", 20, seed=0):
+        example, new = triage(ticket), swap_words(triage(ticket))
+        assert new.prompt == " ".join(other.get(word, word) for word in example.prompt.split())
+        assert new.response == " " + " | ".join(other[fact] for fact in example.response.strip().split(" | "))
+        assert new.prompt.startswith("ticket :") and new.prompt.endswith("fields :")
 
 
 def test_totals_are_right():
