@@ -6,10 +6,9 @@ import itertools
 import random
 from dataclasses import dataclass
 
-from helpdesk.replies import CLOSINGS, EMPATHY, FIX, GREETINGS, QUESTIONS, Habits, sample_reply
-from helpdesk.tickets import Ticket
-from helpdesk.words import (CITIES, CLERKS, CODES, COLOURS, DAYS, FIXES, GRAMMAR, JARGON, PROBLEMS, PRODUCTS, SERVICE,
-                            SHADES)
+from helpdesk.replies import CLOSINGS, EMPATHY, FIX, GREETINGS, QUESTIONS, RUDE, Habits, sample_reply
+from helpdesk.tickets import PATTERNS, Ticket
+from helpdesk.words import CITIES, CLERKS, CODES, COLOURS, DAYS, FIXES, JARGON, PROBLEMS, PRODUCTS, SHADES
 
 
 @dataclass(frozen=True)
@@ -129,13 +128,16 @@ def depot_facts(count: int, seed: int) -> list[Example]:
 
 # Another language: the same task in words that mean something else --------------------------------------------------
 
-KNOWN_WORDS = tuple(dict.fromkeys((*COLOURS, *PRODUCTS, *CITIES, *PROBLEMS, *DAYS, *GRAMMAR, *SERVICE)))
+SENTENCES = (*PATTERNS, *GREETINGS, *EMPATHY, *RUDE, *FIX, *QUESTIONS, *CLOSINGS)
+# Words that the base has read and said in sentences, not in word lists alone: it can understand and say each of them.
+KNOWN_WORDS = tuple(sorted({*COLOURS, *PRODUCTS, *CITIES, *PROBLEMS, *DAYS, *FIXES.values(),
+                            *(word for sentence in SENTENCES for word in sentence.split() if word.isalpha())}))
 
 
 def swap_words(example: Example, seed: int = 0) -> Example:
     """The example with every word of KNOWN_WORDS replaced by another of them, always by the same one for a seed."""
-    others = random.Random(f"swap {seed}").sample(KNOWN_WORDS, len(KNOWN_WORDS))
-    other = dict(zip(KNOWN_WORDS, others))
+    order = random.Random(f"swap {seed}").sample(KNOWN_WORDS, len(KNOWN_WORDS))
+    other = dict(zip(order, order[1:] + order[:1]))  # a ring, so that no word stands for itself
     prompt, response = (" ".join(other.get(word, word) for word in text.split()) for text in
                         (example.prompt, example.response))
     return Example(prompt, f" {response}")

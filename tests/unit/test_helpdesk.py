@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from helpdesk.corpus import documents
+from helpdesk.corpus import documents, note, transcript
 from helpdesk.judge import judge
 from helpdesk.language import UnknownWords, build_tokenizer, encode, encode_example
 from helpdesk.raters import Rater
@@ -15,7 +15,7 @@ from helpdesk.replies import (CLOSINGS, EMPATHY, FIX, GREETINGS, POLITE, QUESTIO
 from helpdesk.tasks import (KNOWN_WORDS, Example, clerk_facts, department, depot_facts, house_style, reading, reply,
                             swap_words, total, triage)
 from helpdesk.tickets import FACTS, PATTERNS, Ticket, sample_tickets
-from helpdesk.words import CITIES, EOS, FIXES, MARKERS, PAD, PRODUCTS, PUNCTUATION, UNK, vocabulary
+from helpdesk.words import CITIES, CLERKS, EOS, FIXES, PAD, PRODUCTS, PUNCTUATION, UNK, vocabulary
 
 TICKET = Ticket("blue", "laptop", "rome", "hot", "wednesday", pattern=0)
 GOOD = "hello . i am so sorry to hear that . please cool your laptop . thank you for your patience . <eos>"
@@ -190,10 +190,10 @@ def swapped(words, seed=0):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_swapping_is_one_to_one_and_nearly_no_word_keeps_its_meaning(seed):
+def test_swapping_is_one_to_one_and_no_word_keeps_its_meaning(seed):
     others = swapped(KNOWN_WORDS, seed)
     assert len(set(KNOWN_WORDS)) == len(KNOWN_WORDS) and set(others) == set(KNOWN_WORDS)
-    assert sum(one == other for one, other in zip(KNOWN_WORDS, others)) <= 3
+    assert sum(one == other for one, other in zip(KNOWN_WORDS, others)) == 0
 
 
 def test_swapping_is_the_same_every_time_and_another_for_another_seed():
@@ -204,8 +204,15 @@ def test_swapping_is_the_same_every_time_and_another_for_another_seed():
 
 def test_swapping_leaves_markers_punctuation_and_all_other_words_alone():
     others = [word for word in vocabulary() if word not in KNOWN_WORDS]
-    assert {*MARKERS, *PUNCTUATION, *FIXES.values()} <= set(others)
+    assert {"ticket", "fields", *PUNCTUATION, *CLERKS} <= set(others)
     assert swapped(others) == others
+
+
+def test_swapped_words_are_words_that_the_base_has_read_in_sentences():
+    rng = random.Random(0)
+    tickets = sample_tickets("train", 2000, seed=0)
+    seen = {word for ticket in tickets for text in (transcript(ticket, rng), note(ticket, rng)) for word in text.split()}
+    assert set(KNOWN_WORDS) <= seen, "a word from word lists alone would be as hard to say as a clerk's name"
 
 
 def test_swapping_maps_a_word_alike_in_prompt_and_response():
