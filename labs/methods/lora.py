@@ -3,34 +3,24 @@
     h = W₀ x + (α/r) B A x        W₀ (d_out, d_in) frozen · A (r, d_in) random · B (d_out, r) zero   Hu et al. 2021, 4.1
 
 The first half of this file is that equation, on plain tensors. The second half puts it into a model: adapters by name,
-several on one base, one active; merged into the base and out again; saved and loaded in the format of the library PEFT.
+several on one base, one active; merged into the base and out again. `methods.targets` finds the layers,
+`methods.adapter_files` saves and loads.
 
 LoRA has no loss of its own: `methods.sft.fine_tune` trains whatever requires a gradient, an adapter as well as a model.
 
 Left out on purpose: dropout, layers that are not `nn.Linear`, mixed precision, quantised bases, DoRA and its relatives.
 """
-import difflib
 import hashlib
-import json
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Real
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from methods.targets import AdaptedLinear, AdapterError, as_tuple, find, linear_targets
+
 ALL_LINEAR = "all-linear"
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-PREFIX = "base_model.model."  # PEFT's name for the place of the base inside its wrapper
-
-
-class AdapterError(ValueError):
-    """Something that cannot be done with an adapter; the message says why and what to do. The model is unchanged."""
 
 
 # The equation ---------------------------------------------------------------------------------------------------------
@@ -81,13 +71,13 @@ class Settings:
         return self.alpha * math.sqrt(self.rank) if self.rank_stabilised else self.alpha
 
 
-class LoRALinear(nn.Module):
+class LoRALinear(AdaptedLinear):
     """A frozen linear layer and any number of adapters by name, of which at most one is active."""
 
     def __init__(self, base: nn.Linear):
-        super().__init__()
-        self.base, self.A, self.B = base, nn.ParameterDict(), nn.ParameterDict()
-        self.fingerprint = _fingerprint(base.weight)  # before any merging, which leaves rounding behind
+        super().__init__(base)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.fingerprint = fingerprint(base.weight)  # before any merging, which leaves rounding behind
         self.settings: dict[str, Settings] = {}
         self.update: dict[str, Callable] = {}
         self.active: str | None = None
@@ -105,6 +95,11 @@ class LoRALinear(nn.Module):
         if self.merged or self.active not in self.settings:
             return h
         return h + self.update[self.active](x, *self.matrices(self.active))
+
+
+def fingerprint(weight: Tensor) -> str:
+    """A digest of the weight's first row."""
+    return hashlib.sha256(weight[0].detach().float().cpu().numpy().tobytes()).hexdigest()
 
 
 def layers(model: nn.Module) -> dict[str, LoRALinear]:
@@ -128,17 +123,18 @@ def inject(model: nn.Module, *, rank: int, alpha: float, targets: str | Sequence
     1 to the smaller side of every layer, an alpha that is no finite number, and a name that is taken or cannot be one;
     also while an adapter is merged.
     """
-    _refuse_merged(model)
-    targets = linear_targets(model) if targets == ALL_LINEAR else _as_tuple(targets)
+    refuse_merged(model)
+    targets = linear_targets(model) if targets == ALL_LINEAR else as_tuple(targets)
     settings = Settings(rank, alpha, targets, rank_stabilised)
-    _refuse_name(model, name)
-    found = _find(model, settings)
+    refuse_name(model, name)
+    found = find(model, rank, alpha, targets)
     matrices = {path: initialise(*linear.weight.shape, rank) for path, linear in found.items()}
-    _attach(model, name, settings, matrices, update)
+    attach(model, name, settings, matrices, update)
 
 
-def _attach(model: nn.Module, name: str, settings: Settings, matrices: dict[str, tuple[Tensor, Tensor]],
-            update: Callable = lora_update) -> None:
+def attach(model: nn.Module, name: str, settings: Settings, matrices: dict[str, tuple[Tensor, Tensor]],
+           update: Callable = lora_update) -> None:
+    """Put A and B on the layer at each path, as the adapter `name`, and make it active; nothing is checked."""
     for path, (A, B) in matrices.items():
         layer = model.get_submodule(path)
         if not isinstance(layer, LoRALinear):
@@ -153,9 +149,9 @@ def activate(model: nn.Module, name: str | None) -> None:
 
     Raises AdapterError for an unknown name or while an adapter is merged.
     """
-    _refuse_merged(model)
+    refuse_merged(model)
     if name is not None:
-        _known(model, name)
+        known(model, name)
     for layer in layers(model).values():
         layer.active = name
     freeze(model, name)
@@ -184,7 +180,7 @@ def merge(model: nn.Module, merged_weight: Callable = merged_weight) -> None:
 
     Raises AdapterError if no adapter is active, one is merged already, or an adapted weight is also another layer's.
     """
-    _refuse_merged(model)
+    refuse_merged(model)
     active = [layer for layer in layers(model).values() if layer.active in layer.settings]
     if not active:
         raise AdapterError("no adapter is active: activate one before merging")
@@ -225,190 +221,25 @@ def strip(model: nn.Module) -> None:
         model.set_submodule(path, layer.base)
 
 
-# Files, in PEFT's format ----------------------------------------------------------------------------------------------
+# Refusing what cannot be done -----------------------------------------------------------------------------------------
 
-def save(model: nn.Module, folder: str | Path, name: str = "default") -> None:
-    """Write one adapter to a folder as PEFT does; files of the same names are replaced when both new ones are complete.
-
-    The file of weights also says which base it belongs to, where PEFT does not look.
-    Raises AdapterError for an unknown name, while an adapter is merged, or where nothing can be written.
-    """
-    _refuse_merged(model)
-    _known(model, name)
-    mine = {path: layer for path, layer in layers(model).items() if name in layer.settings}
-    settings = next(iter(mine.values())).settings[name]
-    config = {"peft_type": "LORA", "r": settings.rank, "lora_alpha": settings.alpha,
-              "use_rslora": settings.rank_stabilised, "target_modules": list(settings.targets), "bias": "none",
-              "inference_mode": True}
-    tensors = {f"{PREFIX}{path}.lora_{which}.weight": getattr(layer, which)[name].detach().contiguous()
-               for path, layer in mine.items() for which in "AB"}
-    metadata = {"format": "pt", "base": _base_fingerprint(model, mine)}
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _replace({folder / WEIGHTS: lambda part: save_file(tensors, part, metadata),
-                  folder / CONFIG: lambda part: part.write_text(json.dumps(config, indent=2), "utf8")})
-    except (OSError, SafetensorError) as error:
-        raise AdapterError(f"the adapter could not be written to {folder} ({error}): choose another folder") from None
-
-
-def load(model: nn.Module, folder: str | Path, name: str = "default") -> None:
-    """Put an adapter that this file or PEFT wrote on the model, and make it active; everything else is frozen.
-
-    Raises AdapterError, before anything is changed, for a missing, truncated or unreadable file, an adapter for another
-    base, an adapter that needs more than LoRA on linear layers, and a name that is taken or cannot be one; also while
-    one is merged.
-    """
-    _refuse_merged(model)
-    _refuse_name(model, name)
-    folder = Path(folder)
-    settings = _read_settings(folder / CONFIG)
-    tensors, base = _read_tensors(folder / WEIGHTS)
-    found = _find(model, settings)
-    rank = settings.rank
-    expected = {f"{PREFIX}{path}.lora_{which}.weight": shape for path, linear in found.items()
-                for which, shape in (("A", (rank, linear.in_features)), ("B", (linear.out_features, rank)))}
-    if {key: tuple(tensor.shape) for key, tensor in tensors.items()} != expected:
-        raise AdapterError(f"the adapter in {folder} was made for another base: its layers or their sizes are not "
-                           "those of this model; load the base that it was trained on")
-    if base is not None and base != _base_fingerprint(model, found):
-        raise AdapterError(f"the adapter in {folder} was trained on a base of the same shape with other weights; load "
-                           "the base that it was trained on")
-    matrices = {path: tuple(tensors[f"{PREFIX}{path}.lora_{which}.weight"] for which in "AB") for path in found}
-    _attach(model, name, settings, matrices)
-
-
-def _read_settings(path: Path) -> Settings:
-    try:
-        config = json.loads(path.read_text("utf8"))
-        if config["peft_type"] != "LORA":
-            raise AdapterError(f"{path} is of the type {config['peft_type']}: only LORA can be loaded here")
-        settings = Settings(config["r"], config["lora_alpha"], _as_tuple(config["target_modules"]),
-                            config.get("use_rslora", False))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, AdapterError):
-            raise
-        raise AdapterError(f"{path} is missing or no adapter's settings: copy the whole folder of the adapter "
-                           "again") from None
-    beyond = sorted(key for key in BEYOND if config.get(key) not in (None, False, "none", {}, []))
-    if config.get("init_lora_weights") not in STARTS:
-        beyond.append("init_lora_weights")
-    if beyond:
-        raise AdapterError(f"{path} asks for {', '.join(beyond)}, which is beyond plain LoRA: load it with the library "
-                           "PEFT")
-    return settings
-
-
-# Settings of PEFT that would change which numbers there are, or what is computed with them.
-BEYOND = ("alora_invocation_tokens", "alpha_pattern", "arrow_config", "bias", "exclude_modules", "fan_in_fan_out",
-          "kasa_config", "layer_replication", "layers_to_transform", "lora_bias", "modules_to_save",
-          "monteclora_config", "rank_pattern", "target_parameters", "trainable_token_indices", "use_bdlora", "use_dora",
-          "use_qalora")
-# PEFT's ways to draw A and B that leave the base as it is; the others change its weights too.
-STARTS = (None, True, False, "eva", "gaussian", "mica", "orthogonal")
-
-
-def _read_tensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    try:
-        with safe_open(path, "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, (file.metadata() or {}).get("base")
-    except (OSError, SafetensorError):
-        raise AdapterError(f"{path} is missing, truncated or no file of weights: copy the whole folder of the adapter "
-                           "again") from None
-
-
-def _replace(writers: dict[Path, Callable[[Path], None]]) -> None:
-    parts = {path: path.with_name(f".{path.name}.part") for path in writers}
-    try:
-        for path, write in writers.items():
-            write(parts[path])
-        for path, part in parts.items():
-            os.replace(part, path)
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
-
-
-def _base_fingerprint(model: nn.Module, paths: Iterable[str]) -> str:
-    """A digest of the layers at `paths`: enough to tell bases apart, and quick on a large one."""
-    modules = [model.get_submodule(path) for path in paths]
-    return hashlib.sha256("".join(module.fingerprint if isinstance(module, LoRALinear) else _fingerprint(module.weight)
-                                  for module in modules).encode()).hexdigest()
-
-
-def _fingerprint(weight: Tensor) -> str:
-    """A digest of the weight's first row."""
-    return hashlib.sha256(weight[0].detach().float().cpu().numpy().tobytes()).hexdigest()
-
-
-# Finding layers, and refusing what cannot be done ---------------------------------------------------------------------
-
-def linear_targets(model: nn.Module) -> tuple[str, ...]:
-    """The last parts of the names of all linear layers but the output layer: what "all-linear" means, as in PEFT."""
-    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    output = output.base if isinstance(output, LoRALinear) else output
-    return tuple(sorted({path.rpartition(".")[2] for path, linear in _bare_linears(model) if linear is not output}))
-
-
-def _bare_linears(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
-    """Every linear layer by its name in the bare base, whether it is adapted already or not."""
-    for path, module in model.named_modules():
-        if isinstance(module, LoRALinear):
-            yield path, module.base
-        elif isinstance(module, nn.Linear) and not isinstance(model.get_submodule(path.rpartition(".")[0]), LoRALinear):
-            yield path, module
-
-
-def _find(model: nn.Module, settings: Settings) -> dict[str, nn.Linear]:
-    """The linear layers that an adapter of these settings belongs on; raises AdapterError if it cannot be so."""
-    rank, linears = settings.rank, dict(_bare_linears(model))
-    if not settings.targets:
-        raise AdapterError("no target was named: name layers, as in targets=[\"q_proj\", \"v_proj\"]")
-    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-        raise AdapterError(f"the rank is {rank!r}: it must be a whole number from 1 up")
-    if not isinstance(settings.alpha, Real) or not math.isfinite(settings.alpha):
-        raise AdapterError(f"alpha is {settings.alpha!r}: it must be a finite number, such as twice the rank")
-    found = {}
-    for target in settings.targets:
-        matches = {path: linear for path, linear in linears.items() if path == target or path.endswith(f".{target}")}
-        if not matches:
-            raise AdapterError(_no_match(model, target, linears))
-        found |= matches
-    for path, linear in found.items():
-        if rank > min(linear.weight.shape):
-            raise AdapterError(f"the rank is {rank} and {path} is a matrix of {tuple(linear.weight.shape)}: choose a "
-                               f"rank of at most {min(linear.weight.shape)}")
-    return {path: found[path] for path in linears if path in found}
-
-
-def _no_match(model: nn.Module, target: str, linears: dict[str, nn.Linear]) -> str:
-    other = next((module for path, module in model.named_modules()
-                  if path and (path == target or path.endswith(f".{target}"))), None)
-    if other is not None:
-        return f"the target {target!r} is a {type(other).__name__}: only nn.Linear layers can be adapted here"
-    names = sorted({path.rpartition(".")[2] for path in linears})
-    close = difflib.get_close_matches(target, names, n=3, cutoff=0.4) or names
-    return f"no layer is named {target!r}: the closest names are {', '.join(close)}"
-
-
-def _as_tuple(targets: str | Sequence[str]) -> tuple[str, ...]:
-    return (targets,) if isinstance(targets, str) else tuple(targets)
-
-
-def _known(model: nn.Module, name: str) -> None:
+def known(model: nn.Module, name: str) -> None:
+    """Raises AdapterError unless there is an adapter of that name."""
     if name not in adapters(model):
         raise AdapterError(f"there is no adapter {name!r} (there is {', '.join(adapters(model)) or 'none'}): inject or "
                            "load it")
 
 
-def _refuse_name(model: nn.Module, name: str) -> None:
+def refuse_name(model: nn.Module, name: str) -> None:
+    """Raises AdapterError for a name that is taken or cannot be one."""
     if not name or "." in name or hasattr(nn.ParameterDict(), name):
         raise AdapterError(f"an adapter cannot be called {name!r}: choose another name, without a dot")
     if name in adapters(model):
         raise AdapterError(f"there is an adapter {name!r} already: choose another name")
 
 
-def _refuse_merged(model: nn.Module) -> None:
+def refuse_merged(model: nn.Module) -> None:
+    """Raises AdapterError while an adapter is merged."""
     merged = next((layer.merged for layer in layers(model).values() if layer.merged), None)
     if merged:
         raise AdapterError(f"the adapter {merged!r} is merged into the weights: unmerge it first")

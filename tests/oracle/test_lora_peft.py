@@ -12,7 +12,7 @@ from helpdesk.language import build_tokenizer, encode_example
 from helpdesk.pretrain import new_model
 from helpdesk.tasks import triage
 from helpdesk.tickets import sample_tickets
-from methods import lora
+from methods import adapter_files, lora
 from methods.sft import collate, fine_tune, mask_prompt, sft_loss
 
 RANK, ALPHA = 4, 12
@@ -51,7 +51,7 @@ def config(targets="all-linear", rank_stabilised=False, rank=RANK, alpha=ALPHA, 
 
 
 def their_layers(model):
-    return {path.removeprefix(lora.PREFIX): module for path, module in model.named_modules()
+    return {path.removeprefix(adapter_files.PREFIX): module for path, module in model.named_modules()
             if hasattr(module, "lora_A")}
 
 
@@ -157,7 +157,7 @@ def test_twenty_steps_of_training_are_pefts(batches, tmp_path, rank_stabilised):
     theirs = copy.deepcopy(ours)
     before = {name: p.clone() for name, p in ours.named_parameters()}
     lora.inject(ours, **settings(["q_proj", "v_proj", "up_proj", "down_proj"], rank_stabilised))
-    lora.save(ours, tmp_path)
+    adapter_files.save(ours, tmp_path)
     theirs = PeftModel.from_pretrained(theirs, tmp_path, is_trainable=True)
     assert lora.count(ours) == theirs.get_nb_trainable_parameters()
 
@@ -183,7 +183,7 @@ def test_twenty_steps_of_training_are_pefts(batches, tmp_path, rank_stabilised):
 @PREFACTOR
 def test_peft_loads_our_files(base, tmp_path, targets, rank_stabilised):
     ours, _ = pair(base, targets=targets, rank_stabilised=rank_stabilised)
-    lora.save(ours, tmp_path)
+    adapter_files.save(ours, tmp_path)
     theirs = PeftModel.from_pretrained(copy.deepcopy(base), tmp_path)
     same(answer(theirs), answer(ours))
     assert differ(answer(theirs), answer(base))
@@ -197,28 +197,28 @@ def test_we_load_pefts_files(base, tmp_path, targets, rank_stabilised):
     _, theirs = pair(base, targets=targets, rank_stabilised=rank_stabilised)
     theirs.save_pretrained(tmp_path)
     ours = copy.deepcopy(base)
-    lora.load(ours, tmp_path, "theirs")
+    adapter_files.load(ours, tmp_path, "theirs")
     same(answer(ours), answer(theirs))
     assert differ(answer(ours), answer(base))
     found = {layer.settings["theirs"] for layer in lora.layers(ours).values()}
     assert {(it.rank, it.alpha, it.rank_stabilised) for it in found} == {(RANK, ALPHA, rank_stabilised)}
-    lora.save(ours, tmp_path / "again", "theirs")
+    adapter_files.save(ours, tmp_path / "again", "theirs")
     same(answer(PeftModel.from_pretrained(copy.deepcopy(base), tmp_path / "again")), answer(theirs))
 
 
 def test_a_base_and_an_adapter_come_from_folders_as_in_real_life(base, tmp_path):
     base.save_pretrained(tmp_path / "base")
     ours, _ = pair(base)
-    lora.save(ours, tmp_path / "adapter")
+    adapter_files.save(ours, tmp_path / "adapter")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
-    lora.load(loaded, tmp_path / "adapter")
+    adapter_files.load(loaded, tmp_path / "adapter")
     theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32),
                                        tmp_path / "adapter")
     same(answer(loaded), answer(ours))
     same(answer(loaded), answer(theirs))
     other = AutoModelForCausalLM.from_config(base.config)
     with pytest.raises(lora.AdapterError, match="other weights"):
-        lora.load(other, tmp_path / "adapter")
+        adapter_files.load(other, tmp_path / "adapter")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # PEFT itself has doubts about some of these
@@ -235,7 +235,7 @@ def test_what_goes_beyond_plain_lora_is_refused(base, tmp_path, more, word):
     ours = copy.deepcopy(base)
     names = [path for path, _ in ours.named_modules()]
     with pytest.raises(lora.AdapterError) as caught:
-        lora.load(ours, tmp_path)
+        adapter_files.load(ours, tmp_path)
     assert re.search(rf"asks for {word}\b", str(caught.value)) and "PEFT" in str(caught.value)
     assert [path for path, _ in ours.named_modules()] == names and torch.equal(answer(ours), answer(base))
 
@@ -244,9 +244,9 @@ def test_ways_of_drawing_that_leave_the_base_alone_are_accepted(base, tmp_path):
     for init in (True, False, "gaussian", "orthogonal", "mica"):
         theirs = get_peft_model(copy.deepcopy(base), config(["q_proj"], init_lora_weights=init))
         theirs.save_pretrained(tmp_path / str(init))
-        assert json.loads((tmp_path / str(init) / lora.CONFIG).read_text("utf8"))["init_lora_weights"] == init
+        assert json.loads((tmp_path / str(init) / adapter_files.CONFIG).read_text("utf8"))["init_lora_weights"] == init
         ours = copy.deepcopy(base)
-        lora.load(ours, tmp_path / str(init))
+        adapter_files.load(ours, tmp_path / str(init))
         same(answer(ours), answer(theirs))
 
 

@@ -13,8 +13,10 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from methods import lora
-from methods.lora import AdapterError, activate, adapters, count, inject, layers, load, merge, save, strip, unmerge
+from methods.adapter_files import CONFIG, PREFIX, WEIGHTS, load, save
+from methods.lora import AdapterError, activate, adapters, count, inject, layers, merge, strip, unmerge
 from methods.sft import fine_tune, sft_loss
+from methods.targets import bare_linears, linear_targets
 
 VOCAB, RANK, ALPHA = 13, 3, 5.0
 LINEAR = ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")
@@ -146,10 +148,10 @@ def test_a_new_adapter_changes_no_bit_of_the_output_and_no_loss(model):
 
 
 def test_all_linear_is_every_linear_layer_but_the_output_layer(model):
-    assert lora.linear_targets(model) == LINEAR
+    assert linear_targets(model) == LINEAR
     inject(model, rank=RANK, alpha=ALPHA)
     assert sorted(path.rpartition(".")[2] for path in layers(model)) == sorted(LINEAR * 2)
-    assert lora.linear_targets(model) == LINEAR  # seen through the adapter too
+    assert linear_targets(model) == LINEAR  # seen through the adapter too
     assert type(model.lm_head) is nn.Linear
 
 
@@ -267,7 +269,7 @@ def test_a_new_adapter_takes_over_and_the_old_one_learns_no_more(model):
 
 
 def test_layers_without_the_active_adapter_answer_as_the_base(model):
-    base = {path: module.weight.detach().clone() for path, module in lora._bare_linears(model)}
+    base = {path: module.weight.detach().clone() for path, module in bare_linears(model)}
     adapted(model, "wide")
     adapted(model, "narrow", targets="q_proj")
     x = torch.randn(2, 16)
@@ -507,10 +509,10 @@ def test_of_several_adapters_the_named_one_is_saved(model, tmp_path):
 def test_the_files_are_named_and_shaped_as_peft_wants_them(model, tmp_path):
     save(adapted(model, targets="v_proj", rank_stabilised=True), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
-    assert {name: tuple(tensor.shape) for name, tensor in load_file(tmp_path / lora.WEIGHTS).items()} == {
+    assert {name: tuple(tensor.shape) for name, tensor in load_file(tmp_path / WEIGHTS).items()} == {
         f"base_model.model.model.layers.{i}.self_attn.v_proj.lora_{m}.weight": shape
         for i in (0, 1) for m, shape in (("A", (RANK, 16)), ("B", (8, RANK)))}
-    config = json.loads((tmp_path / lora.CONFIG).read_text("utf8"))
+    config = json.loads((tmp_path / CONFIG).read_text("utf8"))
     assert config == {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "use_rslora": True, "bias": "none",
                       "target_modules": ["v_proj"], "inference_mode": True}
 
@@ -526,7 +528,7 @@ def test_a_missing_folder_is_refused(model, tmp_path):
         load(model, tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", [lora.CONFIG, lora.WEIGHTS])
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
 def test_a_missing_file_or_a_folder_in_its_place_is_refused(model, saved, name):
     (saved / name).unlink()
     with refused(model, name, "is missing"):
@@ -537,27 +539,27 @@ def test_a_missing_file_or_a_folder_in_its_place_is_refused(model, saved, name):
 
 
 def test_a_truncated_file_of_weights_is_refused_wherever_it_ends(model, saved):
-    whole = (saved / lora.WEIGHTS).read_bytes()
+    whole = (saved / WEIGHTS).read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")
     for length in (0, 1, 7, 8, 9, header // 2, header - 1, header, header + 1, len(whole) // 2, len(whole) - 1):
-        (saved / lora.WEIGHTS).write_bytes(whole[:length])
-        with refused(model, lora.WEIGHTS, "truncated"):
+        (saved / WEIGHTS).write_bytes(whole[:length])
+        with refused(model, WEIGHTS, "truncated"):
             load(model, saved)
-    (saved / lora.WEIGHTS).write_bytes(whole)
+    (saved / WEIGHTS).write_bytes(whole)
     load(model, saved)
 
 
 def test_a_truncated_or_foreign_config_is_refused(model, saved):
-    whole = (saved / lora.CONFIG).read_bytes()
+    whole = (saved / CONFIG).read_bytes()
     for text in (b"", whole[:1], whole[:len(whole) // 2], whole[:-1], b"[]", b"3", b"null", b"\xff\xfe",
                  b'{"peft_type": "LORA"}'):
-        (saved / lora.CONFIG).write_bytes(text)
-        with refused(model, lora.CONFIG, "no adapter's settings"):
+        (saved / CONFIG).write_bytes(text)
+        with refused(model, CONFIG, "no adapter's settings"):
             load(model, saved)
 
 
 def change_config(folder, **changes):
-    path = folder / lora.CONFIG
+    path = folder / CONFIG
     path.write_text(json.dumps(json.loads(path.read_text("utf8")) | changes), "utf8")
 
 
@@ -594,7 +596,7 @@ def test_settings_that_cannot_be_loaded_are_refused(model, saved, changes, words
 
 
 def test_the_settings_of_another_method_are_told_by_its_type(model, saved):
-    (saved / lora.CONFIG).write_text(json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 8}), "utf8")
+    (saved / CONFIG).write_text(json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 8}), "utf8")
     with refused(model, "type PROMPT_TUNING"):
         load(model, saved)
 
@@ -644,15 +646,15 @@ def test_merging_and_unmerging_leave_the_base_the_one_it_was(saved, tmp_path):
 
 @pytest.mark.parametrize("change", ["missing", "extra", "renamed", "transposed"])
 def test_weights_that_are_not_those_of_the_settings_are_refused(model, saved, change):
-    tensors = load_file(saved / lora.WEIGHTS)
-    with safe_open(saved / lora.WEIGHTS, "pt") as file:
+    tensors = load_file(saved / WEIGHTS)
+    with safe_open(saved / WEIGHTS, "pt") as file:
         metadata = file.metadata()
-    key = f"{lora.PREFIX}{Q}.lora_A.weight"
+    key = f"{PREFIX}{Q}.lora_A.weight"
     tensor = tensors[key] if change == "extra" else tensors.pop(key)
     if change != "missing":
-        tensors[key if change == "transposed" else f"{lora.PREFIX}{Q}.lora_C.weight"] = (
+        tensors[key if change == "transposed" else f"{PREFIX}{Q}.lora_C.weight"] = (
             tensor.T.contiguous() if change == "transposed" else tensor.clone())
-    save_file(tensors, saved / lora.WEIGHTS, metadata)
+    save_file(tensors, saved / WEIGHTS, metadata)
     with refused(model, "made for another base"):
         load(model, saved)
 
@@ -668,7 +670,7 @@ def test_a_save_that_fails_leaves_the_old_files_as_they_were(model, saved, monke
         path.write_bytes(b"half a file")
         fail()
 
-    place, function = {"the weights": ("methods.lora.save_file", fail_half_way),
+    place, function = {"the weights": ("methods.adapter_files.save_file", fail_half_way),
                        "the settings": ("pathlib.Path.write_text", fail),
                        "the first replacement": ("os.replace", fail)}[failing]
     adapted(model, seed=9, alpha=1)

@@ -1,0 +1,81 @@
+"""Targets: the linear layers of a model that an adapter adapts, found by the last parts of their names.
+
+    "q_proj"    model.layers.0.self_attn.q_proj, model.layers.1.self_attn.q_proj, ...
+
+A name counts as it is in the bare base, whether the layer is adapted already or not. What cannot be done is refused
+before anything is changed.
+
+Left out on purpose: regular expressions, layers that are not `nn.Linear`, another rank for each layer.
+"""
+import difflib
+import math
+from collections.abc import Iterator, Sequence
+from numbers import Real
+
+from torch import nn
+
+
+class AdapterError(ValueError):
+    """Something that cannot be done with an adapter; the message says why and what to do. The model is unchanged."""
+
+
+class AdaptedLinear(nn.Module):
+    """What stands in a linear layer's place once it is adapted; the layer itself is its `base`."""
+
+    def __init__(self, base: nn.Linear):
+        super().__init__()
+        self.base = base
+
+
+def linear_targets(model: nn.Module) -> tuple[str, ...]:
+    """The last parts of the names of all linear layers but the output layer: what "all-linear" means, as in PEFT."""
+    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    output = output.base if isinstance(output, AdaptedLinear) else output
+    return tuple(sorted({path.rpartition(".")[2] for path, linear in bare_linears(model) if linear is not output}))
+
+
+def bare_linears(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
+    """Every linear layer by its name in the bare base, whether it is adapted already or not."""
+    for path, module in model.named_modules():
+        parent = model.get_submodule(path.rpartition(".")[0])
+        if isinstance(module, AdaptedLinear):
+            yield path, module.base
+        elif isinstance(module, nn.Linear) and not isinstance(parent, AdaptedLinear):
+            yield path, module
+
+
+def find(model: nn.Module, rank: int, alpha: float, targets: Sequence[str]) -> dict[str, nn.Linear]:
+    """The linear layers that an adapter of these settings belongs on; raises AdapterError if it cannot be so."""
+    linears = dict(bare_linears(model))
+    if not targets:
+        raise AdapterError("no target was named: name layers, as in targets=[\"q_proj\", \"v_proj\"]")
+    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+        raise AdapterError(f"the rank is {rank!r}: it must be a whole number from 1 up")
+    if not isinstance(alpha, Real) or not math.isfinite(alpha):
+        raise AdapterError(f"alpha is {alpha!r}: it must be a finite number, such as twice the rank")
+    found = {}
+    for target in targets:
+        matches = {path: linear for path, linear in linears.items() if path == target or path.endswith(f".{target}")}
+        if not matches:
+            raise AdapterError(_no_match(model, target, linears))
+        found |= matches
+    for path, linear in found.items():
+        if rank > min(linear.weight.shape):
+            raise AdapterError(f"the rank is {rank} and {path} is a matrix of {tuple(linear.weight.shape)}: choose a "
+                               f"rank of at most {min(linear.weight.shape)}")
+    return {path: found[path] for path in linears if path in found}
+
+
+def _no_match(model: nn.Module, target: str, linears: dict[str, nn.Linear]) -> str:
+    other = next((module for path, module in model.named_modules()
+                  if path and (path == target or path.endswith(f".{target}"))), None)
+    if other is not None:
+        return f"the target {target!r} is a {type(other).__name__}: only nn.Linear layers can be adapted here"
+    names = sorted({path.rpartition(".")[2] for path in linears})
+    close = difflib.get_close_matches(target, names, n=3, cutoff=0.4) or names
+    return f"no layer is named {target!r}: the closest names are {', '.join(close)}"
+
+
+def as_tuple(targets: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several, as a tuple."""
+    return (targets,) if isinstance(targets, str) else tuple(targets)
