@@ -24,7 +24,8 @@ class RandomSubspace(nn.Module):
         self.shapes = {name: p.shape for name, p in model.named_parameters()}
         total = sum(shape.numel() for shape in self.shapes.values())
         if not 1 <= dimension <= total:
-            raise ValueError(f"the dimension is {dimension} and the model has {total:,} parameters: choose one in between")
+            raise ValueError(f"the dimension is {dimension} and the model has {total:,} parameters: choose a dimension "
+                             "from 1 to that")
         generator = torch.Generator().manual_seed(seed)
         # Every entry of z moves about as many parameters as any other; dividing by the root keeps |Pz| = |z|.
         place = torch.randperm(total, generator=generator) % dimension
