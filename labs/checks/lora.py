@@ -370,7 +370,7 @@ def freezes_the_base(student, seed):
     if all(base.values()):
         raise Mistake("the whole base still trains", next="begin with model.requires_grad_(False)")
     if left := [path for path, it in base.items() if it]:
-        raise Mistake(f"of the base, {', '.join(left)} still trains",
+        raise Mistake(f"parts of the base still train: {', '.join(left)}",
                       next="freeze everything first: embeddings, norms, biases and the output layer too")
 
 
@@ -427,4 +427,5 @@ def gives_the_base_back(student, seed):
 
 @unmerged_weight.check(points=1)
 def leaves_the_merged_weight_alone(student, seed):
+    gives_the_base_back(student, seed)  # the colleague's function leaves it alone, too, and earns nothing for that
     needs_an_untouched_weight(student, seed)

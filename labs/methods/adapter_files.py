@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from methods.lora import LoRALinear, Settings, attach, fingerprint, known, layers, refuse_merged, refuse_name
+from methods.lora import Settings, attach, fingerprint, known, layers, refuse_merged, refuse_name
 from methods.targets import AdapterError, as_tuple, find
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -51,8 +51,10 @@ def save(model: nn.Module, folder: str | Path, name: str = "default") -> None:
 def load(model: nn.Module, folder: str | Path, name: str = "default") -> None:
     """Put an adapter that this file or PEFT wrote on the model, and make it active; everything else is frozen.
 
-    Raises AdapterError, before anything is changed, for a missing, truncated or unreadable file, an adapter for another
-    base, an adapter that needs more than LoRA on linear layers, and a name that is taken or cannot be one; also while
+    Another base is told by the names and sizes of its layers and, where `save` wrote the file, by the first row of each
+    adapted weight.
+    Raises AdapterError, before anything is changed, for a missing, truncated or unreadable file, numbers that are not
+    finite, an adapter for another base, an adapter that needs more than LoRA on linear layers, and a name that is taken or cannot be one; also while
     one is merged.
     """
     refuse_merged(model)
@@ -67,6 +69,9 @@ def load(model: nn.Module, folder: str | Path, name: str = "default") -> None:
     if {key: tuple(tensor.shape) for key, tensor in tensors.items()} != expected:
         raise AdapterError(f"the adapter in {folder} was made for another base: its layers or their sizes are not "
                            "those of this model; load the base that it was trained on")
+    if not all(tensor.is_floating_point() and tensor.isfinite().all() for tensor in tensors.values()):
+        raise AdapterError(f"the adapter in {folder} holds numbers that are not finite floats: copy the whole folder of "
+                           "the adapter again, or train it again")
     if base is not None and base != _base_fingerprint(model, found):
         raise AdapterError(f"the adapter in {folder} was trained on a base of the same shape with other weights; load "
                            "the base that it was trained on")
@@ -128,5 +133,4 @@ def _replace(writers: dict[Path, Callable[[Path], None]]) -> None:
 def _base_fingerprint(model: nn.Module, paths: Iterable[str]) -> str:
     """A digest of the layers at `paths`: enough to tell bases apart, and quick on a large one."""
     modules = [model.get_submodule(path) for path in paths]
-    return hashlib.sha256("".join(module.fingerprint if isinstance(module, LoRALinear) else fingerprint(module.weight)
-                                  for module in modules).encode()).hexdigest()
+    return hashlib.sha256("".join(map(fingerprint, modules)).encode()).hexdigest()

@@ -7,6 +7,8 @@ several on one base, one active; merged into the base and out again. `methods.ta
 `methods.adapter_files` saves and loads.
 
 LoRA has no loss of its own: `methods.sft.fine_tune` trains whatever requires a gradient, an adapter as well as a model.
+To write a whole tuned model, `merge`, `strip`, then its own `save_pretrained`: with adapters on, it would write their
+layers under names that no bare model knows.
 
 Left out on purpose: dropout, layers that are not `nn.Linear`, mixed precision, quantised bases, DoRA and its relatives.
 """
@@ -77,7 +79,7 @@ class LoRALinear(AdaptedLinear):
     def __init__(self, base: nn.Linear):
         super().__init__(base)
         self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
-        self.fingerprint = fingerprint(base.weight)  # before any merging, which leaves rounding behind
+        self.before_merging: str | None = None  # the weight's fingerprint, once merging has left rounding behind
         self.settings: dict[str, Settings] = {}
         self.update: dict[str, Callable] = {}
         self.active: str | None = None
@@ -97,9 +99,13 @@ class LoRALinear(AdaptedLinear):
         return h + self.update[self.active](x, *self.matrices(self.active))
 
 
-def fingerprint(weight: Tensor) -> str:
-    """A digest of the weight's first row."""
-    return hashlib.sha256(weight[0].detach().float().cpu().numpy().tobytes()).hexdigest()
+def fingerprint(layer: nn.Linear | LoRALinear) -> str:
+    """A digest of the first row of a layer's weight, as bfloat16 holds it, so that a base and its copy in half precision
+    are alike; merging and unmerging do not change it."""
+    if isinstance(layer, LoRALinear):
+        return layer.before_merging or fingerprint(layer.base)
+    row = layer.weight[0].detach().to(torch.bfloat16).float().cpu()
+    return hashlib.sha256(row.numpy().tobytes()).hexdigest()
 
 
 def layers(model: nn.Module) -> dict[str, LoRALinear]:
@@ -120,8 +126,8 @@ def inject(model: nn.Module, *, rank: int, alpha: float, targets: str | Sequence
     targets: the last parts of layer names, such as ["q_proj", "v_proj"], or "all-linear" for every linear layer but the
     output layer · initialise, update: `initialise` and `lora_update` above, or others that do the same
     Raises AdapterError for a target that matches nothing or is no linear layer, a rank that is not a whole number from
-    1 to the smaller side of every layer, an alpha that is no finite number, and a name that is taken or cannot be one;
-    also while an adapter is merged.
+    1 to the smaller side of every layer, an alpha that is no finite number or 0, a name that is taken or cannot be one, and
+    matrices of other shapes; also while an adapter is merged, and for a model that PEFT has wrapped.
     """
     refuse_merged(model)
     targets = linear_targets(model) if targets == ALL_LINEAR else as_tuple(targets)
@@ -129,7 +135,16 @@ def inject(model: nn.Module, *, rank: int, alpha: float, targets: str | Sequence
     refuse_name(model, name)
     found = find(model, rank, alpha, targets)
     matrices = {path: initialise(*linear.weight.shape, rank) for path, linear in found.items()}
+    for path, linear in found.items():
+        _refuse_shapes(matrices[path], linear, rank)
     attach(model, name, settings, matrices, update)
+
+
+def _refuse_shapes(matrices: tuple[Tensor, Tensor], linear: nn.Linear, rank: int) -> None:
+    expected = [(rank, linear.in_features), (linear.out_features, rank)]
+    if not isinstance(matrices, tuple | list) or [tuple(getattr(matrix, "shape", ())) for matrix in matrices] != expected:
+        raise AdapterError(f"initialise must return A {expected[0]} and B {expected[1]} for a weight "
+                           f"{tuple(linear.weight.shape)}: correct it")
 
 
 def attach(model: nn.Module, name: str, settings: Settings, matrices: dict[str, tuple[Tensor, Tensor]],
@@ -176,9 +191,11 @@ def count(model: nn.Module) -> tuple[int, int]:
 
 @torch.no_grad()
 def merge(model: nn.Module, merged_weight: Callable = merged_weight) -> None:
-    """Add the active adapter to the base's weights, so that it costs no time any more.
+    """Add the active adapter to the base's weights, so that it costs no time any more; nothing in the model trains now.
 
-    Raises AdapterError if no adapter is active, one is merged already, or an adapted weight is also another layer's.
+    `state_dict` does not tell what is merged: unmerge before you write a checkpoint.
+    Raises AdapterError if no adapter is active, one is merged already, an adapted weight is also another layer's, or
+    `merged_weight` returns anything but a weight.
     """
     refuse_merged(model)
     active = [layer for layer in layers(model).values() if layer.active in layer.settings]
@@ -186,9 +203,18 @@ def merge(model: nn.Module, merged_weight: Callable = merged_weight) -> None:
         raise AdapterError("no adapter is active: activate one before merging")
     for layer in active:
         _refuse_shared(model, layer)
+    for layer in active:  # all of them first, so that nothing is half merged
+        _refuse_result(layer, merged_weight(layer.base.weight, *layer.matrices(layer.active)))
     for layer in active:
+        layer.before_merging = fingerprint(layer)
         layer.base.weight.copy_(merged_weight(layer.base.weight, *layer.matrices(layer.active)))
         layer.merged = layer.active
+    freeze(model, None)
+
+
+def _refuse_result(layer: LoRALinear, weight: Tensor) -> None:
+    if not isinstance(weight, Tensor) or weight.shape != layer.base.weight.shape:
+        raise AdapterError(f"the function must return a weight {tuple(layer.base.weight.shape)}: correct it")
 
 
 def _refuse_shared(model: nn.Module, layer: LoRALinear) -> None:
@@ -200,16 +226,19 @@ def _refuse_shared(model: nn.Module, layer: LoRALinear) -> None:
 
 @torch.no_grad()
 def unmerge(model: nn.Module, unmerged_weight: Callable = unmerged_weight) -> None:
-    """Take the merged adapter out of the base's weights; they come back up to rounding.
+    """Take the merged adapter out of the base's weights; they come back up to rounding, and the adapter trains again.
 
-    Raises AdapterError if none is merged.
+    Raises AdapterError if none is merged or `unmerged_weight` returns anything but a weight.
     """
     merged = [layer for layer in layers(model).values() if layer.merged]
     if not merged:
         raise AdapterError("no adapter is merged: there is nothing to take out")
     for layer in merged:
+        _refuse_result(layer, unmerged_weight(layer.base.weight, *layer.matrices(layer.merged)))
+    for layer in merged:
         layer.base.weight.copy_(unmerged_weight(layer.base.weight, *layer.matrices(layer.merged)))
         layer.merged = None
+    freeze(model, merged[0].active)
 
 
 def strip(model: nn.Module) -> None:
@@ -232,7 +261,7 @@ def known(model: nn.Module, name: str) -> None:
 
 def refuse_name(model: nn.Module, name: str) -> None:
     """Raises AdapterError for a name that is taken or cannot be one."""
-    if not name or "." in name or hasattr(nn.ParameterDict(), name):
+    if not isinstance(name, str) or not name or "." in name or hasattr(nn.ParameterDict(), name):
         raise AdapterError(f"an adapter cannot be called {name!r}: choose another name, without a dot")
     if name in adapters(model):
         raise AdapterError(f"there is an adapter {name!r} already: choose another name")

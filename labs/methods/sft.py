@@ -101,9 +101,12 @@ def fine_tune(model: torch.nn.Module, batches: Iterable[Batch], *, steps: int, l
     """Full tuning: AdamW on all parameters that require a gradient; returns the loss of every step.
 
     The learning rate rises over the first tenth of `steps` and falls to zero over the last third.
-    Raises FloatingPointError at the first loss that is not finite, before it reaches the parameters.
+    Raises FloatingPointError at the first loss that is not finite, before it reaches the parameters, and ValueError if
+    no parameter requires a gradient.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
+    if not trainable:
+        raise ValueError("no parameter of the model requires a gradient: thaw some, activate an adapter, or unmerge it")
     optimizer = torch.optim.AdamW(trainable, lr=learning_rate, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_and_decay(steps))
     losses = []

@@ -23,16 +23,17 @@ class RandomSubspace(nn.Module):
         super().__init__()
         self.shapes = {name: p.shape for name, p in model.named_parameters()}
         total = sum(shape.numel() for shape in self.shapes.values())
-        if not 1 <= dimension <= total:
+        if type(dimension) is not int or not 1 <= dimension <= total:
             raise ValueError(f"the dimension is {dimension} and the model has {total:,} parameters: choose a dimension "
                              "from 1 to that")
         generator = torch.Generator().manual_seed(seed)
         # Every entry of z moves about as many parameters as any other; dividing by the root keeps |Pz| = |z|.
         place = torch.randperm(total, generator=generator) % dimension
         sign = torch.randint(0, 2, (total,), generator=generator) * 2.0 - 1
-        self.model = model.requires_grad_(False)
+        self.model = model
         self.register_buffer("place", place.to(self.device))
         self.register_buffer("sign", sign.to(self.device) / (total / dimension) ** 0.5)
+        self.model.requires_grad_(False)
         self.z = nn.Parameter(torch.zeros(dimension, device=self.device))
 
     @property

@@ -8,9 +8,7 @@ before anything is changed.
 Left out on purpose: regular expressions, layers that are not `nn.Linear`, another rank for each layer.
 """
 import difflib
-import math
 from collections.abc import Iterator, Sequence
-from numbers import Real
 
 from torch import nn
 
@@ -40,19 +38,23 @@ def bare_linears(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
         parent = model.get_submodule(path.rpartition(".")[0])
         if isinstance(module, AdaptedLinear):
             yield path, module.base
-        elif isinstance(module, nn.Linear) and not isinstance(parent, AdaptedLinear):
+        elif type(module) is nn.Linear and not isinstance(parent, AdaptedLinear):  # a subclass may never be called
             yield path, module
 
 
 def find(model: nn.Module, rank: int, alpha: float, targets: Sequence[str]) -> dict[str, nn.Linear]:
     """The linear layers that an adapter of these settings belongs on; raises AdapterError if it cannot be so."""
+    if hasattr(model, "peft_config"):
+        raise AdapterError("the model is wrapped by the library PEFT: give its bare base, model.unload()")
     linears = dict(bare_linears(model))
-    if not targets:
+    if not linears:
+        raise AdapterError("the model has no nn.Linear layer, and only those can be adapted here")
+    if not targets or not all(isinstance(target, str) for target in targets):
         raise AdapterError("no target was named: name layers, as in targets=[\"q_proj\", \"v_proj\"]")
     if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
         raise AdapterError(f"the rank is {rank!r}: it must be a whole number from 1 up")
-    if not isinstance(alpha, Real) or not math.isfinite(alpha):
-        raise AdapterError(f"alpha is {alpha!r}: it must be a finite number, such as twice the rank")
+    if not isinstance(alpha, (int, float)) or isinstance(alpha, bool) or not 0 < abs(alpha) < float("inf"):
+        raise AdapterError(f"alpha is {alpha!r}: it must be a plain finite number other than 0, such as twice the rank")
     found = {}
     for target in targets:
         matches = {path: linear for path, linear in linears.items() if path == target or path.endswith(f".{target}")}

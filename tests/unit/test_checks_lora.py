@@ -679,6 +679,10 @@ def test_every_exercise_has_its_banks_and_its_points():
         "lora.silent_bug": 4}
 
 
+def test_the_colleagues_bug_copied_earns_nothing():
+    assert points("lora.silent_bug", unmerge_without_factor, seed=0)[0] == 0
+
+
 def test_an_empty_function_earns_nothing():
     for id in WRONG:
         assert points(id, lambda *_: None, seed=0)[0] == 0

@@ -7,6 +7,7 @@ import os
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -375,7 +376,7 @@ def test_a_rank_above_the_smaller_side_of_any_layer_is_refused(model):
     inject(model, rank=8, alpha=ALPHA)
 
 
-@pytest.mark.parametrize("alpha", [math.nan, math.inf, "8", None])
+@pytest.mark.parametrize("alpha", [math.nan, math.inf, "8", None, 0, True, torch.tensor(8.0).numpy()[()]])
 def test_an_alpha_that_is_no_finite_number_is_refused(model, alpha):
     with refused(model, f"alpha is {alpha!r}", "finite number"):
         inject(model, rank=RANK, alpha=alpha)
@@ -417,6 +418,51 @@ def test_a_start_that_fails_leaves_the_model_alone(model):
         inject(model, rank=RANK, alpha=ALPHA, initialise=fail_late)
     after, *rest_after = snapshot(model)
     assert rest_after == rest and after.keys() == tensors.keys()
+
+
+@pytest.mark.parametrize("start", [
+    lambda d_out, d_in, rank: (torch.zeros(rank, d_in + 1), torch.zeros(d_out, rank)),
+    lambda d_out, d_in, rank: (torch.zeros(d_out, rank), torch.zeros(rank, d_in)),
+    lambda d_out, d_in, rank: torch.zeros(rank, d_in),
+    lambda d_out, d_in, rank: None])
+def test_a_start_of_another_form_is_refused(model, start):
+    with refused(model, "initialise must return A"):
+        inject(model, rank=RANK, alpha=ALPHA, initialise=start)
+
+
+def test_a_model_that_peft_has_wrapped_is_refused(model):
+    wrapped = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"]))
+    with refused(wrapped, "wrapped by the library PEFT"):
+        inject(wrapped, rank=RANK, alpha=ALPHA, targets=["v_proj"])
+
+
+def test_a_model_without_linear_layers_and_a_layer_that_is_more_than_linear_are_refused():
+    with refused(nn.Sequential(nn.Conv1d(2, 2, 1)), "has no nn.Linear layer"):
+        inject(nn.Sequential(nn.Conv1d(2, 2, 1)), rank=1, alpha=ALPHA)
+    attention = nn.Sequential(nn.MultiheadAttention(4, 2), nn.Linear(4, 4))  # its out_proj is used, but never called
+    with refused(attention, "only nn.Linear"):
+        inject(attention, rank=1, alpha=ALPHA, targets=["out_proj"])
+
+
+def test_a_merging_function_that_returns_no_weight_is_refused(model):
+    adapted(model)
+    for wrong in (lambda weight, A, B, alpha: None, lambda weight, A, B, alpha: weight[:1]):
+        with refused(model, "must return a weight"):
+            merge(model, wrong)
+    merge(model)
+    with refused(model, "must return a weight"):
+        unmerge(model, lambda weight, A, B, alpha: None)
+
+
+def test_nothing_trains_while_an_adapter_is_merged_and_it_trains_again_afterwards(model):
+    adapted(model)
+    before = {name for name, p in model.named_parameters() if p.requires_grad}
+    merge(model)
+    assert before and not any(p.requires_grad for p in model.parameters())
+    with pytest.raises(ValueError, match="no parameter of the model requires a gradient"):
+        fine_tune(model, [], steps=1, learning_rate=0.1)
+    unmerge(model)
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == before
 
 
 def test_a_name_that_is_taken_is_refused(model, tmp_path):
@@ -642,6 +688,29 @@ def test_merging_and_unmerging_leave_the_base_the_one_it_was(saved, tmp_path):
     load(model, saved, "two")
     save(model, tmp_path / "again", "one")
     load(new_model(), tmp_path / "again")
+
+
+def test_the_base_that_counts_is_the_one_at_the_time_of_saving(tmp_path):
+    changed, other = adapted(new_model(seed=5)), new_model(seed=0)
+    for path, layer in layers(changed).items():
+        layer.base.load_state_dict(other.get_submodule(path).state_dict())
+    save(changed, tmp_path)
+    load(other, tmp_path)
+    with refused(new_model(seed=5), "other weights"):
+        load(new_model(seed=5), tmp_path)
+
+
+def test_a_base_in_half_precision_is_the_same_base(saved):
+    load(new_model().to(torch.bfloat16), saved)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_are_refused(model, saved, number):
+    tensors = load_file(saved / WEIGHTS)
+    next(iter(tensors.values()))[0, 0] = number
+    save_file(tensors, saved / WEIGHTS, {"format": "pt"})
+    with refused(model, "not finite"):
+        load(model, saved)
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "renamed", "transposed"])

@@ -135,7 +135,7 @@ def test_the_gradient_of_z_is_the_full_gradient_seen_through_the_subspace(tied, 
         torch.testing.assert_close(P @ space.z.grad, full, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("dimension", [-1, 0, TOTAL + 1])
+@pytest.mark.parametrize("dimension", [-1, 0, TOTAL + 1, 1.5, True])
 def test_a_dimension_that_does_not_exist_is_refused_and_the_model_left_alone(dimension):
     model = new_model()
     with pytest.raises(ValueError, match=f"^the dimension is {dimension} and the model has {TOTAL:,} parameters"):
