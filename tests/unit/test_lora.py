@@ -693,7 +693,7 @@ def test_merging_and_unmerging_leave_the_base_the_one_it_was(saved, tmp_path):
 def test_the_base_is_the_same_after_rounding_that_even_half_precision_shows(tmp_path):
     def on_the_edge():  # halfway between two bfloat16 numbers: the least rounding upwards shows
         model = new_model()
-        model.get_submodule(Q).weight.data[0] = 1 + 2 ** -8
+        model.get_submodule(Q).weight.data[0] = (1 + 2 ** -8) * 2 ** -10
         return model
     model = adapted(on_the_edge())
     for _ in range(20):
