@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import checks.lora
+from banks import cases, points
 from course import find, run_checks
 from methods import lora
 from planning import parameters
@@ -643,17 +644,6 @@ RIGHT = {
     "lora.silent_bug": [lora.unmerged_weight, unmerge_by_merging, unmerge_negative_alpha, unmerge_by_addmm,
                         unmerge_a_copy, unmerge_in_double],
 }
-
-
-def cases(bank):
-    return [pytest.param(id, *(entry if isinstance(entry, tuple) else (entry,)),
-                         id=f"{id}-{(entry[0] if isinstance(entry, tuple) else entry).__name__}")
-            for id, entries in bank.items() for entry in entries]
-
-
-def points(id, function, seed):
-    results = run_checks(find(id), function, seed)
-    return sum(r.earned for r in results), [r.mistake for r in results if r.mistake]
 
 
 @pytest.mark.parametrize("id, function, said", cases(WRONG))

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 import checks.sft
-from course import find, run_checks
+from banks import cases, points
+from course import find
 from methods import sft
 from methods.sft import IGNORE
 
@@ -371,17 +372,6 @@ RIGHT = {
     "sft.gradient_step": [sft.gradient_step, step_through_data, step_by_add, step_by_optimizer],
     "sft.silent_bug": [sft.collate, collate_by_pad_sequence, collate_by_filling, collate_as_list],
 }
-
-
-def cases(bank):
-    return [pytest.param(id, *(entry if isinstance(entry, tuple) else (entry,)),
-                         id=f"{id}-{(entry[0] if isinstance(entry, tuple) else entry).__name__}")
-            for id, entries in bank.items() for entry in entries]
-
-
-def points(id, function, seed):
-    results = run_checks(find(id), function, seed)
-    return sum(r.earned for r in results), [r.mistake for r in results if r.mistake]
 
 
 @pytest.mark.parametrize("id, function, said", cases(WRONG))
