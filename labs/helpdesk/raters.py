@@ -32,3 +32,17 @@ class Rater:
         # Written with tanh, the sigmoid cannot overflow for a large margin.
         chosen = rng.random() < 0.5 * (1 + math.tanh(margin / 2))
         return chosen != (rng.random() < self.flips)
+
+    def rank(self, ticket: Ticket, replies: list[str], rng: random.Random) -> list[str]:
+        """The replies, the preferred one first: a choice if there are two, else a ranking by Plackett and Luce.
+
+        In such a ranking every pair follows Bradley and Terry's probability. Raises ValueError for a rater who flips
+        choices and is given more than two replies: a flip is defined for a choice.
+        """
+        if len(replies) == 2:
+            return replies if self.prefers_first(ticket, *replies, rng) else replies[::-1]
+        if self.flips:
+            raise ValueError("a rater with flips can compare two replies, not rank more: set flips to 0")
+        noisy = {reply: self.sharpness * self.impression(ticket, reply) - math.log(rng.expovariate(1))
+                 for reply in replies}
+        return sorted(replies, key=noisy.__getitem__, reverse=True)
