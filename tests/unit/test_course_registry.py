@@ -239,7 +239,7 @@ def test_changed_numbers_are_refused_with_the_right_first_line(demo):
 
 
 def test_an_unknown_id_names_the_closest(demo):
-    with pytest.raises(CourseError, match=r"no exercise 'demo.meen' \(the closest are demo.mean\)"):
+    with pytest.raises(CourseError, match=r"no exercise 'demo.meen' \(the closest are demo.mean"):
         exercise("demo.meen", points=4, minutes=5, difficulty=2)
 
 
