@@ -80,7 +80,8 @@ def contexts(browser):
     """One window per mode; a request that leaves the machine is blocked."""
     opened = {}
     for mode, (width, scheme) in MODES.items():
-        opened[mode] = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        opened[mode] = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme,
+                                           reduced_motion="reduce")
         opened[mode].set_default_timeout(PATIENCE)
         opened[mode].route(lambda url: not is_local(url), lambda route: route.abort())
     yield opened
@@ -111,6 +112,7 @@ def open_page(context, url):
 
 
 def run_axe(page, contrast=True):
+    page.evaluate("document.getAnimations().forEach(a => a.finish())")  # half-way, a colour is neither the old nor the new
     page.evaluate(AXE.read_text("utf8"))
     return page.evaluate(RUN_AXE, contrast)
 
