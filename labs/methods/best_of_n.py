@@ -34,5 +34,5 @@ def expected_value(rewards: Tensor, values: Tensor, n: int) -> Tensor:
     if not 1 <= n <= m:
         raise ValueError(f"best-of-{n} needs n between 1 and the {m} responses of a prompt")
     weights = torch.tensor([math.comb(i, n - 1) / math.comb(m, n) for i in range(m)], dtype=torch.float64)
-    ranked = values.gather(-1, rewards.argsort(-1, stable=True)).double()
+    ranked = values.gather(-1, rewards.argsort(dim=-1, stable=True)).double()
     return (ranked * weights.to(ranked.device)).sum(-1)
