@@ -5,6 +5,7 @@ Everything is measured in turns, round after round, and reported as a median, so
 import contextlib
 import copy
 import io
+import json
 import os
 import socket
 import statistics
@@ -28,17 +29,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase  # noqa: E402
 from trl import SFTConfig, SFTTrainer  # noqa: E402
 
 from course import machine  # noqa: E402
+from helpdesk import preferences  # noqa: E402
 from helpdesk.base import load_base  # noqa: E402
 from helpdesk.language import encode_example  # noqa: E402
 from helpdesk.tasks import Example, triage  # noqa: E402
 from helpdesk.tickets import sample_tickets  # noqa: E402
-from methods import lora  # noqa: E402
+from methods import lora, ppo, reward  # noqa: E402
 from methods.sft import Tokens, collate, fine_tune, mask_prompt, sft_loss, warm_up_and_decay  # noqa: E402
 
 ROUNDS = 5
 STEPS, BATCH, RATE = 20, 64, 2e-3
 RANK = 8
 SIZE = 1024
+PPO_STEPS, PPO_BATCH, PPO_ROUNDS = 4, 128, 3
+TRL_PPO = [sys.executable, str(ROOT / "tools" / "record_ppo.py"), "--time", str(PPO_STEPS)]
 FIRST_MODEL = "first-model"  # tag of the lab's cell after which a model has been trained
 
 
@@ -65,6 +69,7 @@ def main() -> None:
               f"SFTTrainer takes {ratios[-1]:.2f} times as long", flush=True)
     report(rates, shares, ratios, losses)
     report_lora(model, tokens, tokenizer.pad_token_id)
+    report_ppo(model, tokenizer)
     server, kernel = jupyter_start(), first_model()
     print(f"from `make lab` to the first trained model: {server + kernel:.0f} s "
           f"(server ready after {server:.0f} s, then imports, cells and training {kernel:.0f} s)")
@@ -92,6 +97,49 @@ def report_lora(model: PreTrainedModel, tokens: list[Tokens], pad_id: int) -> No
     print(f"LoRA at rank {RANK} on all linear layers, the same batches, medians of {ROUNDS} rounds")
     print(f"  time relative to full tuning            {statistics.median(to_full):8.2f}")
     print(f"  speed relative to the library PEFT      {statistics.median(to_peft):8.2f}\n")
+
+
+def report_ppo(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Print the time of a PPO step, its share of the matrix product, and TRL 1.12's time, if its environment is there."""
+    seconds, shares, ratios = [], [], []
+    for _ in range(PPO_ROUNDS):
+        peak = matrix_product_rate()
+        step, flops = ppo_step(model, tokenizer)
+        seconds.append(step)
+        shares.append(flops / step / ((peak + matrix_product_rate()) / 2))
+        if (ROOT / ".trl-1.12").exists():
+            told = subprocess.run(TRL_PPO, check=True, capture_output=True, text=True).stdout
+            ratios.append(json.loads(told.splitlines()[-1])["seconds"] / step)
+    print(f"PPO, a step of {PPO_BATCH} responses of up to 40 tokens: sampling, scoring, two passes; medians")
+    print(f"  seconds for a step                      {statistics.median(seconds):8.2f}   (target: at most 2)")
+    print(f"  share of a {SIZE} x {SIZE} fp32 product      {statistics.median(shares):8.2f}")
+    if ratios:
+        print(f"  speed relative to TRL 1.12's PPO        {statistics.median(ratios):8.2f}   (target: at least 2)\n")
+    else:
+        print("  TRL 1.12's PPO: not timed; `python tools/record_ppo.py --time 4` makes its environment first\n")
+
+
+def ppo_step(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[float, float]:
+    """Median seconds of a step, the first left out, and the floating-point operations of a step in the matrices.
+
+    A real token costs 2 operations a parameter in a forward pass and 6 in training: sampling, reference, critic and
+    reward model read every token once, policy and critic train on it in each pass.
+    """
+    torch.manual_seed(0)
+    judge = reward.ScalarModel(model).requires_grad_(False)
+    torch.nn.init.normal_(judge.head.weight, std=0.1)
+    critic = copy.deepcopy(judge).requires_grad_(True)
+    pad_id, settings, policy = tokenizer.pad_token_id, ppo.Settings(), copy.deepcopy(model)
+    asked = [preferences.prompts(tokenizer, sample_tickets("train", PPO_BATCH, seed)) for seed in range(PPO_STEPS)]
+    training = ppo.train(policy, critic, lambda *texts: reward.rewards(judge, *texts, pad_id=pad_id), asked, settings,
+                         stop_id=tokenizer.eos_token_id, pad_id=pad_id)
+    times, tokens = [time.perf_counter()], []
+    for rollout, _ in training:
+        times.append(time.perf_counter())
+        tokens.append(int(rollout.real.sum()))
+    steps = [after - before for before, after in zip(times, times[1:])]
+    flops = statistics.fmean(tokens) * model.num_parameters() * (4 * 2 + settings.passes * 2 * 6)
+    return statistics.median(steps[1:]), flops
 
 
 @torch.no_grad()
