@@ -130,14 +130,18 @@ def pays_the_score_at_the_last_token(student, seed):
     if close(value, expected):
         return
     first = counts & (counts.cumsum(-1) == 1)
-    in_last_column, before = torch.zeros(counts.shape), expected.roll(-1, 1)
+    in_last_column, in_columns_of_lengths, before = *torch.zeros(2, *counts.shape), expected.roll(-1, 1)
     in_last_column[:, -1] = given["scores"]
+    in_columns_of_lengths[torch.arange(4), counts.sum(-1) - 1] = given["scores"]
     end = "the last True of each row of counts; the rows differ"
     diagnose(value, {
         "the score is paid nowhere": (torch.zeros(counts.shape), end),
         "every token of the response earns the whole score": (counts * scores, "only the last one does"),
         "the score stands in the last column, which is padding in the shorter rows": (in_last_column, end),
         "the score stands in the last column, and where that is padding it is lost": (in_last_column * counts, end),
+        "the place is counted from the start of the row, as if there were no prompt": (in_columns_of_lengths, end),
+        "the place is counted from the start of the row, and where that is no response the score is lost":
+            (in_columns_of_lengths * counts, end),
         "the score is paid at the first token of the response": (first * scores, end),
         "the score is paid one token too early": (before, end),
         "the score is paid one token too early, or not at all": (before * counts, end),
@@ -247,6 +251,18 @@ def leaves_rewards_and_values_alone(student, seed):
 
 # The policy's loss ----------------------------------------------------------------------------------------------------
 
+def needs_what_counts_alone(student, given: dict[str, Tensor]) -> None:
+    """The loss stays the same when other numbers stand on prompt and padding, and its arguments stay as they were."""
+    needs_untouched(student, given, CLIP)
+    counts = given["counts"]
+    noisy = {name: tensor.where(counts, filler) for filler, (name, tensor) in enumerate(given.items(), start=1)
+             if name != "counts"}
+    clean, value = (number(call(student, some, CLIP)) for some in (given, noisy | {"counts": counts}))
+    if not close(value, clean):
+        raise Mistake("what stands on prompt and padding reaches the loss",
+                      next="sum only the tokens that count: multiply by counts, or index with it")
+
+
 clipped_surrogate = Exercise("ppo.clipped_surrogate", reference=ppo.clipped_surrogate, minutes=20, difficulty=3)
 SMALLER = "of ratio · Â and clipped ratio · Â, the smaller one counts"
 
@@ -312,7 +328,8 @@ def is_the_mean_of_the_smaller_gain(student, seed):
 
 @clipped_surrogate.check(points=1)
 def stops_where_the_clip_holds(student, seed):
-    given, counts = after_an_update(seed)
+    given, _ = after_an_update(seed)
+    needs_what_counts_alone(student, given)
     learned = {"log_probs": given.pop("log_probs")}
     others = [tensor.clone() for tensor in given.values()]
     needs_gradients(student, ppo.clipped_surrogate, learned, *others, CLIP,
@@ -397,6 +414,7 @@ def is_half_the_mean_of_the_larger_error(student, seed):
 @value_loss.check(points=1)
 def stops_where_the_value_is_held(student, seed):
     given, _ = after_a_critics_update(seed)
+    needs_what_counts_alone(student, given)
     learned = {"values": given.pop("values")}
     others = [tensor.clone() for tensor in given.values()]
     needs_gradients(student, ppo.value_loss, learned, *others, CLIP,
@@ -411,7 +429,7 @@ SHIFT = "the logits at t have read token t: they predict token t + 1"
 
 
 def read_and_scored(seed: int) -> dict[str, Tensor]:
-    """ids, real and labels, (3, 9): padding on the right; a response's first token repeats its prompt's last one."""
+    """ids, real and labels, (3, 9): a prompt, a response that alone has labels, padding on the right."""
     _, labels = random_batch(seed)
     prompts = torch.randint(2, VOCAB, labels.shape, generator=torch.Generator().manual_seed(seed))
     lasts = (labels != IGNORE).long() * torch.arange(labels.shape[1])

@@ -42,6 +42,9 @@ def number(value) -> Tensor:
 
 def diagnose(value: Tensor, wrong: dict[str, tuple[Tensor, str]]) -> None:
     """Name the mistake whose result the value is: {message: (result, what to try next)}."""
+    if not torch.isfinite(value).all():
+        raise Mistake("there are infinities or NaN in what your function returns",
+                      next="print the steps: log of 0 or less, 0 / 0, or exp of something large")
     for message, (result, next) in wrong.items():
         if close(value, result):
             raise Mistake(message, next=next)
@@ -135,6 +138,8 @@ def is_the_mean_negative_log_probability_of_the_choice(student, seed):
             (-margin.sigmoid().mean().log(), "first the log, then the mean"),
         "the margin is averaged before the sigmoid": (-margin.mean().sigmoid().log(),
                                                       "σ bends: first the loss of each pair, then the mean"),
+        "the sigmoid is taken of each reward, not of the margin":
+            (-(chosen.sigmoid().log() - rejected.sigmoid().log()).mean(), "the margin is chosen − rejected"),
         "the rejected response is not used": (-chosen.sigmoid().log().mean(), "the margin is chosen − rejected"),
         "this is a hinge: it stops at a margin of 1":
             ((1 - margin).clamp(min=0).mean(), "the loss is −log σ of the margin"),
@@ -271,6 +276,8 @@ def is_the_mean_over_all_pairs(student, seed):
             (expected * pairs, "K − 1 times too many gradients for each response: average"),
         "the rankings are summed, not averaged": (expected * 3, "take the mean over the rankings as well"),
         "the sum is divided by K and not by the pairs": (expected * pairs / K, f"a ranking of {K} holds {pairs} pairs"),
+        "the sum is divided by K − 1 and not by the pairs":
+            (expected * pairs / (K - 1), f"a ranking of {K} holds {pairs} pairs"),
         "the sum is divided by K² and not by the pairs":
             (expected * pairs / K**2, f"a ranking of {K} holds {pairs} pairs"),
         "the sum is divided by K (K − 1): each pair counts half":
@@ -306,8 +313,11 @@ choose_best = Exercise("reward.best_of_n", reference=best_of_n.best_of_n, minute
 
 def kept(student, rewards: Tensor) -> Tensor:
     """The indices as returned, int (prompts,)."""
-    given = student(rewards.clone())
+    mine = rewards.clone()
+    given = student(mine)
     needs_something(given)
+    if not torch.equal(mine, rewards):
+        raise Mistake("rewards is changed in place", next="argmax needs no change of the rewards")
     if getattr(given, "shape", None) == rewards.shape:
         raise Mistake("one index for each prompt is expected, not one number for each response", next="argmax(-1)")
     value = numbers(given, (len(rewards),), "the result", next="one index for each prompt")
@@ -351,7 +361,7 @@ def keeps_the_first_of_equals(student, seed):
 
 @choose_best.check(points=1)
 def refuses_what_is_not_finite(student, seed):
-    for value in (float("nan"), float("inf")):
+    for value in (float("nan"), float("inf"), float("-inf")):
         rewards = randoms(seed, 3, 4)
         kept(student, rewards)
         rewards[1, 2] = value
@@ -428,7 +438,8 @@ def scores_each_response_to_its_prompt(student, seed):
         "rewards of different prompts have changed places":
             (expected.T.reshape(expected.shape), "list all responses of a prompt in a row"),
         "rewards of different prompts stand in one row":
-            (expected.flatten().view(expected.shape[::-1]).T, "list all responses of a prompt in a row, then view(len(rankings), -1)")})
+            (expected.flatten().view(expected.shape[::-1]).T,
+             "list all responses of a prompt in a row, then view(len(rankings), -1)")})
     raise Mistake("these are not the rewards of the responses, each after its prompt",
                   next="compare with a row that you score alone")
 
@@ -437,14 +448,14 @@ def scores_each_response_to_its_prompt(student, seed):
 def hears_another_question(student, seed):
     model, rankings = reward_model(), random_rankings(seed)
     before = scored(student, model, rankings)
-    other = [(rankings[0][0][::-1] + [2, 3], rankings[0][1]), *rankings[1:]]
-    after = scored(student, model, other)
-    if close(after[0], before[0]):
+    (prompt, responses), *rest = rankings[::-1]  # the longest row becomes longer still, and so does the padding
+    after = scored(student, model, [(prompt[::-1] + [2, 3, 4, 5, 6, 7], responses), *rest][::-1])
+    if close(after[2], before[2]):
         raise Mistake("another prompt, and the rewards of its responses stay the same",
                       next="what does the model read? print one row of ids")
-    if not close(after[1:], before[1:]):
+    if not close(after[:2], before[:2]):
         raise Mistake("another prompt changes the rewards of the other prompts' responses",
-                      next="padding must not be read")
+                      next="score a ranking by itself and in company; padding must not be read")
 
 
 @batch_rewards.check(points=1)

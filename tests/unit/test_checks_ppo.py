@@ -160,7 +160,7 @@ def times_beta(scores, counts):
 
 
 def paid(scores, counts):
-    return -ppo.last_token(counts) * scores if counts.dtype != torch.bool else -(ppo.last_token(counts) * scores)
+    return ppo.last_token(counts) * -scores
 
 
 def on_prompt_and_padding(scores, counts):
@@ -314,6 +314,10 @@ def gae_into_the_rewards(rewards, values, counts, gamma, lam):
     result = ppo.gae(rewards, values, counts, gamma, lam)
     rewards.copy_(result)
     return rewards
+
+
+def gae_divided_by_0(rewards, values, counts, gamma, lam):
+    return ppo.gae(rewards, values, counts, gamma, lam) / (values - values)
 
 
 def gae_fixed_lambda(rewards, values, counts, gamma, lam):
@@ -484,7 +488,8 @@ def surrogate_in_place(log_probs, old_log_probs, advantages, counts, clip):
 
 
 def surrogate_divides_by_0(log_probs, old_log_probs, advantages, counts, clip):
-    return ppo.clipped_surrogate(log_probs, old_log_probs, advantages, counts, clip) * (0 * advantages / 0).sum()
+    none = torch.zeros_like(counts)
+    return ppo.clipped_surrogate(log_probs, old_log_probs, advantages, none, clip)
 
 
 def surrogate_by_the_sign(log_probs, old_log_probs, advantages, counts, clip):
@@ -742,7 +747,7 @@ WRONG = {
         (penalty_earned, "leaving the reference earns"), (beta_unused, "beta is not used"),
         (no_penalty, "there is no penalty"), (penalty_at_the_end, "whole penalty stands at the last token"),
         (penalty_by(kl.k3), "is k3"), (penalty_by(kl.k2), "is k2"), (penalty_by(absolute), "|log-ratio|"),
-        (penalty_by(policy_alone), "not compared with the reference"), (penalty_by(ratio), "not 0" if False else "−β (log π"),
+        (penalty_by(policy_alone), "not compared with the reference"), (penalty_by(ratio), "not their logarithms"),
         (score_at(nowhere), "paid nowhere"), (score_at(everywhere), "every token of the response"),
         (score_at(in_the_last_column), "padding in the shorter rows"),
         (score_at(in_the_last_column_if_it_counts), "it is lost"), (score_at(at_the_first_token), "first token"),
@@ -761,7 +766,8 @@ WRONG = {
         (gae_returns, "these are the returns"), (gae_negative, "sign is wrong"), (gae_whitened, "whitened already"),
         (gae_with_returns, "yours is a tuple"), (gae_masked_at_the_end, "padding reaches the response"),
         (gae_next_value_of_padding, "padding reaches the response"), (gae_on_the_prompt, "gets an advantage"),
-        (gae_into_the_rewards, "rewards is changed in place"), (gae_fixed_lambda, "with λ = 1")],
+        (gae_into_the_rewards, "rewards is changed in place"), (gae_fixed_lambda, "with λ = 1"),
+        (gae_divided_by_0, "infinities or NaN")],
     "ppo.clipped_surrogate": [
         (surrogate_wrong_sign, "sign is wrong"), (surrogate(unclipped), "ratio is not clipped"),
         (surrogate(always_clipped), "clipped ratio always counts"), (surrogate(larger), "larger gain counts"),
@@ -776,7 +782,7 @@ WRONG = {
         (surrogate_not_masked, "reaches the loss"), (surrogate_as_number, "no gradient flows"),
         (surrogate_detached, "no gradient flows"), (surrogate_needs_clip, "clip may be None"),
         (surrogate_default_clip, "with clip None"), (surrogate_in_place, "advantages is changed in place"),
-        (surrogate_divides_by_0, "not finite")],
+        (surrogate_divides_by_0, "infinities or NaN")],
     "ppo.value_loss": [
         (no_half, "half is missing"), (critic_loss(smaller_error), "smaller error counts"),
         (critic_loss(not_held), "the value is not held"), (critic_loss(always_held), "held value always counts"),

@@ -14,6 +14,7 @@ import checks.reward
 from banks import cases, points
 from course import find, run_checks
 from methods import reward, sampling
+from methods.best_of_n import best_of_n
 
 SEEDS = range(20)
 
@@ -52,6 +53,35 @@ def hinge(chosen, rejected):
     return (1 - (chosen - rejected)).clamp(min=0).mean()
 
 
+def sigmoid_of_each(chosen, rejected):
+    return (F.logsigmoid(rejected) - F.logsigmoid(chosen)).mean()
+
+
+def no_sigmoid(chosen, rejected):
+    return (rejected - chosen).mean()
+
+
+def in_bits(chosen, rejected):
+    return -F.logsigmoid(chosen - rejected).mean() / math.log(2)
+
+
+def squared(chosen, rejected):
+    return (1 - (chosen - rejected)).square().mean()
+
+
+def mean_error(chosen, rejected):
+    return torch.sigmoid(rejected - chosen).mean()
+
+
+def log_of_a_negative(chosen, rejected):
+    return -(chosen - rejected).log().mean()
+
+
+def in_place(chosen, rejected):
+    chosen -= rejected
+    return -F.logsigmoid(chosen).mean()
+
+
 def chosen_alone(chosen, rejected):
     return -F.logsigmoid(chosen).mean()
 
@@ -86,6 +116,11 @@ def by_binary_cross_entropy(chosen, rejected):
 
 def by_logaddexp(chosen, rejected):
     return sum(torch.logaddexp(torch.zeros(()), r - c) for c, r in zip(chosen, rejected)) / len(chosen)
+
+
+def by_einsum_in_double(chosen, rejected):
+    margins = chosen.double().clone().sub_(rejected)
+    return -torch.einsum("i->", F.logsigmoid(margins)) / margins.numel()
 
 
 def with_a_dimension(chosen, rejected):
@@ -132,6 +167,24 @@ def without_gradient(scores, real):
 
 def all_columns(scores, real):
     return scores * real
+
+
+def sum_of_the_row(scores, real):
+    return (scores * real).sum(-1)
+
+
+def largest_of_all(scores, real):
+    return scores.amax(-1)
+
+
+def padding_overwritten(scores, real):
+    scores[~real] = 0
+    return reward.reward_at_end(scores, real)
+
+
+def ends_by_einsum_in_double(scores, real):
+    after = torch.cat([real[:, 1:], torch.zeros(len(real), 1, dtype=torch.bool)], 1)
+    return torch.einsum("bt,bt->b", scores.double(), (real & ~after).double())
 
 
 def row_by_row(scores, real):
@@ -190,6 +243,35 @@ def listwise(rewards):
     return -(rewards - rewards.flip(1).logcumsumexp(1).flip(1)).sum(1).mean()
 
 
+def rising(rewards):
+    return -reward.ranking_loss(rewards)
+
+
+def last_against_rest(rewards):
+    return -F.logsigmoid(rewards[:, :-1] - rewards[:, -1:]).mean()
+
+
+def with_itself_once(rewards):
+    pairs = itertools.combinations_with_replacement(range(rewards.shape[1]), 2)
+    return torch.stack([-F.logsigmoid(rewards[:, i] - rewards[:, j]).mean() for i, j in pairs]).mean()
+
+
+def times(factor, name):
+    def scaled(rewards):
+        return reward.ranking_loss(rewards) * factor(len(rewards), rewards.shape[1])
+    scaled.__name__ = name
+    return scaled
+
+
+def ranking_detached(rewards):
+    return reward.ranking_loss(rewards.detach())
+
+
+def by_cross_entropy_in_double(rewards):
+    pairs = [rewards.double()[:, [i, j]] for i, j in itertools.combinations(range(rewards.shape[1]), 2)]
+    return F.cross_entropy(torch.cat(pairs), torch.zeros(len(pairs) * len(rewards), dtype=torch.long))
+
+
 def by_triangle(rewards):
     K = rewards.shape[1]
     better, worse = torch.triu_indices(K, K, offset=1)
@@ -245,6 +327,33 @@ def only_nan(rewards):
     return rewards.argmax(-1)
 
 
+def minus_infinity_through(rewards):
+    if rewards.isnan().any() or rewards.isposinf().any():
+        raise FloatingPointError("a reward is not finite")
+    return rewards.argmax(-1)
+
+
+def through_all_prompts(rewards):
+    check_finite(rewards)
+    return rewards.argmax(-1) + rewards.shape[1] * torch.arange(len(rewards))
+
+
+def sorted_in_place(rewards):
+    check_finite(rewards)
+    best = rewards.argmax(-1)
+    rewards.copy_(rewards.sort(-1).values)
+    return best
+
+
+def with_one_hot(rewards):
+    check_finite(rewards)
+    return F.one_hot(rewards.argmax(-1), rewards.shape[1])
+
+
+def from_the_end(rewards):
+    return rewards.argmax(-1) - rewards.shape[1]
+
+
 def as_floats(rewards):
     check_finite(rewards)
     return rewards.argmax(-1).float()
@@ -258,6 +367,11 @@ def check_finite(rewards):
 def by_max(rewards):
     check_finite(rewards)
     return rewards.max(-1).indices
+
+
+def by_a_loop_of_tensors(rewards):
+    check_finite(rewards)
+    return [max(range(len(row)), key=row.__getitem__) for row in rewards.double()]
 
 
 def as_a_list(rewards):
@@ -314,6 +428,29 @@ def prompt_grows(model, rankings, pad_id):
     return reward.batch_rewards(model, rankings, pad_id)
 
 
+def prompts_alone(model, rankings, pad_id):
+    ids, real = padded(rankings, pad_id, lambda prompt, response: prompt)
+    return reward.reward_at_end(model(ids, real), real).view(len(rankings), -1)
+
+
+def negated(model, rankings, pad_id):
+    return -reward.batch_rewards(model, rankings, pad_id)
+
+
+def worst_response_first(model, rankings, pad_id):
+    return reward.batch_rewards(model, rankings, pad_id).flip(1)
+
+
+def first_responses_first(model, rankings, pad_id):
+    rows = [prompt + ranked[k] for k in range(len(rankings[0][1])) for prompt, ranked in rankings]
+    ids, real = sampling.pad(rows, pad_id)
+    return reward.reward_at_end(model(ids, real), real).view(len(rankings), -1)
+
+
+def first_prompt_for_all(model, rankings, pad_id):
+    return reward.batch_rewards(model, [(rankings[0][0], ranked) for _, ranked in rankings], pad_id)
+
+
 def one_by_one(model, rankings, pad_id):
     def alone(ids):
         return model(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.bool))[0, -1]
@@ -330,46 +467,72 @@ def ranking_at_a_time(model, rankings, pad_id):
     return torch.cat([reward.batch_rewards(model, [ranking], pad_id) for ranking in rankings])
 
 
+def own_padding(model, rankings, pad_id):
+    rows = [prompt + response for prompt, ranked in rankings for response in ranked]
+    longest = max(map(len, rows))
+    ids = torch.tensor([row + [pad_id] * (longest - len(row)) for row in rows])
+    numbers = model(ids, torch.ones_like(ids, dtype=torch.bool))
+    return torch.stack([number[len(row) - 1] for number, row in zip(numbers, rows)]).unflatten(0, (len(rankings), -1))
+
+
 WRONG = {
     "reward.bradley_terry_loss": [
         (wrong_sign, "the sign is wrong"), (changed_places, "have changed places"), (summed, "summed, not averaged"),
         (one_for_each_pair, "one loss for each pair"), (no_logarithm, "logarithm is missing"),
         (mean_before_log, "of the mean probability"), (mean_margin, "before the sigmoid"), (hinge, "hinge"),
         (chosen_alone, "not used"), (naive_log, "costs inf"), (small_number_inside, "must cost"),
-        (as_a_number, "no gradient flows"), (detached, "no gradient reaches chosen")],
+        (as_a_number, "no gradient flows"), (detached, "no gradient reaches chosen"),
+        (sigmoid_of_each, "of each reward, not of the margin"), (no_sigmoid, "sigmoid is missing"), (in_bits, "bits"),
+        (squared, "squared"), (mean_error, "mean probability of a wrong choice"),
+        (log_of_a_negative, "infinities or NaN"), (in_place, "chosen is changed in place")],
     "reward.at_end": [
         (last_column, "it is padding"), (first_padding, "one column too far"), (one_before, "before the last"),
         (first_column, "first token"), (mean_of_the_row, "averaged"), (largest, "largest number"),
         (longest_row, "same column"), (right_padding_only, "does not tell the place"),
-        (without_gradient, "no gradient flows"), (all_columns, "shape")],
+        (without_gradient, "no gradient flows"), (all_columns, "shape"), (sum_of_the_row, "summed"),
+        (largest_of_all, "padding and all"), (padding_overwritten, "scores is changed in place")],
     "reward.ranking_loss": [
         (neighbours, "only neighbours"), (best_against_rest, "only the best is compared"),
         (best_against_worst, "best and the worst"), (both_orders, "both orders"), (with_itself, "with themselves"),
         (worst_first, "taken for the best"), (pairs_summed, "are summed"), (for_four_only, "with 6 responses"),
-        (listwise, "Plackett")],
+        (listwise, "Plackett"), (rising, "the sign is wrong"), (last_against_rest, "only the last"),
+        (with_itself_once, "responses are compared with themselves"), (ranking_detached, "no gradient flows"),
+        (times(lambda n, K: n * math.comb(K, 2), "all_summed"), "everything is summed"),
+        (times(lambda n, K: n, "rankings_summed"), "rankings are summed"),
+        (times(lambda n, K: math.comb(K, 2) / K, "over_k"), "divided by K and"),
+        (times(lambda n, K: math.comb(K, 2) / (K - 1), "over_k_less_1"), "divided by K − 1"),
+        (times(lambda n, K: math.comb(K, 2) / K**2, "over_k_squared"), "divided by K²"),
+        (times(lambda n, K: 0.5, "each_pair_half"), "each pair counts half")],
     "reward.best_of_n": [
         (worst, "worst response"), (the_reward, "not their places"), (over_all, "shape"), (over_prompts, "shape"),
         (from_one, "counts from 1"), (last_of_equals, "another one than the first"), (lets_nan_through, "nan is let through"),
-        (only_nan, "inf is let through"), (as_floats, "whole number")],
+        (only_nan, "inf is let through"), (as_floats, "whole number"), (minus_infinity_through, "-inf is let through"),
+        (through_all_prompts, "through all prompts"), (sorted_in_place, "rewards is changed in place"),
+        (with_one_hot, "one index for each prompt"), (from_the_end, "from the end")],
     "reward.silent_bug": [
         (at_padding, "which is padding"), (without_prompt, "without their prompts"), (prompt_behind, "behind the response"),
         (stop_left_out, "last token is left out"), (columns_mixed, "in one row"), (flat, "shape"),
-        (without_learning, "no gradient flows"), (prompt_grows, "changed in place")],
+        (without_learning, "no gradient flows"), (prompt_grows, "changed in place"),
+        (prompts_alone, "without the responses"), (negated, "sign is wrong"),
+        (worst_response_first, "worst response comes first"), (first_responses_first, "have changed places"),
+        (first_prompt_for_all, "each after its prompt"), (at_padding, "the rewards of the other prompts"),
+        (without_prompt, "rewards of its responses stay the same")],
 }
 RIGHT = {
     "reward.bradley_terry_loss": [reward.bradley_terry_loss, by_softplus, by_cross_entropy, by_binary_cross_entropy,
-                                  by_logaddexp, with_a_dimension],
-    "reward.at_end": [reward.reward_at_end, row_by_row, by_flipping, by_one_hot, by_nonzero],
-    "reward.ranking_loss": [reward.ranking_loss, by_triangle, by_two_loops, ranking_by_ranking],
-    "reward.best_of_n": [by_max, as_a_list, by_numpy],
-    "reward.silent_bug": [reward.batch_rewards, one_by_one, padded_on_the_left, ranking_at_a_time],
+                                  by_logaddexp, by_einsum_in_double, with_a_dimension],
+    "reward.at_end": [reward.reward_at_end, row_by_row, by_flipping, by_one_hot, by_nonzero,
+                      ends_by_einsum_in_double],
+    "reward.ranking_loss": [reward.ranking_loss, by_triangle, by_two_loops, ranking_by_ranking, by_cross_entropy_in_double],
+    "reward.best_of_n": [best_of_n, by_max, as_a_list, by_a_loop_of_tensors, by_numpy],
+    "reward.silent_bug": [reward.batch_rewards, one_by_one, padded_on_the_left, ranking_at_a_time, own_padding],
 }
 
 
 def test_every_exercise_of_the_lab_has_both_banks():
     ids = {exercise.id for exercise in vars(checks.reward).values() if hasattr(exercise, "reference")}
     assert ids == WRONG.keys() == RIGHT.keys()
-    assert min(map(len, WRONG.values())) >= 8 and min(map(len, RIGHT.values())) >= 3
+    assert min(map(len, WRONG.values())) >= 8 and min(map(len, RIGHT.values())) >= 4
 
 
 @pytest.mark.parametrize("id, function, words", cases(WRONG))
@@ -388,7 +551,28 @@ def test_a_right_solution_gets_all_points(id, function):
 
 
 @pytest.mark.parametrize("id", WRONG)
-@pytest.mark.parametrize("value", [None, "text", [], 0.0], ids=repr)
-def test_a_constant_earns_nothing_and_breaks_nothing(id, value):
-    results = run_checks(find(id), lambda *args, **kwargs: value, seed=0)
-    assert sum(result.earned for result in results) == 0
+@pytest.mark.parametrize("value", [None, ..., "text", [], 0.0, float("nan"), torch.zeros(3, 3, 3)], ids=repr)
+def test_a_constant_earns_nothing(id, value):
+    assert points(id, lambda *_: value, seed=0)[0] == 0
+
+
+@pytest.mark.parametrize("id", WRONG)
+def test_a_stub_and_an_exception_are_named(id):
+    def stub(*_):
+        ...
+
+    def broken(*_):
+        raise KeyError("left")
+    assert all("returns nothing" in result.mistake for result in run_checks(find(id), stub, 0))
+    assert all("KeyError" in result.mistake and not result.earned for result in run_checks(find(id), broken, 0))
+
+
+def test_every_mistake_that_is_named_says_what_to_try_next():
+    for id, entries in WRONG.items():
+        for function, words in entries:
+            named = [result for result in run_checks(find(id), function, 0) if words in result.mistake]
+            assert all(result.next for result in named), function.__name__
+
+
+def test_the_colleagues_bug_copied_earns_nothing():
+    assert points("reward.silent_bug", at_padding, seed=0)[0] == 0

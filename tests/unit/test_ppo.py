@@ -1,86 +1,164 @@
-"""PPO and what it stands on: sampling, reward at the end, advantages, the clip, the KL estimators."""
+"""PPO against plain recounts: what a rollout holds, what a token earns, the losses, the update, the loop."""
+import copy
+import itertools
+import math
+from dataclasses import replace
+
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from methods import kl, ppo, sampling
-from methods.reward import ScalarModel, bradley_terry_loss, check_rankings, ranking_loss, reward_at_end
-from methods.sft import IGNORE, mask_prompt
+from methods import kl, ppo
+from methods.reward import ScalarModel
+from tiny import PAD, PROMPTS, STOP, new_policy, parameters, plain_log_probs, plain_values, random_head, same_parameters
 
-STOP, PAD = 1, 0
-PROMPTS = [[3, 4, 5], [6, 7], [8, 9, 10, 11, 3]]
+SETTINGS = ppo.Settings(beta=0.3, gamma=0.9, lam=0.7, minibatch=4, max_new_tokens=6, temperature=0.7, learning_rate=1e-2)
+
+
+def score(prompts, responses):
+    """A reward that differs from response to response: float (batch,)"""
+    return torch.tensor([sum(prompt) / 10 - len(response) / 3 for prompt, response in zip(prompts, responses)])
+
+
+def nudged(model, spread=0.05):
+    """A copy with other parameters."""
+    generator, model = torch.Generator().manual_seed(9), copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += spread * torch.randn(parameter.shape, generator=generator)
+    return model
 
 
 @pytest.fixture()
 def policy():
-    torch.manual_seed(0)
-    return LlamaForCausalLM(LlamaConfig(vocab_size=12, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-                                        num_attention_heads=2, max_position_embeddings=24)).requires_grad_(True)
+    return new_policy()
 
 
-def random_counts(rows=6, time=9):
-    """Response masks: after a prompt of random length, a run of random length."""
-    counts = torch.zeros(rows, time, dtype=torch.bool)
-    for row in range(rows):
-        start, length = 1 + row % 3, 1 + (2 * row) % 5
-        counts[row, start:start + length] = True
-    return counts
+@pytest.fixture()
+def reference(policy):
+    return nudged(policy)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_recomputed_log_probs_are_those_of_sampling(policy, temperature):
+@pytest.fixture()
+def critic(policy):
+    return random_head(ScalarModel(policy))
+
+
+@pytest.fixture()
+def rollout(policy, reference, critic):
+    return roll_out(policy, reference, critic)
+
+
+def roll_out(policy, reference, critic, settings=SETTINGS, **more):
     torch.manual_seed(1)
-    drawn = sampling.sample(policy, PROMPTS, max_new_tokens=8, stop_id=STOP, pad_id=PAD, temperature=temperature)
-    examples = [mask_prompt(p, r) for p, r in zip(PROMPTS, drawn.responses)]
-    ids, real = sampling.pad([e[0] for e in examples], PAD)
-    labels = sampling.pad([e[1] for e in examples], IGNORE)[0]
-    counts = labels[:, 1:] != IGNORE
-    again = ppo.response_log_probs(policy, ids, real, labels, temperature)
-    torch.testing.assert_close(again, ppo.place(drawn.log_probs, counts), rtol=0, atol=1e-5)
-    assert (again[counts] < 0).all()
+    return ppo.roll_out(policy, reference, critic, score, PROMPTS * 3, settings, stop_id=STOP, pad_id=PAD, **more)
 
 
-def test_nothing_follows_the_stop_token():
-    cut = sampling.cut_at_stop([[5, 1, 7, 1], [5, 6, 7, 8]], [[-1.0, -2.0, -3.0, -4.0]] * 2, STOP)
-    assert cut.responses == [[5, 1], [5, 6, 7, 8]]
-    assert cut.log_probs == [[-1.0, -2.0], [-1.0, -2.0, -3.0, -4.0]]
-    assert cut.stopped == [True, False]
+def rows_of(table, counts):
+    """The numbers that count, row by row, and that all the others are 0."""
+    assert (table[~counts] == 0).all()
+    return [row[keep].tolist() for row, keep in zip(table, counts)]
 
 
-def test_a_prompt_beyond_the_context_is_refused(policy):
-    with pytest.raises(ValueError, match="context of 24"):
-        sampling.sample(policy, [[3] * 20], max_new_tokens=8, stop_id=STOP, pad_id=PAD)
+def close(rows, expected):
+    return all(row == pytest.approx(list(other), abs=1e-4) for row, other in zip(rows, expected, strict=True))
 
 
-def test_padding_on_either_side_changes_no_reward(policy):
-    model = ScalarModel(policy)
-    torch.nn.init.normal_(model.head.weight)
-    left, right = (sampling.pad(PROMPTS, PAD, side=side) for side in ("left", "right"))
-    torch.testing.assert_close(reward_at_end(model(*left), left[1]), reward_at_end(model(*right), right[1]))
-    alone = torch.stack([model(torch.tensor([p]), torch.ones(1, len(p), dtype=torch.bool))[0, -1] for p in PROMPTS])
-    torch.testing.assert_close(reward_at_end(model(*right), right[1]), alone)
+def some_tables(number):
+    """Random tables, not 0 where nothing counts, and counts: a run of 2 to 6 in each row, or up to the last column."""
+    counts = torch.zeros(6, 9, dtype=torch.bool)
+    for row, (start, length) in enumerate([(1, 2), (2, 4), (3, 6), (0, 3), (2, 2), (5, 4)]):
+        counts[row, start:start + length] = True
+    generator = torch.Generator().manual_seed(2)
+    return [torch.randn(counts.shape, generator=generator) for _ in range(number)], counts
 
 
-def test_a_ranking_is_all_its_pairs():
-    scores = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
-    pairs = [(i, j) for i in range(4) for j in range(i + 1, 4)]
-    expected = torch.stack([bradley_terry_loss(scores[:, i], scores[:, j]) for i, j in pairs]).mean()
-    torch.testing.assert_close(ranking_loss(scores), expected)
-    torch.testing.assert_close(ranking_loss(scores + torch.randn(3, 1)), ranking_loss(scores))
+# The rollout ----------------------------------------------------------------------------------------------------------
+
+def test_a_rollout_holds_what_each_model_says_of_each_token(rollout, policy, reference, critic):
+    pairs = list(zip(rollout.prompts, rollout.responses, strict=True))
+    assert len({len(response) for response in rollout.responses}) > 2
+    for row, (prompt, response) in enumerate(pairs):
+        assert rollout.ids[row][rollout.real[row]].tolist() == prompt + response
+        assert rollout.ids[row, 1:][rollout.counts[row]].tolist() == response
+    for table, expected in (
+            (rollout.log_probs, [plain_log_probs(policy, *pair, 0.7) for pair in pairs]),
+            (rollout.ref_log_probs, [plain_log_probs(reference, *pair, 0.7) for pair in pairs]),
+            (rollout.values, [plain_values(critic, *pair) for pair in pairs])):
+        assert close(rows_of(table, rollout.counts), [numbers.tolist() for numbers in expected])
+    torch.testing.assert_close(rollout.scores, score(rollout.prompts, rollout.responses))
+    assert rollout.stopped == [response[-1] == STOP for response in rollout.responses]
 
 
-def test_pairs_that_teach_nothing_are_refused():
-    with pytest.raises(ValueError, match="no pair"):
-        bradley_terry_loss(torch.zeros(0), torch.zeros(0))
-    with pytest.raises(ValueError, match="same response twice"):
-        check_rankings([([3], [[4], [4]])])
-    with pytest.raises(ValueError, match="at least one pair"):
-        check_rankings([])
+def test_a_rollout_pays_and_judges_by_its_settings(rollout):
+    rewards = ppo.token_rewards(rollout.scores, rollout.log_probs, rollout.ref_log_probs, rollout.counts, 0.3)
+    torch.testing.assert_close(rollout.rewards, rewards)
+    advantages = ppo.gae(rewards, rollout.values, rollout.counts, 0.9, 0.7)
+    torch.testing.assert_close(rollout.advantages, ppo.whiten(advantages, rollout.counts))
+    torch.testing.assert_close(rollout.returns, advantages + rollout.values)
+
+
+def test_another_estimator_is_used_when_one_is_given(policy, reference, critic):
+    def estimator(rewards, values, counts):
+        return counts * torch.arange(counts.shape[1]), counts * 7.0
+    rollout = roll_out(policy, reference, critic, estimator=estimator)
+    assert (rollout.returns[rollout.counts] == 7).all()
+    expected = ppo.whiten((rollout.counts * torch.arange(rollout.counts.shape[1])).float(), rollout.counts)
+    torch.testing.assert_close(rollout.advantages, expected)
+
+
+def test_a_rollout_carries_no_gradient(rollout):
+    assert not any(value.requires_grad for value in vars(rollout).values() if isinstance(value, torch.Tensor))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_score_that_is_not_finite_changes_nothing(policy, critic, value):
+    before = parameters(policy)
+    run = ppo.train(policy, critic, lambda prompts, responses: torch.full((len(prompts),), value), [PROMPTS], SETTINGS,
+                    stop_id=STOP, pad_id=PAD)
+    with pytest.raises(FloatingPointError, match="score that is not finite"):
+        next(run)
+    assert same_parameters(policy, before)
+
+
+# Rewards --------------------------------------------------------------------------------------------------------------
+
+def test_each_token_pays_and_the_last_one_earns():
+    (log_probs, ref_log_probs), counts = some_tables(2)
+    scores = torch.arange(1.0, 7.0)
+    expected = []
+    for row, keep in enumerate(counts):
+        paid = [-0.3 * (new - old) for new, old in zip(log_probs[row][keep].tolist(), ref_log_probs[row][keep].tolist())]
+        expected.append(paid[:-1] + [paid[-1] + scores[row].item()])
+    assert close(rows_of(ppo.token_rewards(scores, log_probs, ref_log_probs, counts, 0.3), counts), expected)
+
+
+def test_the_last_token_is_one_in_each_row():
+    _, counts = some_tables(0)
+    assert ppo.last_token(counts).nonzero().tolist() == [[0, 2], [1, 5], [2, 8], [3, 2], [4, 3], [5, 8]]
+
+
+# Advantages -----------------------------------------------------------------------------------------------------------
+
+def plain_gae(rewards, values, gamma, lam):
+    """Of one row: each advantage is the sum of all errors that follow, the k-th one times (γλ)^k."""
+    deltas = [r + gamma * after - v for r, v, after in zip(rewards, values, values[1:] + [0.0])]
+    return [sum((gamma * lam) ** k * delta for k, delta in enumerate(deltas[t:])) for t in range(len(deltas))]
+
+
+@pytest.mark.parametrize("gamma, lam", [(0.9, 0.7), (1.0, 0.95), (1.0, 1.0), (0.8, 0.0), (0.8, 1.0)])
+def test_advantages_are_the_errors_that_follow(gamma, lam):
+    (rewards, values), counts = some_tables(2)
+    expected = [plain_gae(r[keep].tolist(), v[keep].tolist(), gamma, lam) for r, v, keep in zip(rewards, values, counts)]
+    assert close(rows_of(ppo.gae(rewards, values, counts, gamma, lam), counts), expected)
+    advantages, returns = ppo.generalised(gamma, lam)(rewards, values, counts)
+    assert close(rows_of(advantages, counts), expected)
+    sums = [[a + v for a, v in zip(row, v[keep].tolist())] for row, v, keep in zip(expected, values, counts)]
+    assert close(rows_of(returns, counts), sums)
 
 
 def test_gae_at_its_two_ends():
-    counts, generator = random_counts(), torch.Generator().manual_seed(2)
-    rewards, values = (torch.randn(counts.shape, generator=generator) * counts for _ in range(2))
+    (rewards, values), counts = some_tables(2)
+    rewards, values = rewards * counts, values * counts
     to_go = rewards.flip(-1).cumsum(-1).flip(-1)
     torch.testing.assert_close(ppo.gae(rewards, values, counts, 1.0, 1.0), (to_go - values) * counts)
     after = torch.cat([values[:, 1:], torch.zeros(len(values), 1)], 1)
@@ -88,52 +166,221 @@ def test_gae_at_its_two_ends():
 
 
 def test_the_documents_advantage_is_a_special_case():
-    counts = random_counts()
-    scores, value = torch.randn(len(counts)), torch.randn(len(counts), 1)
-    rewards = ppo.token_rewards(scores, torch.zeros(counts.shape), torch.ones(counts.shape), counts, beta=0.0)
-    assert rewards.sum(-1).tolist() == pytest.approx(scores.tolist())
+    (log_probs,), counts = some_tables(1)
+    scores, value = torch.arange(6.0), torch.arange(6.0).unsqueeze(-1) ** 2
+    rewards = ppo.token_rewards(scores, log_probs, log_probs + 1, counts, beta=0.0)
     expected = (scores.unsqueeze(-1) - value) * counts
     torch.testing.assert_close(ppo.gae(rewards, value * counts, counts, 1.0, 1.0), expected)
     torch.testing.assert_close(ppo.sequence_level(rewards, value * counts, counts)[0], expected)
 
 
+def test_one_advantage_for_a_response_is_its_rewards_minus_the_prompts_value():
+    (rewards, values), counts = some_tables(2)
+    rewards = rewards * counts
+    advantages, returns = ppo.sequence_level(rewards, values, counts)
+    totals = [r[keep].sum().item() for r, keep in zip(rewards, counts)]
+    firsts = [v[keep][0].item() for v, keep in zip(values, counts)]
+    lengths = counts.sum(-1).tolist()
+    assert close(rows_of(advantages, counts), [[t - f] * n for t, f, n in zip(totals, firsts, lengths)])
+    assert close(rows_of(returns, counts), [[t] * n for t, n in zip(totals, lengths)])
+
+
+def test_a_group_is_its_own_baseline():
+    (rewards, values), counts = some_tables(2)
+    rewards = rewards * counts
+    advantages, returns = ppo.group_mean(3)(rewards, values, counts)
+    totals, lengths = [r[keep].sum().item() for r, keep in zip(rewards, counts)], counts.sum(-1).tolist()
+    means = [sum(totals[:3]) / 3] * 3 + [sum(totals[3:]) / 3] * 3
+    assert close(rows_of(advantages, counts), [[t - m] * n for t, m, n in zip(totals, means, lengths)])
+    assert close(rows_of(returns, counts), [[t] * n for t, n in zip(totals, lengths)])
+
+
+def test_whitened_numbers_have_mean_0_and_variance_1_where_they_count():
+    (values,), counts = some_tables(1)
+    white = ppo.whiten(3 * values + 5, counts)
+    assert (white[~counts] == 0).all()
+    assert white[counts].mean().item() == pytest.approx(0, abs=1e-6)
+    assert white[counts].var(correction=0).item() == pytest.approx(1, abs=1e-5)
+    torch.testing.assert_close(ppo.whiten(3 * values + 5, counts)[counts], ppo.whiten(values, counts)[counts])
+
+
+def test_equal_numbers_are_whitened_to_0():
+    counts = torch.tensor([[True, True, False]])
+    assert ppo.whiten(torch.tensor([[2.0, 2.0, 9.0]]), counts).tolist() == [[0, 0, 0]]
+
+
+def test_a_masked_mean_sees_what_counts():
+    (values,), counts = some_tables(1)
+    assert ppo.masked_mean(values, counts).item() == pytest.approx(values[counts].mean().item())
+
+
+# Losses ---------------------------------------------------------------------------------------------------------------
+
 def test_the_clip_stops_the_gradient_on_one_side_only():
-    ratio = torch.tensor([[1.3, 0.7, 1.3, 0.7, 1.1]])
-    advantages = torch.tensor([[1.0, -1.0, -1.0, 1.0, 1.0]])
+    ratio = torch.tensor([[1.3, 0.7, 1.3, 0.7, 1.1, 5.0]])
+    advantages = torch.tensor([[1.0, -1.0, -1.0, 1.0, 1.0, 3.0]])
+    counts = torch.tensor([[True] * 5 + [False]])
+    log_probs = (ratio.log() - 2).requires_grad_()
+    loss = ppo.clipped_surrogate(log_probs, torch.full((1, 6), -2.0), advantages, counts, 0.2)
+    assert loss.item() == pytest.approx(-(1.2 - 0.8 - 1.3 + 0.7 + 1.1) / 5, abs=1e-6)
+    loss.backward()
+    torch.testing.assert_close(log_probs.grad, torch.tensor([[0.0, 0.0, 1.3, -0.7, -1.1, 0.0]]) / 5)
+
+
+def test_without_a_clip_every_token_has_its_gradient():
+    ratio, advantages = torch.tensor([[1.3, 0.7]]), torch.tensor([[1.0, -2.0]])
     log_probs = ratio.log().requires_grad_()
-    ppo.clipped_surrogate(log_probs, torch.zeros(1, 5), advantages, torch.ones(1, 5, dtype=torch.bool), 0.2).backward()
-    expected = torch.tensor([[0.0, 0.0, 1.3, -0.7, -1.1]]) / 5
-    torch.testing.assert_close(log_probs.grad, expected)
+    loss = ppo.clipped_surrogate(log_probs, torch.zeros(1, 2), advantages, torch.ones(1, 2, dtype=torch.bool), None)
+    loss.backward()
+    assert loss.item() == pytest.approx(-(1.3 - 1.4) / 2)
+    torch.testing.assert_close(log_probs.grad, torch.tensor([[-1.3, 1.4]]) / 2)
 
 
-def test_kl_estimators_by_enumeration():
-    p, q = torch.tensor([0.6, 0.3, 0.1]), torch.tensor([0.2, 0.3, 0.5])
-    exact = kl.full(p.log(), q.log())
-    for estimate in (kl.k1, kl.k3):
-        torch.testing.assert_close((p * estimate(p.log(), q.log())).sum(), exact)
-    assert (kl.k3(p.log(), q.log()) >= 0).all()
-    torch.testing.assert_close(kl.k2(p.log(), q.log()), (p / q).log().square() / 2)
+def test_the_critic_pays_the_larger_error():
+    values, old = torch.tensor([[3.0, 3.0, 1.1, 9.0]], requires_grad=True), torch.ones(1, 4)
+    returns, counts = torch.tensor([[4.0, 0.0, 2.0, 0.0]]), torch.tensor([[True, True, True, False]])
+    loss = ppo.value_loss(values, old, returns, counts, 0.5)
+    assert loss.item() == pytest.approx((2.5 ** 2 + 3.0 ** 2 + 0.9 ** 2) / 3 / 2)
+    loss.backward()
+    torch.testing.assert_close(values.grad, torch.tensor([[0.0, 3.0, -0.9, 0.0]]) / 3)
 
 
-def test_a_step_moves_the_policy_and_keeps_the_reference(policy):
-    torch.manual_seed(3)
-    critic, seen = ScalarModel(policy), []
+def test_what_is_told_about_an_update():
+    log_probs, counts = torch.tensor([[0.3, -0.3, 0.1, 2.0]]), torch.tensor([[True, True, True, False]])
+    assert ppo.clip_fraction(log_probs, torch.zeros(1, 4), counts, 0.2) == pytest.approx(2 / 3)
+    assert ppo.clip_fraction(log_probs, torch.zeros(1, 4), counts, None) == 0
+    torch.testing.assert_close(ppo.entropy(torch.zeros(2, 8)), torch.full((2,), math.log(8)))
+    returns, keep = torch.tensor([[1.0, 2.0, 3.0, 50.0]]), counts
+    assert ppo.explained_variance(returns, returns, keep) == pytest.approx(1)
+    assert ppo.explained_variance(torch.zeros(1, 4), returns, keep) == pytest.approx(0, abs=1e-6)
+    assert ppo.explained_variance(torch.tensor([[1.0, 2.0, 4.0, 0.0]]), returns, keep) == pytest.approx(2 / 3)
 
-    def score(prompts, responses):
+
+# The update -----------------------------------------------------------------------------------------------------------
+
+def plain_loss(rollout, rows, policy, critic, settings):
+    """The loss of some rows, each of them run alone: the policy's, the critic's."""
+    pairs = [(rollout.prompts[row], rollout.responses[row]) for row in rows]
+    new = torch.cat([plain_log_probs(policy, *pair, settings.temperature) for pair in pairs])
+    values = torch.cat([plain_values(critic, *pair) for pair in pairs])
+    old, advantages, returns, old_values = (torch.cat([table[row][rollout.counts[row]] for row in rows]) for table in (
+        rollout.log_probs, rollout.advantages, rollout.returns, rollout.values))
+    ratio = (new - old).exp()
+    held = old_values + (values - old_values).clamp(-settings.value_clip, settings.value_clip)
+    policy_loss = -torch.minimum(ratio * advantages, ratio.clamp(1 - settings.clip, 1 + settings.clip) * advantages)
+    critic_loss = torch.maximum((values - returns) ** 2, (held - returns) ** 2) / 2
+    return policy_loss.mean(), critic_loss.mean()
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4, 5, 6, 7, 8], [7, 2], [1]])
+def test_the_loss_of_rows_is_that_of_each_row_alone(rollout, policy, critic, rows):
+    policy, critic = nudged(policy), nudged(critic)  # as after some updates: ratios and values have moved
+    expected = plain_loss(rollout, rows, policy, critic, SETTINGS)
+    gradients = torch.autograd.grad(sum(expected), [*policy.parameters(), *critic.parameters()])
+    loss, told = ppo.minibatch_loss(rollout, torch.tensor(rows), policy, critic, SETTINGS)
+    torch.testing.assert_close(loss, sum(expected))
+    assert [told["policy_loss"], told["value_loss"]] == pytest.approx([part.item() for part in expected], abs=1e-5)
+    mine = torch.autograd.grad(loss, [*policy.parameters(), *critic.parameters()])
+    for gradient, other in zip(mine, gradients, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-3, atol=1e-5)
+    assert told["clip_fraction"] > 0
+
+
+def test_what_an_update_tells_is_of_the_tokens_that_count(rollout, policy, critic):
+    policy = nudged(policy)
+    _, told = ppo.minibatch_loss(rollout, torch.arange(9), policy, critic, SETTINGS)
+    pairs = list(zip(rollout.prompts, rollout.responses))
+    new = torch.cat([plain_log_probs(policy, *pair, 0.7) for pair in pairs])
+    old = rollout.log_probs[rollout.counts]
+    assert told["approximate_kl"] == pytest.approx(kl.k3(old, new).mean().item(), rel=1e-3)
+    entropies = [-(p.exp() * p).sum(-1) for prompt, response in pairs
+                 for p in (policy(torch.tensor([prompt + response])).logits[0] / 0.7).log_softmax(-1)[len(prompt) - 1:-1]]
+    assert told["entropy"] == pytest.approx(torch.stack(entropies).mean().item(), rel=1e-3)
+
+
+def test_before_the_first_update_every_ratio_is_1(rollout, policy, critic):
+    loss, told = ppo.minibatch_loss(rollout, torch.arange(9), policy, critic, SETTINGS)
+    assert told["clip_fraction"] == 0 and told["approximate_kl"] == pytest.approx(0, abs=1e-9)
+    assert told["policy_loss"] == pytest.approx(0, abs=1e-5)  # the mean of the whitened advantages
+
+
+def test_a_pass_uses_every_row_once(rollout, policy, critic, monkeypatch):
+    used, minibatch_loss = [], ppo.minibatch_loss
+
+    def spy(rollout, rows, *others):
+        used.append(rows.tolist())
+        return minibatch_loss(rollout, rows, *others)
+    monkeypatch.setattr(ppo, "minibatch_loss", spy)
+    optimizer = torch.optim.SGD([*policy.parameters(), *critic.parameters()], lr=0.0)
+    ppo.update(rollout, policy, critic, optimizer, replace(SETTINGS, passes=3))
+    assert [len(rows) for rows in used] == [4, 4, 1] * 3
+    passes = [sum(used[i:i + 3], []) for i in (0, 3, 6)]
+    assert all(sorted(rows) == list(range(9)) for rows in passes) and passes[0] != passes[1]
+
+
+def test_an_update_is_one_step_down_the_gradient_for_each_minibatch(rollout, policy, critic):
+    settings, ours, theirs = replace(SETTINGS, passes=2, minibatch=9), (policy, critic), copy.deepcopy((policy, critic))
+    ours_of, theirs_of = ([*a.parameters(), *b.parameters()] for a, b in (ours, theirs))
+    told = ppo.update(rollout, *ours, torch.optim.SGD(ours_of, lr=0.5), settings)
+    losses = []
+    for _ in range(2):
+        parts = plain_loss(rollout, range(9), *theirs, settings)
+        losses.append(parts[1].item())
+        for parameter, gradient in zip(theirs_of, torch.autograd.grad(sum(parts), theirs_of)):
+            parameter.data -= 0.5 * gradient
+    for parameter, expected in zip(ours_of, theirs_of, strict=True):
+        torch.testing.assert_close(parameter, expected, rtol=1e-3, atol=1e-5)
+    assert told["value_loss"] == pytest.approx(sum(losses) / 2, rel=1e-4)
+    assert all(parameter.grad is None for parameter in ours_of)
+
+
+def test_a_loss_that_is_not_finite_reaches_no_parameter(rollout, policy, critic):
+    before = parameters(policy) + parameters(critic)
+    rollout.returns[0] = math.inf
+    optimizer = torch.optim.AdamW([*policy.parameters(), *critic.parameters()], lr=1.0)
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        ppo.update(rollout, policy, critic, optimizer, replace(SETTINGS, minibatch=9))
+    assert all(torch.equal(old, new) for old, new in zip(before, [*policy.parameters(), *critic.parameters()]))
+
+
+# The loop -------------------------------------------------------------------------------------------------------------
+
+def test_a_policy_learns_what_is_paid_and_the_reference_stays(policy, critic):
+    def likes_five(prompts, responses):
         return torch.tensor([float(5 in response) for response in responses])
 
+    torch.manual_seed(3)
+    before, critics = parameters(policy), parameters(critic)
     settings = ppo.Settings(beta=0.0, minibatch=32, max_new_tokens=3, learning_rate=3e-3)
-    for rollout, told in ppo.train(policy, critic, score, [PROMPTS * 32] * 25, settings, stop_id=STOP, pad_id=PAD):
-        seen.append((told["score"], rollout.ref_log_probs, rollout.log_probs))
-    torch.testing.assert_close(seen[0][1], seen[0][2], rtol=0, atol=1e-5)
-    assert not torch.allclose(seen[-1][1], seen[-1][2], atol=0.1)
-    assert seen[-1][0] > seen[0][0] + 0.4
+    told_at, rollouts = [], []
+    for rollout, told in ppo.train(policy, critic, likes_five, [PROMPTS * 32] * 25, settings, stop_id=STOP, pad_id=PAD):
+        told_at.append(told)
+        rollouts.append(rollout)
+    assert told_at[-1]["score"] > told_at[0]["score"] + 0.4
+    assert told_at[0]["kl"] == pytest.approx(0, abs=1e-5) and told_at[-1]["kl"] > 0.1
+    original = new_policy()
+    assert same_parameters(original, before) and not same_parameters(policy, before)
+    assert not same_parameters(critic, critics)
+    last = rollouts[-1]
+    expected = plain_log_probs(original, last.prompts[0], last.responses[0])
+    assert rows_of(last.ref_log_probs, last.counts)[0] == pytest.approx(expected.tolist(), abs=1e-4)
 
 
-def test_a_score_that_is_not_finite_changes_nothing(policy):
-    before = [p.clone() for p in policy.parameters()]
-    run = ppo.train(policy, ScalarModel(policy), lambda prompts, responses: torch.full((len(prompts),), torch.nan),
-                    [PROMPTS], ppo.Settings(max_new_tokens=3), stop_id=STOP, pad_id=PAD)
-    with pytest.raises(FloatingPointError, match="not finite"):
-        next(run)
-    assert all(torch.equal(old, new) for old, new in zip(before, policy.parameters()))
+def test_what_a_step_tells(policy, critic):
+    torch.manual_seed(0)
+    run = ppo.train(policy, critic, score, itertools.repeat(PROMPTS * 3, 2), SETTINGS, stop_id=STOP, pad_id=PAD)
+    rollout, told = list(run)[1]
+    sums = [sum(new) - sum(old) for new, old in zip(rows_of(rollout.log_probs, rollout.counts),
+                                                    rows_of(rollout.ref_log_probs, rollout.counts))]
+    assert told["kl"] == pytest.approx(sum(sums) / 9, abs=1e-4)
+    assert told["length"] == pytest.approx(sum(map(len, rollout.responses)) / 9)
+    assert told["stopped"] == pytest.approx(sum(response[-1] == STOP for response in rollout.responses) / 9)
+    assert told["score"] == pytest.approx(rollout.scores.mean().item())
+    assert told["explained_variance"] == pytest.approx(
+        ppo.explained_variance(rollout.values, rollout.returns, rollout.counts))
+
+
+def test_the_update_of_a_step_is_made_before_it_is_told(policy, critic):
+    before = parameters(policy)
+    next(ppo.train(policy, critic, score, [PROMPTS], SETTINGS, stop_id=STOP, pad_id=PAD))
+    assert not same_parameters(policy, before)

@@ -76,7 +76,8 @@ def test_padding_on_the_right_needs_no_mask(policy):
 
 @pytest.mark.parametrize("prompts, longest, words", [
     ([], 4, "at least one prompt"), ([[3], []], 4, "no empty prompt"), ([[3]], 0, "at least one new token"),
-    ([[3] * 20], 8, "20 tokens and 8 new ones exceed the model's context of 24")])
+    ([[3] * 20], 8, "20 tokens and 8 new ones exceed the model's context of 24"),
+    ([[3] * 20], 5, "exceed the model's context")])
 def test_what_cannot_be_sampled_is_refused(policy, prompts, longest, words):
     with pytest.raises(ValueError, match=words):
         draw(policy, prompts, longest)
