@@ -108,7 +108,8 @@ def report_ppo(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> No
         seconds.append(step)
         shares.append(flops / step / ((peak + matrix_product_rate()) / 2))
         if (ROOT / ".trl-1.12").exists():
-            told = subprocess.run(TRL_PPO, check=True, capture_output=True, text=True).stdout
+            told = subprocess.run(TRL_PPO, check=True, capture_output=True, text=True,
+                                  env=os.environ | {"OMP_NUM_THREADS": str(machine.THREADS)}).stdout
             ratios.append(json.loads(told.splitlines()[-1])["seconds"] / step)
     print(f"PPO, a step of {PPO_BATCH} responses of up to 40 tokens: sampling, scoring, two passes; medians")
     print(f"  seconds for a step                      {statistics.median(seconds):8.2f}   (target: at most 2)")
@@ -129,7 +130,7 @@ def ppo_step(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tupl
     judge = reward.ScalarModel(model).requires_grad_(False)
     torch.nn.init.normal_(judge.head.weight, std=0.1)
     critic = copy.deepcopy(judge).requires_grad_(True)
-    pad_id, settings, policy = tokenizer.pad_token_id, ppo.Settings(), copy.deepcopy(model)
+    pad_id, settings, policy = tokenizer.pad_token_id, ppo.Settings(learning_rate=0.0), copy.deepcopy(model)
     asked = [preferences.prompts(tokenizer, sample_tickets("train", PPO_BATCH, seed)) for seed in range(PPO_STEPS)]
     training = ppo.train(policy, critic, lambda *texts: reward.rewards(judge, *texts, pad_id=pad_id), asked, settings,
                          stop_id=tokenizer.eos_token_id, pad_id=pad_id)
