@@ -107,7 +107,8 @@ def small_model() -> LlamaForCausalLM:
 
 # The loss of a choice -------------------------------------------------------------------------------------------------
 
-bradley_terry_loss = Exercise("reward.bradley_terry_loss", reference=reward.bradley_terry_loss, minutes=10, difficulty=2)
+bradley_terry_loss = Exercise("reward.bradley_terry_loss", reference=reward.bradley_terry_loss, minutes=10,
+                              difficulty=2)
 STABLE = "torch.nn.functional.logsigmoid, or softplus, is stable; log of sigmoid is not"
 
 
@@ -157,7 +158,7 @@ def stands_large_margins(student, seed):
         if not torch.isfinite(value):
             raise Mistake(f"a margin of {-size:.0f} costs {value.item()}", next=STABLE)
         if not close(value, torch.tensor(size)):
-            raise Mistake(f"one choice with a margin of {-size:.0f} must cost {size:.0f} nats, yours {value.item():.4g}",
+            raise Mistake(f"a choice with a margin of {-size:.0f} must cost {size:.0f} nats, yours {value.item():.4g}",
                           next="no clamp and no small number inside the log: they end the learning where it is needed")
     far = {"chosen": torch.tensor([0.0, 1.0]), "rejected": torch.tensor([150.0, -150.0])}
     needs_gradients(student, reward.bradley_terry_loss, far, next=STABLE)
@@ -369,7 +370,8 @@ def refuses_what_is_not_finite(student, seed):
             student(rewards)
         except Exception:
             continue
-        raise Mistake(f"a reward of {value} is let through" + (", and argmax takes it for the best" if value != value else ""),
+        taken = ", and argmax takes it for the best" if value != value else ""
+        raise Mistake(f"a reward of {value} is let through{taken}",
                       next="raise a FloatingPointError unless torch.isfinite(rewards).all()")
 
 

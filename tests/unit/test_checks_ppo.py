@@ -53,6 +53,10 @@ def k3_in_place(log_p, log_q):
     return log_q.exp() - 1 - log_q
 
 
+def k3_plus_a_constant(log_p, log_q):
+    return kl.k3(log_p, log_q) + 0.1
+
+
 def k3_absolute(log_p, log_q):
     return (log_q - log_p).abs()
 
@@ -169,6 +173,14 @@ def on_prompt_and_padding(scores, counts):
 
 def in_the_column_of_the_length(scores, counts):
     return F.one_hot(counts.sum(-1) - 1, counts.shape[1]) * scores
+
+
+def in_the_column_of_the_length_if_it_counts(scores, counts):
+    return in_the_column_of_the_length(scores, counts) * counts
+
+
+def no_rewards(scores, log_probs, ref_log_probs, counts, beta):
+    return torch.zeros(counts.shape)
 
 
 def rewards_unmasked(scores, log_probs, ref_log_probs, counts, beta):
@@ -316,6 +328,10 @@ def gae_into_the_rewards(rewards, values, counts, gamma, lam):
     return rewards
 
 
+def gae_zero(rewards, values, counts, gamma, lam):
+    return torch.zeros_like(rewards)
+
+
 def gae_divided_by_0(rewards, values, counts, gamma, lam):
     return ppo.gae(rewards, values, counts, gamma, lam) / (values - values)
 
@@ -348,7 +364,8 @@ def gae_by_numpy(rewards, values, counts, gamma, lam):
     result = np.zeros(rewards.shape)
     for t in range(rewards.shape[1] - 1, -1, -1):
         following, next_value = (result[:, t + 1], values[:, t + 1]) if t + 1 < rewards.shape[1] else (0, 0)
-        result[:, t] = np.where(counts[:, t], rewards[:, t] + gamma * next_value - values[:, t] + gamma * lam * following, 0)
+        delta = rewards[:, t] + gamma * next_value - values[:, t]
+        result[:, t] = np.where(counts[:, t], delta + gamma * lam * following, 0)
     return result
 
 
@@ -739,7 +756,8 @@ def log_probs_by_loops(model, ids, real, labels, temperature):
 
 WRONG = {
     "ppo.k3": [
-        (kl.k1, "this is k1"), (kl.k2, "this is k2"), (k3_changed_places, "have changed places"),
+        (kl.k1, "this is k1"), (kl.k1, "one of its values is"), (kl.k2, "this is k2"), (kl.k2, "on average over p"),
+        (k3_plus_a_constant, "equal policies must give 0"), (k3_changed_places, "have changed places"),
         (k3_without_u, "−u is missing"), (k3_without_1, "−1 is missing"), (k3_plus_u, "u is added"),
         (k3_negative, "the sign is wrong"), (k3_weighted, "already weighted"), (k3_mean, "shape"),
         (k3_in_place, "log_q is changed in place"), (k3_absolute, "not exp(u)"), (k3_zero, "all values are 0")],
@@ -755,6 +773,8 @@ WRONG = {
         (score_at(times_beta), "multiplied by beta"), (score_at(paid), "sign of the score"),
         (score_at(on_prompt_and_padding), "prompt and padding earn"),
         (score_at(in_the_column_of_the_length), "counted from the start of the row"),
+        (score_at(in_the_column_of_the_length_if_it_counts), "where that is no response"),
+        (no_rewards, "all rewards are 0"),
         (rewards_unmasked, "prompt or padding gets a reward"), (rewards_of_responses, "shape"),
         (rewards_in_place, "log_probs is changed in place")],
     "ppo.gae": [
@@ -767,7 +787,7 @@ WRONG = {
         (gae_with_returns, "yours is a tuple"), (gae_masked_at_the_end, "padding reaches the response"),
         (gae_next_value_of_padding, "padding reaches the response"), (gae_on_the_prompt, "gets an advantage"),
         (gae_into_the_rewards, "rewards is changed in place"), (gae_fixed_lambda, "with λ = 1"),
-        (gae_divided_by_0, "infinities or NaN")],
+        (gae_divided_by_0, "infinities or NaN"), (gae_zero, "all advantages are 0")],
     "ppo.clipped_surrogate": [
         (surrogate_wrong_sign, "sign is wrong"), (surrogate(unclipped), "ratio is not clipped"),
         (surrogate(always_clipped), "clipped ratio always counts"), (surrogate(larger), "larger gain counts"),
@@ -801,7 +821,8 @@ WRONG = {
         (temperature_unused, "temperature is not used"), (temperature_times, "multiplied by the temperature"),
         (temperature_too_late, "log-probabilities are divided"), (bare_logits, "these are logits"),
         (probabilities, "these are probabilities"), (losses, "sign is wrong"), (everything_scored, "are scored"),
-        (full_length, "shape"), (nothing_to_learn, "no gradient flows"), (labels_in_place, "labels is changed in place")],
+        (full_length, "shape"), (nothing_to_learn, "no gradient flows"),
+        (labels_in_place, "labels is changed in place")],
 }
 RIGHT = {
     "ppo.k3": [kl.k3, k3_by_numpy, k3_by_the_ratio, k3_by_loops, k3_in_double],

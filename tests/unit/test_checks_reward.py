@@ -77,6 +77,11 @@ def log_of_a_negative(chosen, rejected):
     return -(chosen - rejected).log().mean()
 
 
+def gradient_of_what_is_not_taken(chosen, rejected):
+    margin = chosen - rejected
+    return -torch.where(margin > -80, margin.sigmoid().log(), margin).mean()
+
+
 def in_place(chosen, rejected):
     chosen -= rejected
     return -F.logsigmoid(chosen).mean()
@@ -175,6 +180,12 @@ def sum_of_the_row(scores, real):
 
 def largest_of_all(scores, real):
     return scores.amax(-1)
+
+
+def mask_overwritten(scores, real):
+    ends = reward.reward_at_end(scores, real)
+    real[:] = False
+    return ends
 
 
 def padding_overwritten(scores, real):
@@ -484,13 +495,15 @@ WRONG = {
         (as_a_number, "no gradient flows"), (detached, "no gradient reaches chosen"),
         (sigmoid_of_each, "of each reward, not of the margin"), (no_sigmoid, "sigmoid is missing"), (in_bits, "bits"),
         (squared, "squared"), (mean_error, "mean probability of a wrong choice"),
-        (log_of_a_negative, "infinities or NaN"), (in_place, "chosen is changed in place")],
+        (log_of_a_negative, "infinities or NaN"), (in_place, "chosen is changed in place"),
+        (gradient_of_what_is_not_taken, "gradient in chosen is not finite")],
     "reward.at_end": [
         (last_column, "it is padding"), (first_padding, "one column too far"), (one_before, "before the last"),
         (first_column, "first token"), (mean_of_the_row, "averaged"), (largest, "largest number"),
         (longest_row, "same column"), (right_padding_only, "does not tell the place"),
         (without_gradient, "no gradient flows"), (all_columns, "shape"), (sum_of_the_row, "summed"),
-        (largest_of_all, "padding and all"), (padding_overwritten, "scores is changed in place")],
+        (largest_of_all, "padding and all"), (padding_overwritten, "scores is changed in place"),
+        (mask_overwritten, "real is changed in place")],
     "reward.ranking_loss": [
         (neighbours, "only neighbours"), (best_against_rest, "only the best is compared"),
         (best_against_worst, "best and the worst"), (both_orders, "both orders"), (with_itself, "with themselves"),
@@ -505,12 +518,14 @@ WRONG = {
         (times(lambda n, K: 0.5, "each_pair_half"), "each pair counts half")],
     "reward.best_of_n": [
         (worst, "worst response"), (the_reward, "not their places"), (over_all, "shape"), (over_prompts, "shape"),
-        (from_one, "counts from 1"), (last_of_equals, "another one than the first"), (lets_nan_through, "nan is let through"),
+        (from_one, "counts from 1"), (last_of_equals, "another one than the first"),
+        (lets_nan_through, "nan is let through"),
         (only_nan, "inf is let through"), (as_floats, "whole number"), (minus_infinity_through, "-inf is let through"),
         (through_all_prompts, "through all prompts"), (sorted_in_place, "rewards is changed in place"),
         (with_one_hot, "one index for each prompt"), (from_the_end, "from the end")],
     "reward.silent_bug": [
-        (at_padding, "which is padding"), (without_prompt, "without their prompts"), (prompt_behind, "behind the response"),
+        (at_padding, "which is padding"), (without_prompt, "without their prompts"),
+        (prompt_behind, "behind the response"),
         (stop_left_out, "last token is left out"), (columns_mixed, "in one row"), (flat, "shape"),
         (without_learning, "no gradient flows"), (prompt_grows, "changed in place"),
         (prompts_alone, "without the responses"), (negated, "sign is wrong"),
@@ -523,7 +538,8 @@ RIGHT = {
                                   by_logaddexp, by_einsum_in_double, with_a_dimension],
     "reward.at_end": [reward.reward_at_end, row_by_row, by_flipping, by_one_hot, by_nonzero,
                       ends_by_einsum_in_double],
-    "reward.ranking_loss": [reward.ranking_loss, by_triangle, by_two_loops, ranking_by_ranking, by_cross_entropy_in_double],
+    "reward.ranking_loss": [reward.ranking_loss, by_triangle, by_two_loops, ranking_by_ranking,
+                            by_cross_entropy_in_double],
     "reward.best_of_n": [best_of_n, by_max, as_a_list, by_a_loop_of_tensors, by_numpy],
     "reward.silent_bug": [reward.batch_rewards, one_by_one, padded_on_the_left, ranking_at_a_time, own_padding],
 }
