@@ -37,3 +37,17 @@ def test_near_the_reference_k2_has_the_gradient_of_the_divergence():
     log_p = logits.log_softmax(-1)
     (log_p.exp().detach() * kl.k2(log_p, P.log())).sum().backward()
     torch.testing.assert_close(logits.grad, expected, rtol=0.01, atol=1e-7)
+
+
+def test_k3_has_the_gradient_of_the_divergence_the_other_way_round():
+    logits = P.log().requires_grad_()
+    kl.full(Q.log(), logits).backward()
+    expected, logits.grad = logits.grad.clone(), None
+    (P * kl.k3(logits.log_softmax(-1), Q.log())).sum().backward()
+    torch.testing.assert_close(logits.grad, expected)
+
+
+def test_k3_keeps_its_digits_near_the_reference():
+    log_p = torch.linspace(-3, 0, 50, dtype=torch.double)
+    near = kl.k3(log_p, log_p + 1e-7)
+    torch.testing.assert_close(near, torch.full_like(near, 5e-15), rtol=0.01, atol=0)

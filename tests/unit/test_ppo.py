@@ -11,7 +11,8 @@ from methods import kl, ppo
 from methods.reward import ScalarModel
 from tiny import PAD, PROMPTS, STOP, new_policy, parameters, plain_log_probs, plain_values, random_head, same_parameters
 
-SETTINGS = ppo.Settings(beta=0.3, gamma=0.9, lam=0.7, minibatch=4, max_new_tokens=6, temperature=0.7, learning_rate=1e-2)
+SETTINGS = ppo.Settings(beta=0.3, gamma=0.9, lam=0.7, value_clip=0.05, minibatch=4, max_new_tokens=6, temperature=0.7,
+                        learning_rate=1e-2)
 
 
 def score(prompts, responses):
@@ -334,9 +335,10 @@ def test_an_update_is_one_step_down_the_gradient_for_each_minibatch(rollout, pol
     assert all(parameter.grad is None for parameter in ours_of)
 
 
-def test_a_loss_that_is_not_finite_reaches_no_parameter(rollout, policy, critic):
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_reaches_no_parameter(rollout, policy, critic, value):
     before = parameters(policy) + parameters(critic)
-    rollout.returns[0] = math.inf
+    rollout.returns[rollout.counts] = value
     optimizer = torch.optim.AdamW([*policy.parameters(), *critic.parameters()], lr=1.0)
     with pytest.raises(FloatingPointError, match="lower the learning rate"):
         ppo.update(rollout, policy, critic, optimizer, replace(SETTINGS, minibatch=9))
@@ -364,6 +366,38 @@ def test_a_policy_learns_what_is_paid_and_the_reference_stays(policy, critic):
     last = rollouts[-1]
     expected = plain_log_probs(original, last.prompts[0], last.responses[0])
     assert rows_of(last.ref_log_probs, last.counts)[0] == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_training_is_adamw_on_policy_and_critic(policy, critic):
+    """Against a plain loop with one optimizer for all steps, which nothing decays."""
+    plain, plain_critic, steps = copy.deepcopy(policy), copy.deepcopy(critic), 3
+    torch.manual_seed(4)
+    for _ in ppo.train(policy, critic, score, [PROMPTS * 3] * steps, SETTINGS, stop_id=STOP, pad_id=PAD,
+                       estimator=ppo.sequence_level):
+        pass
+    original = copy.deepcopy(plain)
+    optimizer = torch.optim.AdamW([*plain.parameters(), *plain_critic.parameters()], lr=1e-2, weight_decay=0.0)
+    torch.manual_seed(4)
+    for _ in range(steps):
+        rollout = ppo.roll_out(plain, original, plain_critic, score, PROMPTS * 3, SETTINGS, stop_id=STOP, pad_id=PAD,
+                               estimator=ppo.sequence_level)
+        ppo.update(rollout, plain, plain_critic, optimizer, SETTINGS)
+    for model, other in ((policy, plain), (critic, plain_critic)):
+        for parameter, expected in zip(model.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(parameter, expected, rtol=0, atol=1e-4)
+
+
+def test_the_reference_is_a_frozen_copy(policy, critic, monkeypatch):
+    seen, roll_out = [], ppo.roll_out
+
+    def spy(policy, reference, *others, **more):
+        seen.append(reference)
+        return roll_out(policy, reference, *others, **more)
+    monkeypatch.setattr(ppo, "roll_out", spy)
+    list(ppo.train(policy, critic, score, [PROMPTS] * 2, SETTINGS, stop_id=STOP, pad_id=PAD))
+    assert seen[0] is seen[1] and same_parameters(seen[0], parameters(new_policy()))
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in seen[0].parameters())
+    assert all(parameter.requires_grad for parameter in policy.parameters())
 
 
 def test_what_a_step_tells(policy, critic):

@@ -1,4 +1,5 @@
 """The reward model: where it reads, what its loss sees, how it is trained."""
+import copy
 import math
 from collections import Counter
 
@@ -33,7 +34,9 @@ def test_padding_on_either_side_changes_no_reward(model, side):
 def test_rewards_of_many_rows_are_those_of_each_alone(model):
     prompts, responses = PROMPTS * 3, [[5, STOP], [6], [7, 8, 9, STOP]] * 3
     expected = torch.stack([alone(model, prompt + response)[-1] for prompt, response in zip(prompts, responses)])
-    torch.testing.assert_close(reward.rewards(model, prompts, responses, pad_id=PAD, batch_size=4), expected)
+    rewards = reward.rewards(model, prompts, responses, pad_id=PAD, batch_size=4)
+    torch.testing.assert_close(rewards, expected)
+    assert not rewards.requires_grad
     assert reward.rewards(model, [], [], pad_id=PAD).shape == (0,)
     with pytest.raises(ValueError):
         reward.rewards(model, prompts, responses[:-1], pad_id=PAD)
@@ -86,6 +89,32 @@ def test_each_epoch_shows_every_ranking_once_in_a_new_order():
     first, second = ([prompt[0] for batch in part for prompt, _ in batch] for part in (epochs[:3], epochs[3:]))
     assert Counter(first) == Counter(second) == Counter(range(10)) and first != second
     assert epochs == list(reward.batches(numbered, batch_size=4, epochs=2, seed=0))
+    assert epochs != list(reward.batches(numbered, batch_size=4, epochs=2, seed=1))
+
+
+def test_accuracy_is_of_all_pairs_and_rankings_may_differ_in_length(model):
+    rankings = [([3, 4], [[5, 6], [7], [8, 9, STOP]]), ([6], [[4, 4], [10]]), ([9, 8], [[3], [4], [5], [11]])]
+    rows = [reward.rewards(model, [prompt] * len(ranked), ranked, pad_id=PAD).tolist() for prompt, ranked in rankings]
+    right = [row[i] > row[j] for row in rows for i in range(len(row)) for j in range(i + 1, len(row))]
+    assert len(right) == 3 + 1 + 6 and 0 < sum(right) < 10
+    assert reward.accuracy(model, rankings, PAD) == pytest.approx(sum(right) / 10)
+
+
+def test_training_is_adamw_with_a_rate_that_falls_to_zero(model):
+    """Against a plain loop: the rate written out, no weight decay, fresh gradients at every step."""
+    plain = copy.deepcopy(model)
+    losses = reward.train(model, PAIRS, pad_id=PAD, epochs=3, batch_size=2, learning_rate=1e-2, seed=4)
+    optimizer, expected = torch.optim.AdamW(plain.parameters(), weight_decay=0.0), []
+    for step, batch in enumerate(reward.batches(PAIRS, batch_size=2, epochs=3, seed=4)):
+        loss = reward.ranking_loss(reward.batch_rewards(plain, batch, PAD))
+        expected.append(loss.item())
+        optimizer.param_groups[0]["lr"] = 1e-2 * (6 - step) / 6
+        for parameter, gradient in zip(plain.parameters(), torch.autograd.grad(loss, list(plain.parameters()))):
+            parameter.grad = gradient
+        optimizer.step()
+    assert losses == pytest.approx(expected, abs=1e-4)
+    for parameter, other in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(parameter, other, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("rankings, words", [

@@ -1,9 +1,11 @@
 """Sampling: padding, the cache, the stop token, and that what is drawn follows the model."""
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from methods import sampling
-from tiny import PAD, PROMPTS, STOP, new_policy
+from tiny import CONTEXT, PAD, PROMPTS, STOP, new_policy
 
 
 @pytest.fixture()
@@ -52,16 +54,42 @@ def test_a_response_that_never_stops_is_cut_and_told(policy):
         assert len(response) <= 5 and stopped == (response[-1] == STOP)
 
 
-def test_sampling_ends_when_every_response_has(policy):
-    calls = []
-    policy.register_forward_pre_hook(lambda *_: calls.append(1))
-    drawn = draw(policy, longest=19)
-    assert all(drawn.stopped) == (len(calls) < 19) and len(calls) == max(map(len, drawn.responses))
+class Script(torch.nn.Module):
+    """A model that says line i to prompt i; keeps what it was asked."""
+    device = torch.device("cpu")
+    config = SimpleNamespace(max_position_embeddings=CONTEXT)
+
+    def __init__(self, lines):
+        super().__init__()
+        self.lines, self.asked = lines, []
+
+    def forward(self, *, input_ids, attention_mask, position_ids, past_key_values, **_):
+        step = past_key_values or 0
+        self.asked.append((input_ids.tolist(), attention_mask.tolist(), position_ids.tolist()))
+        logits = torch.full((len(self.lines), 1, 12), -torch.inf)
+        for row, line in enumerate(self.lines):
+            logits[row, 0, line[step]] = 0
+        return SimpleNamespace(logits=logits, past_key_values=step + 1)
+
+
+def test_sampling_ends_when_every_response_has():
+    model = Script([[5, STOP, 7, 8, 9], [STOP, 6, STOP, 7, 8], [6, 7, 8, STOP, 9]])
+    drawn = draw(model, longest=5)
+    assert drawn.responses == [[5, STOP], [STOP], [6, 7, 8, STOP]] and all(drawn.stopped)
+    assert len(model.asked) == 4
+
+
+def test_the_cache_is_fed_one_column_with_its_mask_and_its_places():
+    model = Script([[5, 6], [7, 8]])
+    draw(model, [[3, 4, 5], [6]], longest=2)
+    assert model.asked == [([[3, 4, 5], [PAD, PAD, 6]], [[1, 1, 1], [0, 0, 1]], [[0, 1, 2], [0, 0, 0]]),
+                           ([[5], [7]], [[1, 1, 1, 1], [0, 0, 1, 1]], [[3], [1]])]
 
 
 def test_padding_on_the_left_changes_nothing(policy):
     ids, real = sampling.pad(PROMPTS, PAD, side="left")
     assert ids[1].tolist() == [PAD] * 3 + [6, 7] and real[1].tolist() == [False] * 3 + [True] * 2
+    assert sampling.inputs(ids, real)["position_ids"][1].tolist() == [0, 0, 0, 0, 1]
     with torch.no_grad():
         together = policy(**sampling.inputs(ids, real)).logits
     for row, prompt in enumerate(PROMPTS):
@@ -91,3 +119,9 @@ def test_a_spoilt_policy_is_named(policy):
     policy.lm_head.weight.data.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="logits are NaN"):
         draw(policy)
+
+
+def test_one_spoilt_row_is_enough(policy):
+    policy.model.embed_tokens.weight.data[7] = torch.nan  # a token of the second prompt alone
+    with pytest.raises(FloatingPointError, match="logits are NaN"):
+        draw(policy, longest=1)
