@@ -1,13 +1,14 @@
 # Every target stands on one set-up in .venv, made by tools/set_up.py and redone when the requirements change.
 # Another Python: make book PYTHON=python3.12
 # Arguments for the tool behind a target: make test ARGS="-k loss"
+# A folder of submitted notebooks: make grade SUBMISSIONS=folder
 
 PYTHON ?= python3
 ARGS =
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lab labs sweeps bench
+.PHONY: help setup book test grade lab labs sweeps bench
 
 help:   ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -25,6 +26,9 @@ book: setup  ## build the site from the stored outputs and print where it is
 
 test: setup  ## run every check, the quick ones first
 	@$(BIN)/python -m pytest $(ARGS)
+
+grade: setup  ## turn a folder of submitted notebooks into marks: make grade SUBMISSIONS=folder
+	@$(BIN)/python -m grading $(if $(SUBMISSIONS),"$(SUBMISSIONS)") $(ARGS)
 
 lab: setup  ## open the labs in JupyterLab
 	@$(BIN)/jupyter-lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/labs $(ARGS)

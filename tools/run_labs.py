@@ -27,10 +27,12 @@ LABS = Path(__file__).resolve().parents[1] / "labs"
 sys.path.insert(0, str(LABS))
 
 from course import CourseError, find  # noqa: E402 (labs/ must be on the path first)
+from course.registry import all_ids  # noqa: E402
 from course.store import book_folder, write_whole  # noqa: E402
 
 TIMEOUT = 1800  # seconds for one cell; none where sweeps are completed
 WIDGET = "application/vnd.jupyter.widget-view+json"
+EXERCISE = re.compile(r'^(@exercise\("([^"]+)".*\)\n)def (\w+)', re.MULTILINE)
 ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 
 
@@ -50,31 +52,47 @@ def lab_paths(names):
     return [labs[name] for name in names]
 
 
-def solution(id):
-    """The Markdown of a solution cell: the source of the exercise's reference, folded away."""
+def solution(id, head, name):
+    """The Markdown of a solution cell: what can stand in the exercise's cell, folded away.
+
+    head: the exercise's first line, "@exercise(…)" · name: of the function in the notebook
+    """
     reference = find(id).reference
-    source = f"{imports_of(reference)}{inspect.getsource(reference).rstrip()}"
-    return f"<details><summary>Solution</summary>\n\n```python\n{source}\n```\n\n</details>"
+    source = re.sub(r"\Adef \w+", f"def {name}", inspect.getsource(reference).rstrip())
+    return f"<details><summary>Solution</summary>\n\n```python\n{imports_of(reference)}{head}{source}\n```\n\n</details>"
 
 
 def imports_of(function):
-    """The import line that a function of labs/methods needs in a notebook; the module's own functions are left out,
-    because there the reader has written them."""
-    module = inspect.getmodule(function)
-    used = {node.id for node in ast.walk(ast.parse(inspect.getsource(function))) if isinstance(node, ast.Name)}
-    names = [name for name in sorted(used & vars(module).keys())
-             if not (inspect.isfunction(value := vars(module)[name]) and value.__module__ == module.__name__)
-             and not inspect.ismodule(value)]
-    return f"from {module.__name__} import {', '.join(names)}\n\n\n" if names else ""
+    """The import lines that a function of labs/methods needs in a notebook; what is an exercise itself is left out,
+    because there the reader has written it."""
+    module, plain = inspect.getmodule(function), inspect.unwrap(function)
+    names = {node.id for node in ast.walk(ast.parse(inspect.getsource(function))) if isinstance(node, ast.Name)}
+    used = sorted(names.intersection(vars(module)).difference(plain.__code__.co_varnames))
+    modules = [name for name in used if inspect.ismodule(vars(module)[name])]
+    written = {exercise.reference for exercise in map(find, all_ids())}
+    others = [name for name in used if name not in modules and not (
+        inspect.isfunction(value := vars(module)[name]) and value.__module__ == module.__name__ and value in written)]
+    lines = [module_import(vars(module)[name], name) for name in modules]
+    lines += [f"from {module.__name__} import {', '.join(others)}"] * bool(others)
+    return "".join(f"{line}\n" for line in lines) + "\n\n" * bool(lines)
+
+
+def module_import(module, name):
+    package, _, last = module.__name__.rpartition(".")
+    if last != name:
+        return f"import {module.__name__} as {name}"
+    return f"from {package} import {name}" if package else f"import {name}"
 
 
 def refresh_solutions(notebook):
     """Write the current solutions into the cells that carry an exercise id; returns the ids that changed."""
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    heads = {id: (head, name) for head, id, name in EXERCISE.findall(code)}
     changed = []
     for cell in notebook.cells:
         id = cell.metadata.get("solution")
-        if id and cell.source != solution(id):
-            cell.source = solution(id)
+        if id and cell.source != (current := solution(id, *heads.get(id, ("", find(id).reference.__name__)))):
+            cell.source = current
             changed.append(id)
     return changed
 

@@ -5,8 +5,9 @@ import random
 import re
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from checks.models import MINE, OTHER, adapted_model
 from checks.sft import close, needs_something
 from course import Exercise, Mistake
 from methods import lora
@@ -323,26 +324,11 @@ def leaves_the_old_weight_alone(student, seed):
 # What learns ----------------------------------------------------------------------------------------------------------
 
 freeze = Exercise("lora.freeze", reference=lora.freeze, minutes=10, difficulty=2)
-MINE, OTHER = "triage", "triage_old"
-
-
-class Small(nn.Module):
-    """Every kind of parameter that a language model has: embeddings, norms, weights, biases, an output layer."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding, self.norm = nn.Embedding(5, 6), nn.LayerNorm(6)
-        self.up, self.down, self.head = nn.Linear(6, 8), nn.Linear(8, 6), nn.Linear(6, 5, bias=False)
 
 
 def frozen(student, name: str, begin: bool) -> dict[str, bool]:
-    """Whether each parameter of a model with two adapters trains, after the function; all began as `begin`.
-
-    The adapter MINE sits on both linear layers inside, the adapter OTHER on one of them.
-    """
-    model = Small()
-    lora.inject(model, rank=2, alpha=4, targets=["up", "down"], name=MINE)
-    lora.inject(model, rank=2, alpha=4, targets=["up"], name=OTHER)
+    """Whether each parameter of a model with two adapters trains, after the function; all began as `begin`."""
+    model = adapted_model()
     model.requires_grad_(begin)
     before = {path: p.detach().clone() for path, p in model.named_parameters()}
     try:

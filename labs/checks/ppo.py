@@ -2,8 +2,9 @@
 import torch
 from torch import Tensor
 
-from checks.reward import (PAD, VOCAB, call, close, diagnose, needs_gradients, needs_parameter_gradients,
-                           needs_untouched, number, numbers, randoms, small_model)
+from checks.models import PAD, VOCAB, small_model
+from checks.reward import (call, close, diagnose, needs_gradients, needs_parameter_gradients, needs_untouched, number,
+                           numbers, randoms)
 from checks.sft import random_batch
 from course import Exercise, Mistake
 from methods import kl, ppo

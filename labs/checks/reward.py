@@ -3,13 +3,12 @@ import random
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
 
+from checks.models import PAD, reward_model
 from checks.sft import close, needs_something, random_tokens
 from course import Exercise, Mistake
 from methods import best_of_n, reward, sampling
 
-VOCAB, PAD = 11, 0
 FLOWS = "no detach, no .item(), no numpy on the way"
 
 
@@ -96,13 +95,6 @@ def needs_parameter_gradients(student, reference, model: torch.nn.Module, weight
         grads.append([torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()])
     if not all(close(mine, theirs) for mine, theirs in zip(*grads)):
         raise Mistake("the gradient in the model's parameters is another one", next="first get the values right")
-
-
-def small_model() -> LlamaForCausalLM:
-    """A language model of VOCAB tokens, its parameters large enough that every token makes a difference."""
-    return LlamaForCausalLM(LlamaConfig(
-        vocab_size=VOCAB, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=32, initializer_range=0.4, pad_token_id=PAD)).eval()
 
 
 # The loss of a choice -------------------------------------------------------------------------------------------------
@@ -387,12 +379,6 @@ def random_rankings(seed: int) -> list[reward.Ranking]:
     for prompt_length, lengths in ((2, (5, 2)), (4, (1, 6)), (3, (3, 4))):
         rankings.append((random_tokens(rng, prompt_length), [random_tokens(rng, n - 1) + [1] for n in lengths]))
     return rankings
-
-
-def reward_model() -> reward.ScalarModel:
-    model = reward.ScalarModel(small_model())
-    torch.nn.init.normal_(model.head.weight)
-    return model
 
 
 def scored(student, model: reward.ScalarModel, rankings: list[reward.Ranking]) -> Tensor:

@@ -1,0 +1,293 @@
+"""Marks into the table that a learning management system exported: the cells of one assignment are filled in, every
+other byte stays as it was.
+
+A submission belongs to the student whose number the LMS wrote into its path; where there is none, to the one student
+of its name.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal
+from typing import NamedTuple
+
+from .errors import GradingError
+from .intake import lms
+from .table import Cell, Table, folded, listed, read_table
+from .text import clean
+
+CANVAS_ID = re.compile(r"(.*?)\s*\(([0-9]+)\)\s*", re.DOTALL)  # "Lab 01 (123456)"
+MOODLE_OWN = ("Identifier", "Full name", "ID number", "Email address", "Maximum Grade")
+
+
+class Row(NamedTuple):
+    """A student's line. number: the LMS's own; keys: of the student's names; logins: other names, to the letter;
+    possible: the LMS's points; comma: whether that is its decimal mark; closed: "" or why it is locked."""
+
+    line: int
+    name: str
+    number: str
+    names: tuple[str, ...]
+    keys: set[str]
+    logins: set[str]
+    cell: Cell | None
+    possible: Decimal | None
+    comma: bool
+    closed: str
+
+
+def fill_canvas(export: bytes, records: list[dict], counted: dict[str, bool],
+                column: str | None) -> tuple[bytes, list[str]]:
+    """The Canvas gradebook with the earned points of one lab, and sentences about what was not filled in or scaled.
+
+    records: of one lab, and those of no lab; counted: which submissions count, by id. column: the assignment, with
+    or without its number, or the number; None: the only one titled like the lab ("Lab 01", "01_sft").
+    Raises GradingError where the export is no gradebook or no single column fits.
+    """
+    table = read_table(export, "ID")
+    lab = the_lab(records, counted)
+    points = points_line(table)
+    index = canvas_column(table, points, column, lab)
+    title, possible = table.titles()[index], table.lines[points][index].text
+    if not number(possible):
+        raise GradingError(f"The assignment {clean(title, 80)!r} has no points possible: set them in Canvas and "
+                           "export the gradebook again.")
+    rows = [canvas_row(table, line, index, possible) for line in range(1, len(table.lines))
+            if line != points and is_student(table.lines[line])]
+    chosen = [] if column else [f"{lab} was filled into the column {clean(title, 80)!r}."]
+    filled, sentences = fill(table, rows, records, counted)
+    return filled, chosen + sentences
+
+
+def fill_moodle(export: bytes, records: list[dict], counted: dict[str, bool],
+                column: str | None) -> tuple[bytes, list[str]]:
+    """The same for a Moodle grading worksheet. column: the title of the column of marks; None: "Grade"."""
+    table = read_table(export, "Identifier")
+    the_lab(records, counted)
+    grade = required(table, column or "Grade")
+    required(table, "Maximum Grade")
+    if grade in map(table.find, MOODLE_OWN):
+        raise GradingError(f"The column {clean(column, 80)!r} does not hold marks: name another, or none.")
+    rows = [moodle_row(table, line, grade) for line in range(1, len(table.lines))
+            if is_student(table.lines[line])]
+    return fill(table, rows, records, counted)
+
+
+def the_lab(records: list[dict], counted: dict[str, bool]) -> str | None:
+    """The one lab of the submissions that count, None if they have none."""
+    labs = sorted({record["lab"] for record in records if record["lab"] and counted.get(record["submission"])})
+    if len(labs) > 1:
+        raise GradingError(f"The records are of {len(labs)} labs ({', '.join(labs)}), and one column takes one lab: "
+                           "choose the lab.")
+    return labs[0] if labs else None
+
+
+def required(table: Table, title: str) -> int:
+    index = table.find(title)
+    if index is None:
+        raise GradingError(f"The export has no column {clean(title, 80)!r}, only {listed(table.titles())}: "
+                           "name one of them or export the table again, in English.")
+    return index
+
+
+def points_line(table: Table) -> int:
+    """The index of Canvas's line of points possible; a line about posting may stand before it."""
+    for index, line in enumerate(table.lines[:4]):
+        if folded(line[0].text).startswith("points possible") and len(line) >= len(table.lines[0]):
+            return index
+    raise GradingError("The export has no line 'Points Possible' under its titles: export the gradebook from Canvas.")
+
+
+def canvas_column(table: Table, points: int, column: str | None, lab: str | None) -> int:
+    """The index of the one assignment that `column` names or, without it, that is titled like the lab."""
+    first = required(table, "Section") + 1
+    # Canvas writes "(read only)" under the totals; an assignment has points there, or nothing.
+    titles = {index: title for index, title in enumerate(table.titles()) if index >= first
+              and re.fullmatch(r"\s*[0-9.,]*\s*", table.lines[points][index].text)}
+    if not column and not lab:
+        raise GradingError(f"No lab tells which assignment is meant: name one of {listed(list(titles.values()))}.")
+    fits = [index for index, title in titles.items()
+            if (is_named(title, column) if column else is_titled_like(title, lab))]
+    if len(fits) != 1:
+        wanted = f"is called {clean(column, 80)!r}" if column else f"is titled like the lab {lab}"
+        raise GradingError(f"{'More than one' if fits else 'No'} assignment in the export {wanted}: "
+                           f"name one of {listed(list(titles.values()))}.")
+    return fits[0]
+
+
+def is_named(title: str, column: str) -> bool:
+    whole = CANVAS_ID.fullmatch(title)
+    return folded(column) in {folded(title), *(map(folded, whole.groups()) if whole else ())}
+
+
+def is_titled_like(title: str, lab: str) -> bool:
+    """Whether an assignment's title holds the lab's name (01_sft) or "lab" and its number."""
+    whole = CANVAS_ID.fullmatch(title)
+    title = whole[1] if whole else title
+    digits = re.match("[0-9]*", lab)[0]
+    numbered = digits and re.search(rf"(?<![a-z])lab[\s_#-]*0*{int(digits)}(?![0-9])", title.casefold())
+    return bool(numbered) or name_key(lab) in name_key(title)
+
+
+def is_student(line: list[Cell]) -> bool:
+    """Not a blank line, and not Canvas's line about muted or manually posted assignments, which names nobody."""
+    return bool(line[0].text.strip()) or any(cell.text.strip() for cell in line[1:3])
+
+
+def canvas_row(table: Table, line: int, index: int, possible: str) -> Row:
+    said = reader(table, line)
+    name = said("Student") or f"{said('LastName')}, {said('FirstName')}"
+    last, _, first = name.partition(",")
+    return Row(line, name, said("ID"), (name, f"{first} {last}"),
+               keys_of(name, f"{first} {last}"), {said("SIS User ID"), said("SIS Login ID")} - {""},
+               cell_at(table, line, index), number(possible), "," in possible, "")
+
+
+def moodle_row(table: Table, line: int, grade: int) -> Row:
+    said = reader(table, line)
+    name, identifier, possible = said("Full name"), said("Identifier"), said("Maximum Grade")
+    digits = re.search("[0-9]*$", identifier)[0]
+    closed = "Moodle says that the grade cannot be changed" if folded(said("Grade can be changed")) == "no" else ""
+    return Row(line, name or identifier, digits, (name,) if name else (),  # no name in anonymous marking
+               keys_of(name, identifier), {said("ID number"), said("Email address")} - {""},
+               cell_at(table, line, grade), number(possible), "," in possible,
+               closed if number(possible) else "its Maximum Grade is not a number")
+
+
+def keys_of(*names: str) -> set[str]:
+    return set(filter(None, map(name_key, names)))
+
+
+def reader(table: Table, line: int) -> Callable[[str], str]:
+    """A function: the text under a title in this line, "" where there is none."""
+    def said(title: str) -> str:
+        index = table.find(title)
+        cell = None if index is None else cell_at(table, line, index)
+        return cell.text.strip() if cell else ""
+    return said
+
+
+def cell_at(table: Table, line: int, index: int) -> Cell | None:
+    return table.lines[line][index] if index < len(table.lines[line]) else None
+
+
+def number(text: str) -> Decimal | None:
+    """12, 12.5 or 12,5; None for anything else."""
+    found = re.fullmatch(r"\s*([0-9]+)(?:[.,]([0-9]+))?\s*", text)
+    return Decimal(f"{found[1]}.{found[2] or 0}") if found else None
+
+
+def fill(table: Table, rows: list[Row], records: list[dict], counted: dict[str, bool]) -> tuple[bytes, list[str]]:
+    """The table with the marks of the submissions that count, and a sentence for each that could not be placed."""
+    counting = [record for record in records if counted.get(record["submission"])]
+    matches = {record["submission"]: match(record, rows) for record in counting}
+    claims = Counter(row.line for record in counting if record["lab"] for row in matches[record["submission"]][0])
+    changes, told, scales = {}, [], {}
+    for record in counting:
+        found, problem = matches[record["submission"]]
+        problem = problem or obstacle(record, found[0], claims)
+        if problem:
+            told.append(f"{who(record)}: {problem}; nothing was filled in.")
+            continue
+        row, mark = found[0], scaled(record, found[0].possible)
+        scales[record["points"], row.possible] = None
+        if number(row.cell.text) != mark:
+            changes[row.cell] = written(mark, row.comma)
+            if number(row.cell.text) is not None:
+                told.append(f"{who(record)}: the cell held {clean(row.cell.text, 20)}, now {changes[row.cell]}.")
+    told += [scale_sentence(*pair) for pair in scales if pair[0] != pair[1]]
+    seen = {row.line for found, _ in matches.values() for row in found}
+    told += [f"{clean(row.name, 60)} has no submission that counts; the cell stays as it was."
+             for row in rows if row.line not in seen]
+    return table.filled(changes), told
+
+
+def who(record: dict) -> str:
+    return f"{clean(record['student'], 60)} ({clean(record['file'], 120)})"
+
+
+def match(record: dict, rows: list[Row]) -> tuple[list[Row], str]:
+    """The students whom a submission may belong to, and what is wrong where that is not one student."""
+    numbered = number_in(record)
+    if numbered:
+        name, id = numbered
+        told = f"the number {clean(id, 30)} of its path"
+        found = [row for row in rows if row.number == id]
+        if len(found) == 1 and not agrees(name, found[0]):
+            return [], f"{told} belongs to {clean(found[0].name, 60)}, whose name is another"
+    else:
+        told, key = "this name", name_key(record["student"])
+        found = [row for row in rows if key in row.keys or record["student"] in row.logins]
+    if len(found) == 1:
+        return found, ""
+    return found, f"{len(found)} students in the export have {told}" if found else f"nobody in the export has {told}"
+
+
+def number_in(record: dict) -> tuple[str, str] | None:
+    """The name and the number that the LMS wrote into the submission's path, if it did.
+
+    Names further in are the student's own, and could name another: so only the first that looks like the LMS's is
+    taken, and only if it names the student of the record.
+    """
+    for part in re.split(r"/|(?<=\.zip)!", record["file"], flags=re.IGNORECASE):
+        found = lms(part)
+        if found:
+            name = found["name"] or found["number"]
+            return (name, found["number"]) if name_key(name) in name_key(record["student"]) else None
+    return None
+
+
+def agrees(name: str, row: Row) -> bool:
+    """Whether a file's name fits the row that its number points to. A group's name may stand before it; a zip
+    program may have garbled all letters but the ASCII ones; in anonymous marking there is no name."""
+    return not row.names or any(name_key(name).endswith(name_key(known)) or ascii_key(name) == ascii_key(known)
+                                for known in row.names)
+
+
+def name_key(name: str) -> str:
+    """The name without case, accents, blanks and punctuation. Signs that are vowels in other scripts stay."""
+    letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
+    return "".join(filter(in_key, letters))
+
+
+def in_key(letter: str) -> bool:
+    accent = "\u0300" <= letter <= "\u036f"
+    return letter.isalnum() or unicodedata.category(letter)[0] == "M" and not accent
+
+
+def ascii_key(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", unicodedata.normalize("NFC", name).lower())
+
+
+def obstacle(record: dict, row: Row, claims: Counter) -> str:
+    """Why this record's mark must not go into this row, or ""."""
+    if record["status"] != "graded":
+        state = "it needs review" if record["status"] == "needs review" else "it is ungradable"
+        return f"{state} ({clean(record['reason'], 200)})" if record["reason"] else state
+    if claims[row.line] > 1:
+        return f"{claims[row.line]} submissions that count belong to {clean(row.name, 60)}"
+    if not record["points"]:
+        return "it has no points"
+    if row.cell is None:
+        return "the student's line in the export is too short"
+    held = row.cell.text.strip()
+    if held.strip("-") and number(held) is None:  # as Canvas writes EX for an excused student
+        return f"the cell holds {clean(held, 40)!r}"
+    return row.closed
+
+
+def scaled(record: dict, possible: Decimal) -> Decimal:
+    """The earned points on the LMS's scale, exact but for one rounding: two places, half up."""
+    exact = record["earned"] * possible / record["points"]
+    return exact.quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def written(mark: Decimal, comma: bool) -> str:
+    text = str(int(mark)) if mark == int(mark) else str(mark)
+    return text.replace(".", ",") if comma else text
+
+
+def scale_sentence(points: int, possible: Decimal) -> str:
+    return (f"The lab has {points} points and the LMS {possible.normalize():f}: marks were multiplied by "
+            f"{possible.normalize():f}/{points} and rounded half up to two places.")

@@ -1,0 +1,312 @@
+"""The answers in a notebook, found without running it.
+
+A notebook that was handed in is hostile text: it is parsed, never executed, and whatever is wrong with it ends in a
+reason or a flag, not in an error. `Lab` knows the published notebook; `find_answers` compares a submission with it.
+
+What a worker is later given of the submission, in order:
+    cells with an answer, and cells that the learner added: whole
+    cells of the published notebook, changed or not: imports, functions, classes and literals, if an answer needs them;
+    nothing that measures, trains or draws
+"""
+import ast
+import functools
+import inspect
+import re
+import warnings
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import nbformat
+
+from course import CourseError, find
+
+LABS = Path(__file__).resolve().parents[1] / "labs"
+LONGEST_CELL, MOST_CELLS = 200_000, 5_000  # characters, cells
+SET_TEXT_ASIDE = re.compile(r"%%(time|timeit|capture|prun)\b")
+MAGIC = re.compile(r"^(\s*)(?:[%!?].*|[\w.]+\s*\?{1,2}|.*\?)$")
+ASSIGNED_MAGIC = re.compile(r"^(\s*[\w, ]+=)\s*[%!].*$")
+MENTIONED = re.compile(r"@exercise\(\s*[\"']([\w.]+)[\"']")
+
+
+class Ungradable(Exception):
+    """Why there is nothing to grade: one sentence."""
+
+
+@dataclass
+class Cell:
+    """A code cell: its number among all cells from 1 on, its id, its text, and its parsed text or what is wrong with it."""
+
+    number: int
+    id: str
+    source: str
+    tree: ast.Module | None = None
+    fault: str = ""
+    answers: list[ast.FunctionDef] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a submission has for one exercise. state: attempted, not attempted or missing · function: its name in the
+    notebook · fault: why it cannot be run, or "" · flags: what an instructor may want to know
+    """
+
+    id: str
+    state: str
+    function: str = ""
+    fault: str = ""
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A submission, ready to be graded: cells are (number, source) pairs for the worker."""
+
+    lab: "Lab"
+    cells: list[tuple[int, str]]
+    answers: list[Answer]
+    notes: list[str]
+
+
+# Reading ------------------------------------------------------------------------------------------------------------
+
+def read_cells(data: bytes) -> list[Cell]:
+    """The code cells of a notebook's bytes. Raises Ungradable for anything that is no notebook."""
+    text = as_text(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            cells = nbformat.reads(text, as_version=4).cells
+        found = [Cell(number, str(cell.get("id", "")), source_of(cell)) for number, cell in enumerate(cells, start=1)
+                 if cell.get("cell_type") == "code"]
+    except Exception as error:
+        if not text.strip():
+            raise Ungradable("the file is empty") from None
+        raise Ungradable(f"the file is no notebook that Jupyter could read ({type(error).__name__})") from None
+    if len(found) > MOST_CELLS:
+        raise Ungradable(f"the notebook has {len(found)} code cells, and {MOST_CELLS} are the most")
+    if not any(cell.source.strip() for cell in found):
+        raise Ungradable("the notebook has no code")
+    for cell in found:
+        parse(cell)
+    return found
+
+
+def as_text(data: bytes) -> str:
+    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if data.startswith(mark):
+            return data.decode(encoding, errors="replace")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def source_of(cell) -> str:
+    source = cell.get("source", "")
+    text = "".join(map(str, source)) if isinstance(source, list) else str(source)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def parse(cell: Cell) -> None:
+    """Set tree or fault, and the functions under @exercise."""
+    if len(cell.source) > LONGEST_CELL:
+        cell.fault = f"the cell is longer than {LONGEST_CELL} characters"
+        return
+    try:
+        cell.tree = tree_of(cell.source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        cell.source = without_magics(cell.source)
+        try:
+            cell.tree = tree_of(cell.source)
+        except SyntaxError as error:
+            cell.fault = f"the cell is no Python: {error.msg}, line {error.lineno}"
+        except (ValueError, RecursionError, MemoryError) as error:
+            cell.fault = f"the cell cannot be read as Python ({type(error).__name__})"
+    if cell.tree:
+        cell.answers = [node for node in cell.tree.body if isinstance(node, ast.FunctionDef) and id_of(node)]
+
+
+def tree_of(source: str) -> ast.Module:
+    """The parsed text, if it is not nested more deeply than what else is done with it can stand."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = ast.parse(source)
+    ast.dump(tree)
+    return tree
+
+
+def without_magics(source: str) -> str:
+    """IPython's own lines turned into Python, line for line; a cell in another language becomes empty."""
+    if source.lstrip().startswith("%%") and not SET_TEXT_ASIDE.match(source.lstrip()):
+        return ""
+    lines = [ASSIGNED_MAGIC.sub(r"\1 None", line) for line in source.split("\n")]
+    return "\n".join(MAGIC.sub(r"\1pass", line) for line in lines)
+
+
+def id_of(function: ast.FunctionDef) -> str | None:
+    """The id in @exercise("…"), "" if the decorator bears none, None if it is not there."""
+    for decorator in function.decorator_list:
+        if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == "exercise":
+            texts = [argument.value for argument in [*decorator.args, *(word.value for word in decorator.keywords)]
+                     if isinstance(argument, ast.Constant) and isinstance(argument.value, str)]
+            return texts[0] if texts else ""
+    return None
+
+
+# The published notebook ---------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Lab:
+    """A published lab: the names of the functions by exercise, and its cells by text and by id."""
+
+    name: str
+    functions: dict[str, str]
+    sources: frozenset[str]
+    ids: frozenset[str]
+    code_sha256: str
+
+    @property
+    def points(self) -> int:
+        return sum(find(id).points for id in self.functions)
+
+
+@functools.cache
+def labs() -> dict[str, Lab]:
+    """All published labs, by name."""
+    return {path.stem: read_lab(path) for path in sorted(LABS.glob("[0-9][0-9]_*.ipynb"))}
+
+
+def read_lab(path: Path) -> Lab:
+    cells = read_cells(path.read_bytes())
+    functions = {id_of(function): function.name for cell in cells for function in cell.answers}
+    demonstrations = [cell for cell in cells if not cell.answers]
+    code = "\n".join(cell.source for cell in cells)  # stored outputs may change and mean nothing here
+    return Lab(path.stem, functions, frozenset(map(plain, demonstrations)),
+               frozenset(cell.id for cell in demonstrations if cell.id), sha256(code.encode()).hexdigest())
+
+
+def plain(cell: Cell) -> str:
+    """The text of a cell without what editors change: blanks at the end of lines and of the cell."""
+    return "\n".join(line.rstrip() for line in cell.source.strip().split("\n"))
+
+
+# A submission -------------------------------------------------------------------------------------------------------
+
+def find_answers(data: bytes, file: str = "") -> Answers:
+    """What a submission answers. file: its name, which tells the lab if nothing in it does. Raises Ungradable."""
+    cells = read_cells(data)
+    lab = lab_of(cells, file)
+    notes = [f"cell {cell.number}: {cell.fault}" for cell in cells if cell.fault]
+    own = [cell for cell in cells if cell.tree and is_own(cell, lab)]
+    answers = [answer_to(id, name, cells, own) for id, name in lab.functions.items()]
+    others = {id for cell in cells for function in cell.answers if (id := id_of(function)) and id not in lab.functions}
+    if others:
+        notes.append(f"exercises that {lab.name} does not have: {', '.join(sorted(others))[:200]}")
+    return Answers(lab, loaded(cells, own), answers, notes)
+
+
+def lab_of(cells: list[Cell], file: str) -> Lab:
+    """The lab whose exercises the notebook holds; by id, by the functions' names, by the file's name."""
+    ids = [id for cell in cells for id in [*map(id_of, cell.answers), *MENTIONED.findall(cell.source)]]
+    names = [node.name for cell in cells if cell.tree for node in cell.tree.body if isinstance(node, ast.FunctionDef)]
+    for held, told in ((ids, lambda lab: lab.functions.keys()), (names, lambda lab: lab.functions.values())):
+        best = max(labs().values(), key=lambda lab: len(set(held) & set(told(lab))))
+        if set(held) & set(told(best)):
+            return best
+    for name, lab in labs().items():
+        if name in file:
+            return lab
+    raise Ungradable("the notebook holds no exercise of any lab")
+
+
+def is_own(cell: Cell, lab: Lab) -> bool:
+    """Whether the learner wrote this cell: an answer, or one that the published notebook does not have."""
+    return bool(cell.answers) or not (plain(cell) in lab.sources or cell.id in lab.ids)
+
+
+def answer_to(id: str, name: str, cells: list[Cell], own: list[Cell]) -> Answer:
+    flags = []
+    found = [function for cell in cells for function in cell.answers if id_of(function) == id]
+    if not found and (broken := [cell for cell in cells if cell.fault and id in MENTIONED.findall(cell.source)]):
+        return Answer(id, "attempted", name, fault=broken[-1].fault)
+    if not found:
+        found = [node for cell in own for node in cell.tree.body
+                 if isinstance(node, ast.FunctionDef) and node.name == name and id_of(node) in (None, "")]
+        flags += ["found by the function's name: its @exercise line is missing or changed"] * bool(found)
+    if not found:
+        return Answer(id, "missing")
+    function = found[-1]  # as if all cells were run in order
+    if len({ast.dump(each) for each in found}) > 1:
+        flags.append(f"answered {len(found)} times, differently: the last one counts")
+    state = "not attempted" if untouched(function) else "attempted"
+    return Answer(id, state, function.name, parameters_fault(id, function), tuple(flags))
+
+
+def untouched(function: ast.FunctionDef) -> bool:
+    """Whether the body does nothing: `...`, `pass`, a docstring, a bare return."""
+    return all(isinstance(statement, ast.Pass)
+               or isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+               or isinstance(statement, ast.Return) and (statement.value is None or isinstance(
+                   statement.value, ast.Constant) and statement.value.value is None) for statement in function.body)
+
+
+def parameters_fault(id: str, function: ast.FunctionDef) -> str:
+    wanted = list(inspect.signature(find(id).reference).parameters)
+    parts = function.args
+    given = [part.arg for part in [*parts.posonlyargs, *parts.args, parts.vararg, *parts.kwonlyargs, parts.kwarg] if part]
+    if given == wanted:
+        return ""
+    return f"the parameters are ({', '.join(given)[:80]}) and must be ({', '.join(wanted)})"
+
+
+# What the worker is given -------------------------------------------------------------------------------------------
+
+def loaded(cells: list[Cell], own: list[Cell]) -> list[tuple[int, str]]:
+    """The learner's cells whole; of the others, what these need."""
+    mine = {cell.number for cell in own}
+    offered = [(cell.number, statement) for cell in cells if cell.tree and cell.number not in mine
+               for statement in cell.tree.body if is_harmless(statement)]
+    needed, wanted = set(), set().union(*(names_used(cell.tree) for cell in own))
+    while more := {place for place, (_, statement) in enumerate(offered)
+                   if place not in needed and names_bound(statement) & wanted}:
+        needed |= more
+        wanted = wanted.union(*(names_used(offered[place][1]) for place in more))
+    parts = {}
+    for place in sorted(needed):
+        number, statement = offered[place]
+        parts.setdefault(number, []).append(ast.unparse(statement))
+    whole = {cell.number: cell.source for cell in own}
+    return sorted((whole | {number: "\n".join(texts) for number, texts in parts.items()}).items())
+
+
+def is_harmless(statement: ast.stmt) -> bool:
+    """Whether a statement of the published notebook only names things: an import, a definition, a literal."""
+    if isinstance(statement, ast.Assign):
+        try:
+            ast.literal_eval(statement.value)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            return False
+        return all(isinstance(node, (ast.Name, ast.Tuple, ast.Store)) for target in statement.targets
+                   for node in ast.walk(target))
+    return isinstance(statement, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))
+
+
+def names_bound(statement: ast.stmt) -> set[str]:
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        return {(alias.asname or alias.name).split(".")[0] for alias in statement.names}
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+        return {statement.name}
+    return {node.id for target in statement.targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+
+
+def names_used(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def check_registry() -> None:
+    """Raises CourseError where a published notebook has an exercise that no check knows."""
+    for lab in labs().values():
+        for id in lab.functions:
+            if not find(id).checks:
+                raise CourseError(f"{id} in {lab.name} has no checks: write some in labs/checks.")

@@ -1,0 +1,233 @@
+"""What a worker may not do, in tiers. A record names the tier that it was made in.
+
+    T0   any system: own session, own folder and HOME, no variable of the environment, limits on processor time, memory,
+         files and their size
+    T1   Linux from 5.13 on, no rights needed: Landlock lets it read Python's own files and write in its own folder;
+         seccomp lets it make no process, no program, no socket, and no signal for others; no capability is left
+    T2   where the system allows it: T1 in namespaces of its own, so that there is no network to reach either
+
+The limits are the system's. What they do not count, shared memory and many small files, the judge watches.
+"""
+import contextlib
+import ctypes
+import errno
+import os
+import platform
+import resource
+import signal
+import struct
+import sys
+from pathlib import Path
+
+TIERS = ("T0", "T1", "T2")
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+# prctl and unshare, from linux/prctl.h and linux/sched.h
+PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 22, 24, 36, 38
+NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWNET = 0x00020000, 0x04000000, 0x08000000, 0x10000000, 0x40000000
+
+
+class SandboxError(Exception):
+    """The system does not give what a tier needs."""
+
+
+def available() -> str:
+    """The strongest tier that this machine gives, tried out in a child."""
+    return next((tier for tier in reversed(TIERS) if tier == "T0" or can_enter(tier)), "T0")
+
+
+def can_enter(tier: str) -> bool:
+    if sys.platform != "linux":
+        return False
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            shut(tier, "/tmp")
+            os._exit(0)
+        os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def enter(tier: str, folder: str, limits: dict, keep: int) -> None:
+    """Shut the calling process in, for good; of its open files `keep` stays, and input and output lead nowhere."""
+    os.setsid()
+    if sys.platform == "linux":
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nowhere, standard)
+    os.closerange(3, keep)
+    os.closerange(keep + 1, 4096)
+    os.chdir(folder)
+    os.environ.update(HOME=folder, TMPDIR=folder)
+    for name, most in {"RLIMIT_CPU": limits["total_cpu"], "RLIMIT_DATA": limits["memory"], "RLIMIT_CORE": 0,
+                       "RLIMIT_FSIZE": limits["file"], "RLIMIT_NOFILE": 64}.items():
+        with contextlib.suppress(ValueError, OSError):  # a system may have a lower limit, or none of that name
+            resource.setrlimit(getattr(resource, name), (most, most))
+    shut(tier, folder)
+
+
+def shut(tier: str, folder: str) -> None:
+    """What goes beyond T0. Raises SandboxError where the system does not give it."""
+    if tier == "T2":
+        leave_namespaces()
+    if tier in ("T1", "T2"):
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        allow_files(read=readable(), write=folder)
+        drop_capabilities()
+        forbid_calls()
+
+
+def prctl(*arguments: int) -> None:
+    if LIBC.prctl(*(ctypes.c_ulong(argument) for argument in (*arguments, 0, 0, 0, 0)[:5])) != 0:
+        raise SandboxError(f"prctl {arguments[0]}: {os.strerror(ctypes.get_errno())}")
+
+
+# Namespaces ---------------------------------------------------------------------------------------------------------
+
+def leave_namespaces() -> None:
+    """A network without a way out, and nothing shared with other processes but the files."""
+    if LIBC.unshare(NEWUSER | NEWNS | NEWNET | NEWIPC | NEWUTS) != 0:
+        raise SandboxError(f"unshare: {os.strerror(ctypes.get_errno())}")
+
+
+# Files: Landlock ----------------------------------------------------------------------------------------------------
+
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same numbers on every processor
+READ_FILE, READ_DIR, WRITE_FILE, TRUNCATE = 1 << 2, 1 << 3, 1 << 1, 1 << 14
+RIGHTS_OF_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
+TCP, SCOPES = 0b11, 0b11  # bind and connect; abstract sockets and signals
+
+
+def readable() -> list[str]:
+    """Python's own files, the packages', and the libraries they need."""
+    packages = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    places = [sys.prefix, sys.base_prefix, *packages, "/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo",
+              "/dev/urandom", "/dev/zero", "/dev/null"]
+    return [place for place in dict.fromkeys(places) if os.path.exists(place)]
+
+
+def allow_files(read: list[str], write: str) -> None:
+    """From here on the process reads below `read`, reads and writes below `write`, and opens nothing else."""
+    abi = LIBC.syscall(CREATE_RULESET, None, 0, 1)
+    if abi < 1:
+        raise SandboxError("this system has no Landlock")
+    rights = RIGHTS_OF_ABI[min(abi, max(RIGHTS_OF_ABI))]
+    attributes = struct.pack("=QQQ", rights, TCP if abi >= 4 else 0, SCOPES if abi >= 6 else 0)
+    length = 24 if abi >= 6 else 16 if abi >= 4 else 8
+    rules = LIBC.syscall(CREATE_RULESET, attributes, ctypes.c_size_t(length), 0)
+    if rules < 0:
+        raise SandboxError(f"Landlock: {os.strerror(ctypes.get_errno())}")
+    for place in read:
+        add_rule(rules, place, READ_FILE | READ_DIR)
+    add_rule(rules, "/dev/null", READ_FILE | WRITE_FILE)
+    add_rule(rules, write, rights & ~1)  # all but to execute
+    if LIBC.syscall(RESTRICT_SELF, rules, 0) != 0:
+        raise SandboxError(f"Landlock: {os.strerror(ctypes.get_errno())}")
+    os.close(rules)
+
+
+def add_rule(rules: int, place: str, rights: int) -> None:
+    folder = os.open(place, os.O_PATH | os.O_CLOEXEC)
+    if not os.path.isdir(place):
+        rights &= READ_FILE | WRITE_FILE
+    beneath = struct.pack("=Qi", rights, folder)
+    if LIBC.syscall(ADD_RULE, rules, 1, beneath, 0) != 0:
+        raise SandboxError(f"Landlock, {place}: {os.strerror(ctypes.get_errno())}")
+    os.close(folder)
+
+
+# Capabilities -------------------------------------------------------------------------------------------------------
+
+def drop_capabilities() -> None:
+    """Leave none, so that root in here is a user like any other."""
+    for capability in range(64):
+        LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+    header, nothing = struct.pack("=Ii", 0x20080522, 0), bytes(24)
+    if LIBC.capset(header, nothing) != 0:
+        raise SandboxError(f"capset: {os.strerror(ctypes.get_errno())}")
+
+
+# Calls: seccomp -----------------------------------------------------------------------------------------------------
+
+# Call numbers of x86_64 and of aarch64; -1 where a processor does not have the call.
+FORBIDDEN = {
+    "fork": (57, -1), "vfork": (58, -1), "execve": (59, 221), "execveat": (322, 281), "ptrace": (101, 117),
+    "socket": (41, 198), "socketpair": (53, 199), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
+    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_open": (434, 434),
+    "pidfd_send_signal": (424, 424), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
+    "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "shmat": (30, 196),
+    "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180), "unshare": (272, 97), "setns": (308, 268),
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "bpf": (321, 280),
+    "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "mount_setattr": (442, 442),
+    "perf_event_open": (298, 241), "userfaultfd": (323, 282), "add_key": (248, 217), "request_key": (249, 218),
+    "keyctl": (250, 219), "fanotify_init": (300, 262), "personality": (135, 92), "quotactl": (179, 60)}
+TO_ITSELF_ALONE = {"kill": (62, 129), "tgkill": (234, 131), "tkill": (200, 130), "prlimit64": (302, 261)}
+CLONE, CLONE3 = (56, 220), (435, 435)
+MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, and the number that seccomp calls it
+X32 = 0x40000000  # call numbers of x86_64's other interface begin here
+THREAD = 0x00010000  # the flag of clone that makes a thread and not a process
+
+LOAD, JUMP, EQUAL, AT_LEAST, BITS, RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
+ALLOW, REFUSE, ABSENT, KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS, 0x80000000
+NUMBER, MACHINE, FIRST, SECOND = 0, 4, 16, 20  # places in what a filter is shown: low and high half of argument 0
+
+
+def forbid_calls() -> None:
+    if platform.machine() not in MACHINES:
+        raise SandboxError(f"no list of system calls for {platform.machine()}")
+    program = filter_program(*MACHINES[platform.machine()], own=os.getpid())
+    lines = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
+    head = ctypes.create_string_buffer(struct.pack("@HP", len(program), ctypes.addressof(lines)))
+    prctl(PR_SET_SECCOMP, 2, ctypes.addressof(head))
+
+
+def filter_program(column: int, machine: int, own: int) -> list[tuple[int, int, int, int]]:
+    """The filter, a line an instruction: (code, lines to skip if true, if false, number)."""
+    lines = [(LOAD, 0, 0, MACHINE), (EQUAL, 1, 0, machine), (RETURN, 0, 0, KILL), (LOAD, 0, 0, NUMBER)]
+    if column == 0:
+        lines += [(AT_LEAST, 0, 1, X32), (RETURN, 0, 0, KILL)]
+    for numbers in FORBIDDEN.values():
+        if numbers[column] >= 0:
+            lines += [(EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, REFUSE)]
+    lines += [(EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, ABSENT)]  # the C library then uses clone
+    lines += [(EQUAL, 0, 4, CLONE[column]), (LOAD, 0, 0, FIRST), (BITS, 0, 1, THREAD), (RETURN, 0, 0, ALLOW),
+              (RETURN, 0, 0, REFUSE)]
+    for name, numbers in TO_ITSELF_ALONE.items():
+        lines += to_itself_alone(numbers[column], (own,) if name in ("kill", "tgkill") else (0, own))
+    return [*lines, (RETURN, 0, 0, ALLOW)]
+
+
+def to_itself_alone(number: int, pids: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
+    """Allow the call where its first argument is one of `pids`, and refuse it for all else."""
+    tests = [(EQUAL, len(pids) - place, 0, pid) for place, pid in enumerate(pids)]
+    return [(EQUAL, 0, len(tests) + 3, number), (LOAD, 0, 0, FIRST), *tests, (RETURN, 0, 0, REFUSE),
+            (RETURN, 0, 0, ALLOW)]
+
+
+# Around the workers -------------------------------------------------------------------------------------------------
+
+def adopt_orphans() -> None:
+    """Whoever a worker leaves behind becomes a child of this process, where the system can do that."""
+    if sys.platform == "linux":
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def end_children() -> int:
+    """Kill and bury all children of this process, and theirs as they become ours; how many there were."""
+    ended = 0
+    while True:
+        for pid in children():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return ended
+        ended += 1
+
+
+def children() -> list[int]:
+    place = Path(f"/proc/self/task/{os.getpid()}/children")
+    return list(map(int, place.read_text().split())) if place.exists() else []

@@ -1,0 +1,397 @@
+"""A submission's function, called from the judge: it looks like the function and runs in a worker.
+
+A call sends the arguments as data and brings back the result; what the function changed in its arguments is changed in
+the caller's too, and a gradient that is asked of the result is computed where the function ran. So the checks of a
+notebook run here as they are.
+
+What goes wrong on the other side arrives as one of four: `Raised` (an ordinary exception of the function, also of the
+built-in class that it had), `Stopped` (SystemExit and the like), `Lost` (the worker had to be ended), and `Unusable`
+(what it sent is no answer). The last three are no `Exception`: a check that expects an exception must not take them
+for it.
+"""
+import builtins
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from json import dumps
+from pathlib import Path
+
+import psutil
+import torch
+
+from . import wire
+
+ROOT = Path(__file__).resolve().parents[1]
+START = "import sys; sys.path[:0] = {paths!r}; from grading import worker; worker.main({control})"
+POLL = 0.05  # seconds between two looks at a worker that is busy
+NAME, LONGEST_TEXT = 60, 300  # characters of the name and of the text of an exception
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one answer to the judge may take. cpu and wall in seconds, for each call and for each cell · memory, reply,
+    file and folder in bytes · files: in the worker's folder · total_cpu: seconds of a worker's whole life
+    """
+    cpu: float = 10
+    wall: float = 60
+    total_cpu: int = 120
+    memory: int = 3 * 2**30
+    reply: int = 32 * 2**20
+    file: int = 16 * 2**20
+    folder: int = 64 * 2**20
+    files: int = 2000
+
+
+class Raised(Exception):
+    """The function raised. `kind` is the exception's own name, `line` where in its cell, if that is known."""
+
+    kind, line = "", None
+
+
+class Stopped(BaseException):
+    """The function tried to end the program. Carries what Raised does."""
+
+    kind, line = "", None
+
+
+class Lost(BaseException):
+    """The worker is gone. `result`: timeout or crashed · `slow`: it waited rather than computed."""
+
+    def __init__(self, result: str, reason: str, slow: bool = False):
+        super().__init__(reason)
+        self.result, self.slow = result, slow
+
+
+class Unusable(BaseException):
+    """What came back is no answer."""
+
+
+class Unsendable(BaseException):
+    """A check gave the function something that does not travel: a fault of the course, not of the submission."""
+
+
+# What checks may expect a function to raise, and so must arrive as such.
+EXPECTED = {kind.__name__: kind for kind in (
+    ArithmeticError, AssertionError, AttributeError, FloatingPointError, ImportError, IndexError, KeyError, LookupError,
+    MemoryError, NameError, NotImplementedError, OverflowError, RecursionError, RuntimeError, TypeError, ValueError,
+    ZeroDivisionError)}
+
+
+def exception_of(told: dict) -> BaseException:
+    """The exception that the worker told of; Raised is mixed with its built-in class."""
+    base = getattr(builtins, str(told["raised"]), None)
+    if isinstance(base, type) and issubclass(base, BaseException) and not issubclass(base, Exception):
+        error = Stopped()
+    elif told["raised"] in EXPECTED:
+        error = type("Raised", (Raised, EXPECTED[told["raised"]]), {})(*texts(told))
+    else:
+        error = Raised(*texts(told))
+    error.kind = name[:NAME] if isinstance(name := told.get("name"), str) else "Exception"
+    error.line = line if type(line := told.get("line")) is int and 0 < line < 10**6 else None
+    return error
+
+
+def texts(told: dict) -> tuple[str, ...]:
+    return (told["text"][:LONGEST_TEXT],) if isinstance(told.get("text"), str) else ()
+
+
+# Workers ------------------------------------------------------------------------------------------------------------
+
+class Template:
+    """The process that has everything imported and makes workers. Use as a context manager."""
+
+    def __init__(self, tier: str, limits: Limits):
+        self.tier, self.limits = tier, limits
+
+    def __enter__(self):
+        self.control, other = socket.socketpair()
+        paths = [str(ROOT), str(ROOT / "labs")]
+        code = START.format(paths=paths, control=other.fileno())
+        self.process = subprocess.Popen([sys.executable, "-I", "-c", code], pass_fds=[other.fileno()], env=environment(),
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=tempfile.gettempdir())
+        other.close()
+        if self.control.recv(5, socket.MSG_WAITALL) != b"ready":
+            raise RuntimeError("the template of the workers did not start: see the error above")
+        return self
+
+    def __exit__(self, *error):
+        self.control.close()
+        self.process.kill()
+        self.process.wait()
+
+    def ask(self, order: bytes, sockets: list[int]) -> int:
+        """The template's answer, a number. Raises Lost if it is gone."""
+        with suppress(OSError):
+            socket.send_fds(self.control, [order], sockets)
+            if len(answer := self.control.recv(16, socket.MSG_WAITALL)) == 16:
+                return int(answer)
+        raise TemplateGone
+
+    def worker(self) -> "Connection":
+        return Connection(self)
+
+
+class TemplateGone(BaseException):
+    """A submission has ended the process that makes the workers, which only tier T0 allows it."""
+
+
+def environment() -> dict[str, str]:
+    """The variables that a worker sees: none of the judge's own."""
+    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
+            "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+
+
+class Connection:
+    """One worker and the line to it. Use as a context manager: at the end the worker and all it started are gone."""
+
+    def __init__(self, template: Template):
+        self.template, self.limits = template, template.limits
+
+    def __enter__(self):
+        self.folder = tempfile.mkdtemp(prefix="answer-")
+        self.line, other = socket.socketpair()
+        settings = {"tier": self.template.tier, "folder": self.folder, "limits": asdict(self.limits)}
+        try:
+            self.pid = self.template.ask(dumps(settings).encode(), [other.fileno()])
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        finally:
+            other.close()
+        with suppress(psutil.Error):
+            self.process = psutil.Process(self.pid)
+        return self
+
+    def __exit__(self, *error):
+        self.line.close()
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        try:
+            self.template.ask(b"end", [])
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def send(self, message: dict, buffers: list[bytes] = ()) -> str:
+        """Send an order; returns the number that its answers must bear."""
+        id = secrets.token_hex(8)
+        self.line.settimeout(self.limits.wall)
+        try:
+            self.line.sendall(wire.pack(message | {"id": id}, list(buffers)))
+        except (BrokenPipeError, ConnectionResetError):
+            raise Lost("crashed", "the process ended") from None
+        except TimeoutError:
+            raise Lost("timeout", "it did not listen", slow=True) from None
+        return id
+
+    def ask(self, message: dict, buffers: list[bytes] = ()) -> tuple[dict, list[memoryview]]:
+        """Send an order and wait for its one answer."""
+        return self.receive(self.send(message, buffers))
+
+    def receive(self, id: str) -> tuple[dict, list[memoryview]]:
+        """The next answer to the order `id`. Raises Lost and Unusable."""
+        watch = Watch(self)
+        length = int.from_bytes(self.read(8, watch), "big")
+        if length > self.limits.reply:
+            raise Unusable(f"what your function returned is too big: {length / 2**20:.0f} MiB")
+        try:
+            message, buffers = wire.unpack(self.read(length, watch))
+        except wire.WireError as error:
+            raise Unusable(str(error)) from None
+        if message.get("id") != id:
+            raise Unusable("an answer to a question that was not asked")
+        return message, buffers
+
+    def read(self, length: int, watch: "Watch") -> bytes:
+        data = bytearray()
+        while len(data) < length:
+            watch.look()
+            if select.select([self.line], [], [], POLL)[0]:
+                try:
+                    part = self.line.recv(min(length - len(data), 2**20))
+                except ConnectionResetError:
+                    part = b""
+                if not part:
+                    raise Lost("crashed", "the process ended: os._exit, a crash or a limit of the system")
+                data += part
+        return bytes(data)
+
+
+class Watch:
+    """Looks after a worker while the judge waits for one answer."""
+
+    def __init__(self, connection: Connection):
+        self.of, self.limits, self.began = connection, connection.limits, time.monotonic()
+        self.cpu = self.seconds()
+
+    def seconds(self) -> float:
+        """Seconds of processor time so far; 0 for a worker that is gone."""
+        with suppress(psutil.Error, AttributeError):
+            times = self.of.process.cpu_times()
+            return times.user + times.system
+        return 0.0
+
+    def look(self) -> None:
+        """Raise Lost for a worker that has used up a limit."""
+        waited = time.monotonic() - self.began
+        if waited < POLL / 2:
+            return
+        if self.seconds() - self.cpu > self.limits.cpu:
+            raise Lost("timeout", f"it computed for more than {self.limits.cpu:g} s")
+        if waited > self.limits.wall:
+            raise Lost("timeout", f"it took more than {self.limits.wall:g} s", slow=True)
+        with suppress(psutil.Error, AttributeError):
+            if self.of.process.memory_info().rss > self.limits.memory:
+                raise Lost("crashed", f"it took more than {self.limits.memory / 2**30:g} GiB of memory")
+        number, size = contents(self.of.folder, self.limits.files)
+        if number > self.limits.files or size > self.limits.folder:
+            raise Lost("crashed", "it wrote too much to its folder")
+
+
+def contents(folder: str, most: int) -> tuple[int, int]:
+    """How many files are below a folder, counted up to a little more than `most`, and their bytes."""
+    number = size = 0
+    for place, _, names in os.walk(folder):
+        number += 1 + len(names)
+        for name in names[:most]:
+            with suppress(OSError):
+                size += os.lstat(os.path.join(place, name)).st_blocks * 512
+        if number > most:
+            break
+    return number, size
+
+
+# The function -------------------------------------------------------------------------------------------------------
+
+class Student:
+    """The function that answers an exercise, in the worker at the other end of `connection`."""
+
+    def __init__(self, connection: Connection):
+        self.connection, self.calls = connection, 0
+
+    def __call__(self, *arguments, **keywords):
+        sent = Sent(arguments, keywords)
+        told, buffers = self.connection.ask({"order": "call", "arguments": sent.arguments, "keywords": sent.keywords},
+                                            sent.buffers)
+        if told.get("raised") is not None:
+            raise exception_of(told)
+        call, self.calls = self.calls, self.calls + 1
+        try:
+            sent.take_over(told, buffers)
+            results = []
+            value = wire.decode(told["value"], buffers, sent.reader(results, buffers))
+            return with_gradients(value, results, sent.learned, lambda *gradients: self.backward(call, gradients))
+        except (wire.WireError, KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+            raise Unusable(f"what your function returned cannot be read ({type(error).__name__})") from None
+
+    def backward(self, call: int, gradients: tuple) -> list:
+        sent = []
+        order = {"order": "backward", "call": call, "gradients": [wire.encode(each, sent) for each in gradients]}
+        told, buffers = self.connection.ask(order, sent)
+        if told.get("raised") is not None:
+            raise exception_of(told)
+        try:
+            return [wire.decode(gradient, buffers) for gradient in told["gradients"]]
+        except (wire.WireError, KeyError, TypeError) as error:
+            raise Unusable(f"a gradient that cannot be read ({type(error).__name__})") from None
+
+
+class Sent:
+    """The arguments of one call: as data for the worker, and as objects that change when it says so."""
+
+    def __init__(self, arguments: tuple, keywords: dict):
+        self.buffers, self.tensors, self.lists, self.models, self.learned = [], [], [], [], []
+        self.arguments = [self.encode(argument) for argument in arguments]
+        self.keywords = {name: self.encode(argument) for name, argument in keywords.items()}
+
+    def encode(self, value) -> list:
+        return wire.encode(value, self.buffers, self.special)
+
+    def special(self, value):
+        if isinstance(value, torch.Tensor) and wire.travels(value):
+            self.tensors.append(value)
+            if value.requires_grad:
+                self.learned.append(value)
+            return ["variable", wire.encode(value.detach(), self.buffers), value.requires_grad,
+                    wire.encode(value.grad if value.is_leaf else None, self.buffers)]
+        if type(value) is list:
+            self.lists.append(value)
+            return ["changeable", [self.encode(element) for element in value]]
+        if hasattr(value, "recipe"):
+            parameters = list(value.parameters())
+            self.models.append(parameters)
+            self.learned += [parameter for parameter in parameters if parameter.requires_grad]
+            return ["model", value.recipe, [[wire.encode(parameter.detach(), self.buffers), parameter.requires_grad]
+                                            for parameter in parameters]]
+        if value is not None and type(value) not in (bool, int, float, str, tuple):
+            raise Unsendable(f"a {type(value).__name__} cannot be given to a submission's function")
+
+    def take_over(self, told: dict, buffers: list[memoryview]) -> None:
+        """Change the arguments as the function changed its own."""
+        for values, changes in ((self.tensors, told["tensors"]), *zip(self.models, told["models"], strict=True)):
+            if changes == "other parameters":
+                raise Unusable("your function changed which parameters the model has")
+            for tensor, change in zip(values, changes, strict=True):
+                if change is not None:
+                    self.change(tensor, *change, buffers)
+        for mine, now in zip(self.lists, told["lists"], strict=True):
+            if now is not None:
+                mine[:] = wire.decode(now, buffers, self.reader([], buffers))
+
+    def change(self, tensor: torch.Tensor, numbers, requires_grad: bool, gradient, buffers) -> None:
+        tensor.data = wire.decode(numbers, buffers)
+        if tensor.is_leaf:
+            tensor.requires_grad_(bool(requires_grad))
+            tensor.grad = wire.decode(gradient, buffers)
+
+    def reader(self, results: list, buffers: list[memoryview]):
+        """For wire.decode: an argument that was returned is that argument; a result with a gradient is kept."""
+        def special(kind, rest):
+            if kind == "argument":
+                return self.tensors[rest[0]]
+            if kind == "result" and rest[0] == len(results):
+                results.append(wire.tensor_of(*rest[1:], buffers))
+                return results[-1]
+            raise wire.WireError("a value of no known kind")
+        return special
+
+
+class Elsewhere(torch.autograd.Function):
+    """Results that were computed in a worker, as a function of its arguments."""
+
+    @staticmethod
+    def forward(ctx, backward, count, *tensors):
+        ctx.backward_there, ctx.others = backward, len(tensors) - count
+        return tuple(tensor.clone() for tensor in tensors[:count])
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        found = ctx.backward_there(*gradients)
+        if len(found) != ctx.others:
+            raise Unusable("gradients of other arguments than those that were given")
+        return None, None, *[None] * len(gradients), *found
+
+
+def with_gradients(value, results: list, learned: list, backward):
+    """The value, its results with a gradient replaced by such that ask the worker for theirs."""
+    if not results:
+        return value
+    if learned:
+        linked = Elsewhere.apply(backward, len(results), *results, *learned)
+    else:  # the gradient of a tensor that the function made itself leads to nothing that the judge holds
+        linked = [result.requires_grad_() for result in results]
+    return replaced(value, {id(old): new for old, new in zip(results, linked)})
+
+
+def replaced(value, by: dict):
+    if type(value) in (list, tuple):
+        return type(value)(replaced(element, by) for element in value)
+    return by.get(id(value), value)
