@@ -152,20 +152,21 @@ def item(anchor: str, check: dict, brief: bool) -> str:
     """One check. brief: without the words that the exercise says already."""
     result = check["result"]
     colour = {"passed": "passed", "not attempted": "open", "needs review": "open"}.get(result, "wrong")
-    told = "" if brief or result == "passed" else f'<p class="told">{explanation(check)}</p>'
-    if check["next"] and result != "needs review":
-        told += f'<p class="told"><strong>Next:</strong> {esc(check["next"])}</p>'
+    told = "" if brief or result == "passed" else f'<p class="told">{html.escape(mistake(check))}</p>'
+    step = esc(check["next"])
+    if result == "needs review":  # the grader failed, not the answer: the words are for the instructor
+        told, step = f'<p class="told">{CHECK_HELP[result]}</p>', ""
+    if step:
+        told += f'<p class="told"><strong>Next:</strong> {step}</p>'
     sign = f'<span class="sign {colour}" aria-hidden="true">{SIGNS.get(result, "✗")}</span>'
     name = f'<span class="name">{esc(readable(check["name"]))}</span> <span class="result {colour}">{result}</span>'
     points = f'<span class="points">{check["earned"]} of {check["points"]}</span>'
     return f'<li id="{anchor}"><div class="check">{sign}<span>{name}</span>{points}</div>{told}</li>'
 
 
-def explanation(check: dict) -> str:
-    """The mistake in the check's own words. A check that needs review failed in the grader, not in the answer:
-    its words are for the instructor."""
-    own = check["mistake"] if check["result"] != "needs review" else ""
-    return esc(own or CHECK_HELP[check["result"]])
+def mistake(check: dict) -> str:
+    """What went wrong: in the check's own words, cleaned, or what its result means."""
+    return clean(check["mistake"], 500) or CHECK_HELP[check["result"]]
 
 
 def notes(record: dict) -> str:

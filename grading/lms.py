@@ -123,8 +123,6 @@ def is_named(title: str, column: str) -> bool:
 
 def is_titled_like(title: str, lab: str) -> bool:
     """Whether an assignment's title holds the lab's name (01_sft) or "lab" and its number."""
-    whole = CANVAS_ID.fullmatch(title)
-    title = whole[1] if whole else title
     digits = re.match("[0-9]*", lab)[0]
     numbered = digits and re.search(rf"(?<![a-z])lab[\s_#-]*0*{int(digits)}(?![0-9])", title.casefold())
     return bool(numbered) or name_key(lab) in name_key(title)
@@ -132,7 +130,7 @@ def is_titled_like(title: str, lab: str) -> bool:
 
 def is_student(line: list[Cell]) -> bool:
     """Not a blank line, and not Canvas's line about muted or manually posted assignments, which names nobody."""
-    return bool(line[0].text.strip()) or any(cell.text.strip() for cell in line[1:3])
+    return any(cell.text.strip() for cell in line[:3])
 
 
 def canvas_row(table: Table, line: int, index: int, possible: str) -> Row:
@@ -149,10 +147,10 @@ def moodle_row(table: Table, line: int, grade: int) -> Row:
     name, identifier, possible = said("Full name"), said("Identifier"), said("Maximum Grade")
     digits = re.search("[0-9]*$", identifier)[0]
     closed = "Moodle says that the grade cannot be changed" if folded(said("Grade can be changed")) == "no" else ""
-    return Row(line, name or identifier, digits, (name,) if name else (),  # no name in anonymous marking
-               keys_of(name, identifier), {said("ID number"), said("Email address")} - {""},
-               cell_at(table, line, grade), number(possible), "," in possible,
-               closed if number(possible) else "its Maximum Grade is not a number")
+    closed = closed if number(possible) else "its Maximum Grade is not a number"
+    return Row(line, name or identifier, digits, (name,), keys_of(name, identifier),
+               {said("ID number"), said("Email address")} - {""}, cell_at(table, line, grade), number(possible),
+               "," in possible, closed)
 
 
 def keys_of(*names: str) -> set[str]:
@@ -240,9 +238,8 @@ def number_in(record: dict) -> tuple[str, str] | None:
 
 def agrees(name: str, row: Row) -> bool:
     """Whether a file's name fits the row that its number points to. A group's name may stand before it; a zip
-    program may have garbled all letters but the ASCII ones; in anonymous marking there is no name."""
-    return not row.names or any(name_key(name).endswith(name_key(known)) or ascii_key(name) == ascii_key(known)
-                                for known in row.names)
+    program may have garbled all letters but the ASCII ones; in anonymous marking the row has no name: "" fits."""
+    return any(name_key(name).endswith(name_key(known)) or ascii_key(name) == ascii_key(known) for known in row.names)
 
 
 def name_key(name: str) -> str:
@@ -257,7 +254,7 @@ def in_key(letter: str) -> bool:
 
 
 def ascii_key(name: str) -> str:
-    return re.sub("[^a-z0-9]", "", unicodedata.normalize("NFC", name).lower())
+    return re.sub("[^a-z0-9]", "", name.lower())
 
 
 def obstacle(record: dict, row: Row, claims: Counter) -> str:

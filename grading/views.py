@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
-from .feedback import CHECK_HELP, PENDING, feedback_page, remarks
+from .feedback import PENDING, feedback_page, mistake, remarks
 from .files import write_whole
 from .text import clean, readable, text_cell
 
@@ -139,11 +139,8 @@ def testcase(record: dict, exercise: dict, check: dict) -> ET.Element:
     case = ET.Element("testcase", classname=clean(f"{record['submission']}.{exercise['id']}", 300),
                       name=clean(check["name"], 120))
     if check["result"] != "passed":
-        message = clean(check["mistake"] or CHECK_HELP[check["result"]], 500)
-        child = ET.SubElement(case, JUNIT[check["result"]], message=message)
-        if child.tag != "skipped":
-            child.set("type", check["result"])
-            child.text = clean(check["next"], 500)
+        child = ET.SubElement(case, JUNIT[check["result"]], message=mistake(check), type=check["result"])
+        child.text = clean(check["next"], 500)
     return case
 
 
@@ -177,7 +174,7 @@ def outcome(record: dict) -> str:
 
 
 def gradescope_test(exercise: dict, check: dict) -> dict:
-    output = "" if check["result"] == "passed" else clean(check["mistake"] or CHECK_HELP[check["result"]], 500)
+    output = "" if check["result"] == "passed" else mistake(check)
     step = clean(check["next"], 500)
     return {"name": f"{clean(exercise['id'], 120)}: {readable(check['name'])}", "score": check["earned"],
             "max_score": check["points"], "status": "passed" if check["result"] == "passed" else "failed",

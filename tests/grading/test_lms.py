@@ -140,6 +140,10 @@ def test_a_submission_that_does_not_count_fills_nothing():
     assert filled == CANVAS.encode() and about(told, "Li, Bo has no submission that counts")
 
 
+def test_what_is_not_graded_may_have_no_reason():
+    assert about(canvas(record("libo", status="ungradable"))[1], "it is ungradable; nothing was filled in.")
+
+
 @pytest.mark.parametrize("status, words", [
     ("needs review", "libo (libo.ipynb): it needs review (a reason); nothing was filled in."),
     ("ungradable", "libo (libo.ipynb): it is ungradable (a reason); nothing was filled in.")])
@@ -153,6 +157,29 @@ def test_a_file_of_no_lab_does_not_stand_in_the_way():
     stray = record("libo", "other.ipynb", lab=None, status="ungradable", reason="no lab", points=0, earned=0)
     filled, told = canvas(record("libo"), stray)
     assert changed(CANVAS, filled) == [(4, 6, "17")] and about(told, "libo (other.ipynb): it is ungradable (no lab)")
+
+
+@pytest.mark.parametrize("cell", ["-", "  ", "--", " -"])
+def test_a_cell_that_is_as_good_as_empty_is_filled(cell):
+    export = CANVAS.replace('lines",,3', f'lines",{cell},3')
+    filled, told = canvas(record("libo"), export=export)
+    assert changed(export, filled) == [(4, 6, "17")] and not about(told, "held")
+
+
+def test_blank_lines_are_no_students():
+    export = CANVAS + ",,,,,,,,\n  , ,\t,,,,,,\n\n"
+    assert canvas(record("libo"), export=export)[1] == canvas(record("libo"))[1]
+
+
+def test_blanks_around_a_number_or_login_do_not_matter():
+    export = CANVAS.replace(",55,s2,", ", 55 , s2 ,")
+    for one in (record("libo", "libo_55_98765_x.ipynb"), record("s2")):
+        assert changed(export, canvas(one, export=export)[0]) == [(4, 6, "17")]
+
+
+def test_a_lab_without_points_is_no_mark():
+    filled, told = canvas(record("libo", earned=0, points=0))
+    assert filled == CANVAS.encode() and about(told, "it has no points; nothing was filled in.")
 
 
 @pytest.mark.parametrize("cell", ["EX", "N/A", "complete", "-1", "=1+1"])
@@ -177,8 +204,9 @@ def test_filling_twice_is_filling_once():
     assert once == twice and not about(told, "held")
 
 
-def test_a_line_that_is_too_short_is_told():
-    export = CANVAS.replace('"Li, Bo",55,s2,bo,A,"two\nlines",,3.00,0.00', '"Li, Bo",55,s2,bo,A')
+@pytest.mark.parametrize("line", ['"Li, Bo",55', '"Li, Bo",55,s2,bo,A', '"Li, Bo",55,s2,bo,A,note'])
+def test_a_line_that_is_too_short_is_told(line):
+    export = CANVAS.replace('"Li, Bo",55,s2,bo,A,"two\nlines",,3.00,0.00', line)
     filled, told = canvas(record("libo"), export=export)
     assert filled == export.encode() and about(told, "line in the export is too short")
 
@@ -283,6 +311,12 @@ def test_anonymous_marking_has_numbers_only():
     assert changed(export, moodle(record("Participant 66"), export=export)[0]) == [(2, 2, "17")]
 
 
+def test_nobody_is_everybody_without_an_address():
+    export = MOODLE.replace("zoe@example.edu", "")
+    filled, told = moodle(record("", "x.ipynb"), export=export)
+    assert filled == export.encode() and about(told, "nobody in the export has this name")
+
+
 def test_moodle_is_filled_by_address():
     assert changed(MOODLE, moodle(record("bo@example.edu"))[0]) == [(2, 4, "17")]
 
@@ -332,6 +366,8 @@ def test_equal_points_are_not_called_scaled():
 def test_a_decimal_comma_is_written_as_the_export_writes_it():
     export = CANVAS.replace("21.00", '"100,00"')
     assert b'lines","76,19",3.00' in canvas(record("libo", earned=16), export=export)[0]  # quoted: commas part cells
+    worksheet = MOODLE.replace("12.00,21.00", '"12,00","100,00"')
+    assert b'Late","76,19","100,00"' in moodle(record("Bo Li", earned=16), export=worksheet)[0]
     export = export.replace(",", ";").replace("100;00", "100,00")
     filled, _ = canvas(record("Li; Bo", earned=16), export=export)
     assert b'lines";76,19;3.00' in filled
@@ -474,9 +510,42 @@ def test_a_table_is_read_as_the_strict_csv_module_reads_it():
     assert 1000 < read < 5000
 
 
+@pytest.mark.parametrize("codec, name", [("cp1252", "Šárka Ž’ilka"), ("latin-1", "Zoë \x81"), ("utf-16", "李明")])
+def test_names_are_read_in_the_code_page_of_the_export(codec, name):
+    export = MOODLE.replace("Bo Li", name).encode(codec, "replace")
+    filled, _ = moodle(record(name), export=export)
+    assert filled.decode(codec) == MOODLE.replace("Bo Li", name).replace("12.00", "17").encode(
+        codec, "replace").decode(codec)
+
+
+def test_errors_are_clean_whatever_the_titles():
+    evil = "\x1b[31m\u202etitle\x07" * 30
+    for old, column in (("Notes", None), ("SIS User ID", None), ("Section", "Lab 01"), ("21.00", "Lab 01")):
+        with pytest.raises(GradingError) as caught:
+            export = CANVAS.replace(old, evil if old != "21.00" else "0", 1)
+            canvas(record("libo"), column=column or evil, export=export)
+        assert str(caught.value).isprintable() and "31m" not in str(caught.value)
+    for export in (CANVAS.replace("ID,", evil + ","), CANVAS.replace('"Li, Bo"', f'"{evil}" x'), evil):
+        with pytest.raises(GradingError) as caught:
+            canvas(record("libo"), export=export)
+        assert str(caught.value).isprintable() and "31m" not in str(caught.value) and len(str(caught.value)) < 2500
+    with pytest.raises(GradingError) as caught:
+        canvas(record("libo"), export=CANVAS.replace("Lab 01 (901)", f"Lab 01 {evil}").replace("21.00", ""))
+    assert str(caught.value).isprintable()
+
+
 def test_sentences_are_clean_whatever_the_names():
     evil = "\x1b[31m\u202e=HYPERLINK(\"http://e\")\nline"
     export = CANVAS.replace("Ångström, Zoë", evil.replace('"', '""'))
     _, told = canvas(record(evil, f"{evil}/x.ipynb", status="ungradable", reason=evil), record("other" + evil),
                      export=export)
     assert all(line.isprintable() for line in told) and about(told, "HYPERLINK")
+    stranger, twice = record("x", "x_4321_98765_y.ipynb"), [record("zoe"), record("s1")]
+    one = [record("libo")]
+    for table, ones in ((export, [stranger]), (export, twice),
+                        (CANVAS.replace('lines",,3', 'lines",\x1b[3mx,3'), one),
+                        (CANVAS.replace("Lab 01", "Lab 01 \x1b[3m"), one)):
+        told = canvas(*ones, export=table)[1]
+        assert all(line.isprintable() and "[3" not in line for line in told)
+    long = record("x" * 999, "y" * 999, status="ungradable", reason="z" * 999)
+    assert all(len(line) < 600 for line in canvas(long)[1])

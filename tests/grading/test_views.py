@@ -65,15 +65,16 @@ def of_every_kind():
     untouched = exercise("sft.pack", check("fills", 1, "not attempted"), state="not attempted")
     records = [record(exercises=[every, untouched], flags=[]), ungradable(),
                record("Bo", "02_lora", number=3, status="needs review", reason="KeyError('secret') in check x"),
-               record("Bo", "01_sft", number=4), record("Bo", "01_sft", number=5),
+               record("Bo", "01_sft", number=4),
+               record("Bo", "01_sft", [exercise("sft.loss", check(points=3))], number=5),
                ungradable(6, student="Cy", lab="01_sft")]
     return records, {one["submission"]: number != 4 for number, one in enumerate(records)}
 
 
 def hostile(text):
-    """A record in which everything that comes from a submission is `text`."""
-    checks = [check(result=word, mistake=text, next=text) for word in RESULTS]
-    return record(text, exercises=[exercise("sft.loss", *checks, flags=[text])], file=text, notes=[text], reason=text)
+    """A record in which every text is `text`, even those that no submission can set."""
+    checks = [check(text, result=word, mistake=text, next=text) for word in RESULTS]
+    return record(text, text, [exercise(text, *checks, flags=[text])], file=text, notes=[text], reason=text)
 
 
 def table(text):
@@ -152,7 +153,7 @@ def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(text):
 def test_other_texts_get_no_apostrophe():
     for text in ("a=1", "1-2", "O'Neil", "", "Zoë"):
         assert text_cell(text, 50) == text
-    assert readable("is_the_mean") == "is the mean"
+    assert readable("is_the_\x1b[1mmean\x1b[0m") == "is the mean"
 
 
 # whole files
@@ -193,16 +194,19 @@ def test_an_interrupted_write_leaves_no_temporary_file(tmp_path, monkeypatch):
 
 def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     steps, fsync, replace = [], os.fsync, os.replace
-    monkeypatch.setattr(files.os, "fsync", lambda handle: (steps.append("fsync"), fsync(handle)))
+    monkeypatch.setattr(files.os, "fsync", lambda handle: (steps.append(os.fstat(handle).st_size), fsync(handle)))
     monkeypatch.setattr(files.os, "replace", lambda *names: (steps.append("replace"), replace(*names)))
     write_whole(tmp_path / "a.csv", "new")
-    assert steps == ["fsync", "replace"]
+    assert steps == [3, "replace"]
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(GradingError, match="name a folder you can write to"):
         write_views(tmp_path / "file", [record()], {})
+    with pytest.raises(GradingError) as caught:
+        write_whole(tmp_path / "file" / "\x1b[31m\u202ea", "")
+    assert str(caught.value).isprintable() and "31m" not in str(caught.value)
 
 
 # gradebook
@@ -212,8 +216,9 @@ def test_the_gradebook_has_a_line_for_each_record():
     lines = table(gradebook(records, counted))
     assert list(lines[0]) == GRADEBOOK
     assert [line["submission"] for line in lines] == [one["submission"] for one in records]
-    assert [line["earned"] for line in lines] == ["2", "", "", "2", "2", ""]
-    assert [line["percent"] for line in lines] == ["11.76", "", "", "66.67", "66.67", ""]
+    assert [line["earned"] for line in lines] == ["2", "", "", "2", "3", ""]
+    assert [line["points"] for line in lines] == ["17", "0", "3", "3", "3", "0"]
+    assert [line["percent"] for line in lines] == ["11.76", "", "", "66.67", "100.00", ""]
     assert [line["counts"] for line in lines] == ["yes", "yes", "yes", "yes", "no", "yes"]
     assert lines[1]["reason"] == "it is empty: ask for it again" and lines[1]["lab"] == ""
 
@@ -279,18 +284,23 @@ def test_junit_counts_what_it_holds():
         assert cases and int(suite.get("tests")) == len(cases)
         for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             assert int(suite.get(attribute)) == sum(case.find(tag) is not None for case in cases)
+    assert junit(records).startswith('<?xml version="1.0" encoding="utf-8"?>\n<testsuites')
+    assert root[1].find("properties/property[@name='lab']").get("value") == ""
     found = {case.get("name"): [child.tag for child in case] for case in root[0].iter("testcase")}
     assert found == {"gives_passed": [], "gives_failed": ["failure"], "gives_timeout": ["error"],
                      "gives_crashed": ["error"], "gives_error": ["error"], "gives_missing": ["failure"],
                      "gives_not_attempted": ["skipped"], "gives_needs_review": ["error"], "fills": ["skipped"]}
     assert root[0].find("testcase").get("classname") == f"{records[0]['submission']}.sft.loss"
     assert root[1].find("testcase/error").get("message") == "it is empty: ask for it again"
-    assert root[3].find("testcase/failure").get("message") == "it is the sum"
+    failure = root[3].find("testcase/failure")
+    assert (failure.get("message"), failure.get("type"), failure.text) == ("it is the sum", "failed", "divide it")
 
 
 @pytest.mark.parametrize("text", EVIL)
 def test_junit_is_valid_whatever_the_text(text):
-    root = ET.fromstring(junit([hostile(text)]).encode())
+    root = ET.fromstring(junit([hostile(text), hostile(text) | {"exercises": []}]).encode())
+    values = [value for one in root.iter() for value in one.attrib.values()]
+    assert all(len(value) <= 500 and value == clean(value, 500) for value in values)
     assert root.find(".//property[@name='student']").get("value") == clean(text, 300)
 
 
@@ -299,6 +309,7 @@ def test_junit_is_valid_whatever_the_text(text):
 def test_gradescope_has_the_scores_of_what_is_graded():
     records, _ = of_every_kind()
     told = json.loads(gradescope(records[0]))
+    assert told["output"] == "2 of 17 points"
     assert told["score"] == 2 == sum(test["score"] for test in told["tests"])
     assert sum(test["max_score"] for test in told["tests"]) == records[0]["points"]
     assert [test["status"] for test in told["tests"]] == ["passed"] + ["failed"] * 8
@@ -319,8 +330,11 @@ def test_gradescope_gets_no_mark_of_what_is_not_graded():
 @pytest.mark.parametrize("text", EVIL)
 def test_gradescope_is_ascii_and_plain_text(text):
     written = gradescope(hostile(text))
-    assert written.isascii()
     told = json.loads(written)
+    assert written.isascii() and gradescope(hostile(text) | {"status": "ungradable"}).isascii()
+    outcome = json.loads(gradescope(hostile(text) | {"status": "ungradable"}))["output"]
+    assert outcome == clean(text, 500) and all(test["name"].strip() == clean(test["name"], 300)
+                                                   for test in told["tests"])
     assert told["output_format"] == told["test_output_format"] == told["test_name_format"] == "text"
     assert all(line == clean(line, 2000) for test in told["tests"] for line in test["output"].split("\n"))
 
@@ -338,6 +352,9 @@ def test_a_page_tells_each_check():
                  *(CHECK_HELP[word] for word in RESULTS if word not in ("passed", "missing", "not attempted"))):
         assert word in page.text, word
     assert page.text.count(CHECK_HELP["not attempted"]) == 2  # once for sft.pack, once for a check of sft.loss
+    assert ("span", "style", "width: 11.76%") in page.attributes and "so far" not in page.text
+    assert ("a", "href", "#c1-2") in page.attributes and ("li", "id", "c1-2") in page.attributes
+    assert "About your notebook" not in page.text
 
 
 def test_a_page_tells_mistake_next_flags_and_notes():
@@ -369,8 +386,13 @@ def test_a_page_says_nothing_of_a_fault_in_the_grader():
 
 @pytest.mark.parametrize("text", EVIL)
 def test_a_page_is_sound_whatever_the_text(text):
-    harmless, page = Page(feedback_page(hostile("x"), True)), Page(feedback_page(hostile(text), True))
-    assert set(page.tags) == set(harmless.tags) and "script" not in page.tags  # no element comes from the text
+    for one in (hostile(text), hostile(text) | {"status": "ungradable"}):
+        harmless = Page(feedback_page(hostile("x") | {"status": one["status"]}, True))
+        check_that_the_text_adds_nothing(text, harmless, Page(feedback_page(one, True)))
+
+
+def check_that_the_text_adds_nothing(text, harmless, page):
+    assert (page.tags == harmless.tags or not clean(text, 9)) and "script" not in page.tags
     names = {(tag, name) for tag, name, _ in page.attributes}
     assert names == {(tag, name) for tag, name, _ in harmless.attributes}
     assert all(value.startswith("#") for _, name, value in page.attributes if name in ("href", "src"))
