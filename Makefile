@@ -28,7 +28,7 @@ test: setup  ## run every check, the quick ones first
 	@$(BIN)/python -m pytest $(ARGS)
 
 grade: setup  ## turn a folder of submitted notebooks into marks: make grade SUBMISSIONS=folder
-	@$(BIN)/python -m grading $(if $(SUBMISSIONS),"$(SUBMISSIONS)") $(ARGS)
+	@$(BIN)/python -E -m grading $(if $(SUBMISSIONS),"$(SUBMISSIONS)") $(ARGS)
 
 lab: setup  ## open the labs in JupyterLab
 	@$(BIN)/jupyter-lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/labs $(ARGS)

@@ -86,7 +86,7 @@ def results_of(options: argparse.Namespace) -> Path:
 
 def command(options: argparse.Namespace) -> list[str]:
     """The plain pytest command behind a run."""
-    words = [sys.executable, "-m", "pytest", "grading", "-c", "grading/pytest.ini", "--rootdir", "grading", "-q",
+    words = [sys.executable, "-E", "-m", "pytest", "-c", "grading/pytest.ini", "--rootdir", "grading", "grading", "-q",
              "--no-header", "--no-summary", "-p", "no:cacheprovider", "-p", "xdist.plugin", "-n", str(options.workers),
              "--submissions", str(options.submissions.resolve()), "--results", str(results_of(options)),
              "--policy", options.policy]

@@ -1,7 +1,7 @@
-"""The pytest side of grading: options, one judge for each process, and how a run begins and ends.
+"""The pytest side of grading: one judge for each process, and how a run begins and ends.
 
-    python -m pytest grading --submissions FOLDER       mark a folder: one test for each submission
-    python -m pytest grading --notebook FILE            a learner's own notebook: one test for each check
+    python -m pytest -c grading/pytest.ini grading --submissions FOLDER     mark a folder: one test for each submission
+    python -m pytest -c grading/pytest.ini grading --notebook FILE          your own notebook: one test for each check
 
 With pytest-xdist (-n 4) the submissions are dealt out to several processes. Each has a judge of its own.
 """
@@ -19,17 +19,6 @@ from grading.judge import Judge, Settings
 
 DONE = pytest.StashKey()
 PLAN = pytest.StashKey()
-
-
-def pytest_addoption(parser):
-    group = parser.getgroup("grading")
-    group.addoption("--submissions", type=Path, help="a folder of submitted notebooks, or one of them")
-    group.addoption("--results", type=Path, help="where everything goes (the submissions' folder with .graded behind it)")
-    group.addoption("--require-tier", choices=run.sandbox.TIERS, help="refuse to grade in a weaker sandbox")
-    group.addoption("--seed-secret", type=Path, help="a file; who knows its content knows the inputs of the checks")
-    group.addoption("--policy", choices=("latest", "best"), default="latest",
-                    help="which of several submissions of one learner for one lab counts")
-    group.addoption("--notebook", type=Path, help="your own notebook, to see what its checks say")
 
 
 def pytest_configure(config):

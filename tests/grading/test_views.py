@@ -354,7 +354,7 @@ def test_a_page_tells_each_check():
     assert page.text.count(CHECK_HELP["not attempted"]) == 2  # once for sft.pack, once for a check of sft.loss
     assert ("span", "style", "width: 11.76%") in page.attributes and "so far" not in page.text
     assert ("a", "href", "#c1-2") in page.attributes and ("li", "id", "c1-2") in page.attributes
-    assert "About your notebook" not in page.text
+    assert "About your notebook" not in page.text and "Next:" not in page.text
 
 
 def test_a_page_tells_mistake_next_flags_and_notes():
@@ -375,6 +375,11 @@ def test_a_page_of_what_is_not_graded_shows_no_zero():
     text = Page(feedback_page(ungradable(), True)).text
     assert "could not be graded. it is empty: ask for it again It has no mark yet" in text
     assert "points" not in text and "lab not known" in text
+
+
+def test_a_page_without_points_has_an_empty_bar():
+    page = Page(feedback_page(record(exercises=[], status="needs review", reason="no checks"), True))
+    assert ("span", "style", "width: 0.00%") in page.attributes and "0 of 0 points so far" in page.text
 
 
 def test_a_page_says_nothing_of_a_fault_in_the_grader():

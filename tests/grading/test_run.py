@@ -1,0 +1,275 @@
+"""A run over a folder: what it writes, what it leaves alone, and that nothing is lost when it is cut off."""
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from grading import records, run, sandbox
+from grading.__main__ import environment, main
+from grading.errors import GradingError
+from grading.judge import Judge, Settings
+from made import solutions, submission
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = "01_sft"
+WRONG = '@exercise("sft.loss", points=4, minutes=10, difficulty=2)\ndef sft_loss(logits, labels):\n    return logits.sum()\n'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six submissions: solved, untouched, wrong in one, of another lab, no notebook at all, one that was sent twice."""
+    made = tmp_path / "exports"
+    texts = {"zoe/01_sft.ipynb": submission(LAB, "solved"), "adam/01_sft.ipynb": submission(LAB),
+             "ines/01_sft.ipynb": submission(LAB, solutions(LAB) | {"sft.loss": WRONG}),
+             "ines/03_reward_model.ipynb": submission("03_reward_model", "solved"), "omar/work.ipynb": "no notebook"}
+    for name, text in texts.items():
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_text(text)
+    return made
+
+
+def graded(folder, *words, **settings):
+    """The exit status of a run and what it printed."""
+    ended = subprocess.run([sys.executable, "-E", "-m", "grading", str(folder), *words], cwd=ROOT, capture_output=True, text=True,
+                           env=os.environ | settings)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def all_records(folder):
+    return {record["file"]: record for record in records.read_all(folder.with_name("exports.graded"))}
+
+
+def marks(folder):
+    return {file: records.marks_of(record) for file, record in all_records(folder).items()}
+
+
+# A whole run --------------------------------------------------------------------------------------------------------
+
+def test_a_run_marks_keeps_and_marks_again(folder):
+    status, text = graded(folder, "--workers", "2")
+    assert status == 0, text
+    earned = {file: (record["status"], record["earned"], record["points"]) for file, record in all_records(folder).items()}
+    assert earned == {"zoe/01_sft.ipynb": ("graded", 21, 21), "adam/01_sft.ipynb": ("graded", 0, 21),
+                      "ines/01_sft.ipynb": ("graded", 17, 21), "ines/03_reward_model.ipynb": ("graded", 20, 20),
+                      "omar/work.ipynb": ("ungradable", 0, 0)}
+    assert "4 graded, 1 ungradable" in text and "omar/work.ipynb" in text
+    results = folder.with_name("exports.graded")
+    with open(results / "totals.csv", encoding="utf-8-sig", newline="") as file:
+        assert {line["student"] for line in csv.DictReader(file)} == {"zoe", "adam", "ines", "omar"}
+    assert len(list((results / "feedback").glob("*.html"))) == len(list((results / "gradescope").glob("*.json"))) == 5
+    assert (results / "junit.xml").exists() and not (results / "changes.csv").exists()
+    assert oct((results / "seed-secret").stat().st_mode)[-3:] == "600"
+
+    before = {path: path.stat().st_mtime_ns for path in (results / "records").glob("*.json")}
+    first = marks(folder)
+    (folder / "adam" / "01_sft.ipynb").write_text(submission(LAB, "solved"))
+    status, text = graded(folder, "--workers", "1")
+    after = {path: path.stat().st_mtime_ns for path in (results / "records").glob("*.json")}
+    assert status == 0 and [path.name[:4] for path in before if before[path] != after[path]] == ["adam"]
+    assert marks(folder)["adam/01_sft.ipynb"]["earned"] == 21
+    assert "adam" in (results / "changes.csv").read_text(encoding="utf-8-sig")
+    assert len(list((results / "records" / "earlier").glob("adam*.1.json"))) == 1
+
+    for path in (results / "records").glob("zoe*"):
+        path.unlink()
+    graded(folder, "--workers", "1")
+    assert marks(folder)["zoe/01_sft.ipynb"] == first["zoe/01_sft.ipynb"]  # the same with one worker and with two
+
+
+def test_a_run_that_is_killed_loses_nothing(folder):
+    for number in range(12):
+        place = folder / f"learner{number}"
+        place.mkdir()
+        (place / "01_sft.ipynb").write_text(submission(LAB, "solved", after=[f"x = {number}"]))
+    words = [sys.executable, "-E", "-m", "grading", str(folder), "--workers", "2"]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    place = folder.with_name("exports.graded") / "records"
+    end = time.monotonic() + 120
+    while len(list(place.glob("*.json"))) < 3 and time.monotonic() < end:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    there = {path: path.read_bytes() for path in place.glob("*.json")}
+    assert 3 <= len(there) < 17 and all(json.loads(data) for data in there.values())
+    status, text = graded(folder, "--workers", "2")
+    assert status == 0, text
+    assert len(all_records(folder)) == 17 and {path: path.read_bytes() for path in there} == there
+
+
+def test_a_second_run_on_the_same_results_is_refused(folder):
+    with run.locked(folder.with_name("exports.graded")):
+        status, text = graded(folder)
+    assert status == 2 and "Another run is writing to" in text and "Traceback" not in text
+    assert all_records(folder) == {}
+
+
+def test_nothing_beside_the_notebooks_and_nothing_of_the_environment_has_a_say(folder):
+    for name in ("adam", "ines", "omar"):
+        for path in (folder / name).glob("*"):
+            path.unlink()
+        (folder / name).rmdir()
+    (folder / "conftest.py").write_text("raise SystemExit('never')")
+    (folder / "torch.py").write_text("raise SystemExit('never')")
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = --collect-only")
+    (folder / "zoe" / "test_mine.py").write_text("raise SystemExit('never')")
+    (folder / "zoe" / "sitecustomize.py").write_text("raise SystemExit('never')")
+    status, text = graded(folder, "--workers", "1", PYTEST_ADDOPTS="-k nothing", PYTEST_PLUGINS="nothing", PYTHONPATH=str(folder))
+    assert status == 0, text
+    assert [record["earned"] for record in all_records(folder).values()] == [21]
+
+
+# Usage --------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("words, told", [
+    ([], "Name the folder"), (["/nowhere/at/all"], "There is no folder"), (["{folder}", "--workers", "0"], "at least 1"),
+    (["{folder}", "--results", "{folder}"], "name another folder"), (["{folder}", "--seed-secret", "{short}"], "fewer than 16"),
+    (["{folder}", "--seed-secret", "/nowhere"], "cannot be read"), (["{folder}", "--canvas", "/nowhere.csv"], "There is no file"),
+    (["--explain", "{short}"], "is no record")])
+def test_wrong_usage_is_told_in_a_sentence(folder, tmp_path, words, told):
+    short = tmp_path / "short"
+    short.write_text("secret")
+    ended = subprocess.run([sys.executable, "-m", "grading", *(word.format(folder=folder, short=short) for word in words)],
+                           cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 2 and told in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr and not folder.with_name("exports.graded").joinpath("records").exists()
+
+
+def test_a_tier_that_is_not_there_is_refused(folder, monkeypatch, capsys):
+    monkeypatch.setattr(sandbox, "available", lambda: "T0")
+    assert main([str(folder), "--require-tier", "T1"]) == 4
+    assert "T1 is required" in capsys.readouterr().err and not folder.with_name("exports.graded").exists()
+    assert run.tier_for(None) == "T0" and run.tier_for("T0") == "T0"
+    monkeypatch.setattr(sandbox, "available", lambda: "T2")
+    assert run.tier_for(None) == "T1" and run.tier_for("T2") == "T2"
+
+
+def test_the_environment_of_a_run_has_nothing_that_steers_pytest_or_python(monkeypatch):
+    for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONPATH", "PYTHONSTARTUP"):
+        monkeypatch.setenv(name, "x")
+    assert not {"PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONPATH", "PYTHONSTARTUP"} & environment().keys()
+
+
+# What counts as done ------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def judge():
+    with Judge(Settings(b"a secret of sixteen", "T1" if sandbox.available() != "T0" else "T0")) as judge:
+        yield judge
+
+
+@pytest.fixture
+def one(tmp_path, judge):
+    """A run with one submission, graded once."""
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "zoe.ipynb").write_text(submission(LAB, solutions(LAB) | {"sft.loss": WRONG}))
+    this = run.Run(folder, tmp_path / "results", judge.settings)
+    (found,), _ = run.plan(this)
+    record = run.grade(this, judge, found)
+    return this, found, record
+
+
+def test_a_final_record_is_left_alone(one):
+    this, _, _ = one
+    assert run.plan(this)[1] == []
+
+
+def test_a_record_that_cannot_be_read_is_made_again(one):
+    this, found, _ = one
+    for text in ("", "{", "[]", "{}", '{"submission": 1}'):
+        records.path_of(this.results, found.id).write_text(text)
+        assert run.plan(this)[1] == [found]
+
+
+@pytest.mark.parametrize("change", ["bytes", "secret", "tier", "review"])
+def test_what_a_record_depends_on_makes_it_pending(one, change):
+    this, found, record = one
+    if change == "bytes":
+        record["sha256"] = "0" * 64
+    if change == "secret":
+        record["grader"]["seed"] = "0" * 64
+    if change == "tier":
+        record["grader"]["tier"] = "T9"
+    if change == "review":
+        record["status"] = "needs review"
+    records.write(this.results, record)
+    assert [each.id for each in run.plan(this)[1]] == [found.id]
+
+
+def test_only_exercises_whose_checks_changed_are_graded_again(one, judge, monkeypatch):
+    this, found, record = one
+    for exercise in record["exercises"]:
+        if exercise["id"] == "sft.loss":
+            exercise["checks_sha256"], exercise["earned"] = "0" * 64, 4
+        else:
+            exercise["flags"] = ["kept"]
+    record["earned"] = 21
+    records.write(this.results, record)
+    assert run.plan(this)[1] == [found]
+    again = run.grade(this, judge, found)
+    assert again["earned"] == 17
+    assert {exercise["id"]: exercise["flags"] for exercise in again["exercises"]}["sft.loss"] == []
+    assert sum(exercise["flags"] == ["kept"] for exercise in again["exercises"]) == 5
+    assert [line[2:] for line in records.changes(this.results) if line[1].endswith(".2")] == [["sft.loss", 4, 0]]
+
+
+def test_a_graded_record_must_hold_every_check_of_its_lab(one):
+    this, found, record = one
+    assert run.incomplete(record) == ""
+    del record["exercises"][2]["checks"][0]
+    assert "its checks are not those of the lab" in run.incomplete(record)
+    records.write(this.results, record)
+    assert run.finish(this, [found], "latest")
+    records.path_of(this.results, found.id).unlink()
+    assert "has no record" in run.finish(this, [found], "latest")[0]
+
+
+def test_a_file_that_changed_under_the_graders_hands_is_not_marked(one, judge):
+    this, found, _ = one
+    (this.folder / "zoe.ipynb").write_text(submission(LAB, "solved"))
+    with pytest.raises(GradingError):
+        run.grade(this, judge, found)
+
+
+def test_the_same_bytes_and_secret_give_the_same_record(one, judge):
+    this, found, record = one
+    records.path_of(this.results, found.id).unlink()
+    assert records.marks_of(run.grade(this, judge, found)) == records.marks_of(record)
+
+
+def test_explain_says_what_was_marked_and_what_changed_since(one, capsys):
+    this, found, record = one
+    path = records.path_of(this.results, found.id)
+    assert main(["--explain", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "17 of 21 points" in text and "sft.loss: 0/4" in text and "nothing has changed since" in text
+    record["exercises"][0]["checks_sha256"], record["grader"]["lock"] = "0" * 64, "0" * 64
+    records.write(this.results, record)
+    main(["--explain", str(path)])
+    assert "changed since: lock, the checks of sft.mask_prompt" in capsys.readouterr().out
+
+
+# A learner's own run ------------------------------------------------------------------------------------------------
+
+def test_a_learners_own_run_is_a_test_for_each_check(tmp_path):
+    path = tmp_path / "01_sft.ipynb"
+    answers = solutions(LAB) | {"sft.loss": WRONG}
+    del answers["sft.gradient_step"]
+    path.write_text(submission(LAB, answers))
+    ended = subprocess.run([sys.executable, "-m", "pytest", "-c", "grading/pytest.ini", "grading", "-q",
+                            "-p", "no:cacheprovider", "--notebook", str(path)], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 1 and "2 skipped" in ended.stdout, ended.stdout
+    assert "the tokens are summed" in ended.stdout or "sft.loss" in ended.stdout
+    assert "Traceback" not in ended.stdout and "3 failed" in ended.stdout
+
+
+def test_pytest_alone_says_what_to_name():
+    ended = subprocess.run([sys.executable, "-m", "pytest", "-c", "grading/pytest.ini", "grading"],
+                           cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 4 and "--submissions FOLDER" in ended.stderr

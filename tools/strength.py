@@ -1,0 +1,252 @@
+"""How well the checks tell right from wrong: `python tools/strength.py` measures it for every exercise.
+
+Each exercise's checks judge its stub, its reference, the banks of wrong and of right solutions (tests/unit), and all
+mutants of the reference, copies with one fault each (tools/mutants.py). The counts go to labs/results/checks/strength.json, which the
+page for instructors shows. Exits with 1 if a goal is missed. `python tools/strength.py ppo.gae` tries the exercises
+whose id begins so, and writes nothing.
+"""
+import functools
+import importlib
+import inspect
+import json
+import multiprocessing
+import operator
+import os
+import signal
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT), str(ROOT / "labs"), str(ROOT / "tests" / "unit")]
+
+import torch
+
+from banks import public_calls
+from course.learner import NOTEBOOK_SEED
+from course.registry import all_ids, find, run_checks
+from grading import judge, notebook
+from grading.files import write_whole
+from mutants import Mutant, mutants
+
+FILE = ROOT / "labs" / "results" / "checks" / "strength.json"
+# Not the notebook's own seed: a solution that knows its answers by heart is right there.
+SEEDS = range(NOTEBOOK_SEED + 1, NOTEBOOK_SEED + 21)
+SEEDS_OF_A_MUTANT = SEEDS[:3]
+PATIENCE = 60  # seconds; a mutant may loop for ever
+ENOUGH = 0.95  # share of the mutants that must be killed, the equivalent ones left out
+
+# Mutants that no check can tell from the reference, by exercise and fault, and why.
+EQUIVALENT: dict[str, dict[str, str]] = {}
+
+
+class TooLong(BaseException):
+    """A case took longer than PATIENCE."""
+
+
+class Case(NamedTuple):
+    """A function to judge. kind: stub, reference, wrong, right or mutant · told: the words that a wrong one must hear."""
+    id: str
+    kind: str
+    name: str
+    make: Callable[[], Callable]
+    told: str = ""
+
+    @property
+    def seeds(self) -> range:
+        return SEEDS_OF_A_MUTANT if self.kind == "mutant" else SEEDS
+
+
+Verdict = list[tuple[int, str]]  # of each check: points earned, and the mistake
+
+
+# Cases ----------------------------------------------------------------------------------------------------------------
+
+def cases_of(id: str) -> list[Case]:
+    reference, bank = find(id).reference, importlib.import_module(f"test_checks_{id.partition('.')[0]}")
+    found = [Case(id, "stub", "stub", lambda: stub), Case(id, "reference", "reference", lambda: reference)]
+    found += [Case(id, "wrong", function.__name__, functools.partial(as_it_is, function), told)
+              for function, told in bank.WRONG[id]]
+    found += [Case(id, "right", function.__name__, functools.partial(as_it_is, function))
+              for function in bank.RIGHT[id] if function is not reference]
+    return found + [Case(id, "mutant", mutant.fault, functools.partial(build, reference, part, mutant.source))
+                    for part, mutant in mutants_of(id)]
+
+
+def stub(*arguments):
+    ...
+
+
+def as_it_is(function: Callable) -> Callable:
+    return function
+
+
+def mutants_of(id: str) -> list[tuple[Callable, Mutant]]:
+    """The mutants of the reference, and of the functions beside it that it calls and that are no exercise themselves."""
+    reference = find(id).reference
+    names = inspect.signature(reference)
+    calls = [dict(names.bind(*arguments).arguments) for arguments in public_calls(id)]
+    found = [(reference, mutant) for mutant in mutants(source_of(reference), calls)]
+    return found + [(part, mutant._replace(fault=f"{part.__name__}: {mutant.fault}"))
+                    for part in helpers(reference) for mutant in mutants(source_of(part))]
+
+
+def helpers(reference: Callable) -> list[Callable]:
+    exercises = {find(id).reference for id in all_ids()}
+    module = sys.modules[reference.__module__]
+    called = [vars(module).get(name) for name in inspect.unwrap(reference).__code__.co_names]
+    return [function for function in called if inspect.isfunction(function)
+            and function.__module__ == module.__name__ and function not in exercises]
+
+
+def source_of(function: Callable) -> str:
+    return inspect.getsource(inspect.unwrap(function))
+
+
+def build(reference: Callable, part: Callable, source: str) -> Callable:
+    """The reference with `source` in the place of one of its parts."""
+    names = vars(sys.modules[reference.__module__]) | {"operator": operator, "torch": torch}
+    for text in (source,) if part is reference else (source, source_of(reference)):
+        exec(compile(text, f"<{part.__name__}>", "exec"), names)
+    return names[reference.__name__]
+
+
+# Judging --------------------------------------------------------------------------------------------------------------
+
+def judged(case: Case) -> list[Verdict] | None:
+    """The verdict for each seed; of a mutant, only as far as it gets full marks. None if it took too long."""
+    verdicts = []
+    signal.alarm(PATIENCE)
+    try:
+        function = case.make()
+        for seed in case.seeds:
+            verdicts.append([(result.earned, result.mistake) for result in run_checks(find(case.id), function, seed)])
+            if case.kind == "mutant" and not full_marks(verdicts[-1]):
+                break
+    except TooLong:
+        return None
+    finally:
+        signal.alarm(0)
+    return verdicts
+
+
+def full_marks(verdict: Verdict) -> bool:
+    return not any(mistake for _, mistake in verdict)
+
+
+def judge_all(cases: list[Case]) -> list[list[Verdict] | None]:
+    """All verdicts, from as many processes as there are processors; a forked one knows `cases` from its parent."""
+    def too_long(*_):
+        raise TooLong
+    signal.signal(signal.SIGALRM, too_long)
+    global _cases
+    _cases = cases
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("fork")) as pool:
+        return list(pool.map(judge_case, range(len(cases)), chunksize=4))
+
+
+def judge_case(place: int) -> list[Verdict] | None:
+    return judged(_cases[place])
+
+
+# Counting -------------------------------------------------------------------------------------------------------------
+
+def entry(id: str, lab: str, found: list[tuple[Case, list[Verdict] | None]]) -> dict:
+    """What is published of one exercise. Lists hold the names of what went wrong, and are empty where nothing did."""
+    def of(*kinds: str) -> list[tuple[Case, list[Verdict]]]:
+        return [(case, verdicts or []) for case, verdicts in found if case.kind in kinds]
+    survived = [case.name for case, verdicts in of("mutant") if len(verdicts) == len(SEEDS_OF_A_MUTANT)
+                and all(map(full_marks, verdicts))]
+    solutions = of("reference", "wrong", "right")
+    return {
+        "id": id, "lab": lab, "points": find(id).points, "checks": len(find(id).checks),
+        "checks_sha256": judge.digest_of_checks(id),
+        "stub_earned": max(earned(verdict) for _, verdicts in of("stub") for verdict in verdicts),
+        "reference_failed": sum(not full_marks(verdict) for _, verdicts in of("reference") for verdict in verdicts),
+        "wrong": len(of("wrong")),
+        "accepted": [case.name for case, verdicts in of("wrong") if any(map(full_marks, verdicts))],
+        "not_named": [case.name for case, verdicts in of("wrong") if not all(
+            any(case.told in mistake for _, mistake in verdict) for verdict in verdicts)],
+        "right": len(of("right")),
+        "rejected": [case.name for case, verdicts in of("right") if not verdicts or not all(map(full_marks, verdicts))],
+        "mutants": len(of("mutant")),
+        "equivalent": {name: EQUIVALENT[id][name] for name in survived if name in EQUIVALENT.get(id, {})},
+        "survivors": [name for name in survived if name not in EQUIVALENT.get(id, {})],
+        "verdicts": sum(len(verdicts) for _, verdicts in solutions),
+        "flakes": sum(flakes(verdicts) for _, verdicts in solutions)}
+
+
+def earned(verdict: Verdict) -> int:
+    return sum(points for points, _ in verdict)
+
+
+def flakes(verdicts: list[Verdict]) -> int:
+    """How many verdicts give other points, in total or to a check, than the most common one does."""
+    counts = Counter(tuple(points for points, _ in verdict) for verdict in verdicts)
+    return len(verdicts) - max(counts.values(), default=0)
+
+
+def killed(told: dict) -> float:
+    """Share of the mutants that lose points, the equivalent ones left out."""
+    return 1 - len(told["survivors"]) / (told["mutants"] - len(told["equivalent"]))
+
+
+def missed(told: dict) -> list[str]:
+    """The goals that an exercise misses."""
+    goals = {"the stub earns points": told["stub_earned"], "the reference fails": told["reference_failed"],
+             "wrong solutions are accepted": told["accepted"], "mistakes are not named": told["not_named"],
+             "right solutions are rejected": told["rejected"], "verdicts depend on the seed": told["flakes"],
+             "too many mutants survive": killed(told) < ENOUGH}
+    return [goal for goal, failed in goals.items() if failed]
+
+
+# The run --------------------------------------------------------------------------------------------------------------
+
+def measure(ids: list[str]) -> list[dict]:
+    labs = {id: lab.name for lab in notebook.labs().values() for id in lab.functions}
+    cases = [case for id in ids for case in cases_of(id)]
+    found = list(zip(cases, judge_all(cases)))
+    return [entry(id, labs[id], [pair for pair in found if pair[0].id == id]) for id in ids]
+
+
+def table(told: list[dict]) -> str:
+    lines = [f"{'exercise':26}{'wrong':>6}{'accepted':>9}{'not named':>10}{'right':>6}{'rejected':>9}{'mutants':>8}"
+             f"{'equal':>6}{'survive':>8}{'killed':>8}{'flakes':>9}"]
+    for one in told:
+        lines.append(f"{one['id']:26}{one['wrong']:6}{len(one['accepted']):9}{len(one['not_named']):10}{one['right']:6}"
+                     f"{len(one['rejected']):9}{one['mutants']:8}{len(one['equivalent']):6}{len(one['survivors']):8}"
+                     f"{killed(one):8.1%}{one['flakes']:4}/{one['verdicts']}")
+    return "\n".join(lines)
+
+
+def shortcomings(told: dict) -> list[str]:
+    lines = [f"{told['id']}: {goal}" for goal in missed(told)]
+    for what in ("accepted", "not_named", "rejected", "survivors"):
+        lines += [f"  {what.replace('_', ' ')}: {name}" for name in told[what]]
+    stale = set(EQUIVALENT.get(told["id"], {})) - set(told["equivalent"])
+    return lines + [f"  no longer a survivor, take it out of EQUIVALENT: {name}" for name in sorted(stale)]
+
+
+def main(words: list[str]) -> int:
+    began = time.perf_counter()
+    ids = [id for id in all_ids() if not words or id.startswith(tuple(words))]
+    told = measure(ids)
+    print(table(told))
+    for one in told:
+        print(*shortcomings(one), sep="\n", end="\n" * bool(shortcomings(one)))
+    print(f"{len(told)} exercises in {time.perf_counter() - began:.0f} s")
+    if not words:
+        write_whole(FILE, json.dumps({"seeds": len(SEEDS), "exercises": told}, indent=1, ensure_ascii=False) + "\n")
+    return 1 if any(map(missed, told)) else 0
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # the mutants' own
+    torch.set_num_threads(1)
+    sys.exit(main(sys.argv[1:]))
