@@ -7,5 +7,7 @@ goes data alone: JSON and the bytes of tensors.
     worker    runs the answers                  sandbox    what the worker may not do
     wire      what goes between the processes   student    a worker's function, called from the judge
     judge     a submission → a record           records    the records on disk, kept, resumed, compared
-    views     records → gradebook, feedback     lms        records → the cells of an LMS's table
+    views     records → gradebook, JUnit        feedback   a record → a page for the learner
+    lms       records → an LMS's table          table      a CSV file whose single cells change
+    run       what a run does, for pytest       text, files, errors: what all of them need
 """

@@ -5,13 +5,14 @@ Gradescope's files. A run that was cut off goes on where it stopped. The exit st
 0 all is final · 2 wrong usage · 3 a person has to look at something · 4 the sandbox that was asked for is not there
 """
 import argparse
+import csv
 import os
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
-from . import lms, records
+from . import lms, records, sandbox
 from .errors import GradingError
 from .files import write_whole
 from .intake import choose
@@ -55,14 +56,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def grade(options: argparse.Namespace) -> int:
-    from .run import TierUnmet, tier_for
     if options.submissions is None:
         raise GradingError("Name the folder of the submissions: make grade SUBMISSIONS=folder.")
     if options.workers < 1:
         raise GradingError("--workers must be at least 1.")
     try:
-        tier_for(options.require_tier)
-    except TierUnmet as error:
+        sandbox.tier_for(options.require_tier)
+    except sandbox.TierUnmet as error:
         print(error, file=sys.stderr)
         return TIER
     for export in (options.canvas, options.moodle):
@@ -87,9 +87,10 @@ def results_of(options: argparse.Namespace) -> Path:
 def command(options: argparse.Namespace) -> list[str]:
     """The plain pytest command behind a run."""
     words = [sys.executable, "-E", "-m", "pytest", "-c", "grading/pytest.ini", "--rootdir", "grading", "grading", "-q",
-             "--no-header", "--no-summary", "-p", "no:cacheprovider", "-p", "xdist.plugin", "-n", str(options.workers),
-             "--submissions", str(options.submissions.resolve()), "--results", str(results_of(options)),
-             "--policy", options.policy]
+             "--no-header", "--no-summary", "-p", "no:cacheprovider", "--policy", options.policy,
+             "--submissions", str(options.submissions.resolve()), "--results", str(results_of(options))]
+    if options.workers > 1:
+        words += ["-p", "xdist.plugin", "-n", str(options.workers)]
     if options.require_tier:
         words += ["--require-tier", options.require_tier]
     if options.seed_secret:
@@ -104,7 +105,7 @@ def environment() -> dict[str, str]:
 
 
 def summary(results: Path) -> str:
-    found = records.read_all(results)
+    found = listed(results)
     counts = Counter(record["status"] for record in found)
     lines = [f"{len(found)} records in {results}: "
              + ", ".join(f"{counts[status]} {status}" for status in ("graded", "ungradable", "needs review"))]
@@ -115,15 +116,23 @@ def summary(results: Path) -> str:
 
 def fill_in(export: Path, fill, results: Path, options: argparse.Namespace) -> None:
     """Write the LMS's table with the points in it to the results; the export stays as it is."""
-    found = records.read_all(results)
+    found = listed(results)
     labs = sorted({record["lab"] for record in found if record["lab"]})
+    if not labs or options.lab not in (None, *labs):
+        raise GradingError(f"There is no graded notebook of {options.lab or 'any lab'}: nothing can be filled in.")
     if options.lab is None and len(labs) > 1:
         raise GradingError(f"The records are of several labs: name one with --lab, of {', '.join(labs)}.")
-    lab = options.lab or labs[0]
-    mine = [record for record in found if record["lab"] == lab]
+    mine = [record for record in found if record["lab"] in (None, options.lab or labs[0])]
     filled, told = fill(export.read_bytes(), mine, choose(mine, options.policy), options.column)
     write_whole(results / export.name, filled)
     print(f"{results / export.name}: ready to be imported", *told, sep="\n  ")
+
+
+def listed(results: Path) -> list[dict]:
+    """The records that this run's views show; older ones, of submissions that are gone, are left out."""
+    with open(results / "gradebook.csv", encoding="utf-8-sig", newline="") as file:
+        shown = {line["submission"] for line in csv.DictReader(file)}
+    return [record for record in records.read_all(results) if record["submission"] in shown]
 
 
 def explain(path: Path) -> int:

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from course import find
-from grading import notebook, run
+from grading import notebook, run, sandbox
 from grading.errors import GradingError
 from grading.judge import Judge, Settings
 
@@ -103,7 +103,7 @@ def judge(this_run):
 def own_record(pytestconfig):
     """What the checks say of a learner's own notebook, on the inputs that the notebook's check uses."""
     path = pytestconfig.option.notebook
-    with Judge(Settings(None, run.tier_for(None))) as judge:
+    with Judge(Settings(None, sandbox.tier_for(None))) as judge:
         return judge.grade(path.read_bytes(), path.name)
 
 

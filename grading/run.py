@@ -34,25 +34,12 @@ class Run:
 
 
 def make_run(folder: Path, results: Path | None, require_tier: str | None, secret_file: Path | None) -> Run:
-    """Raises GradingError, and TierUnmet where this machine is no match for `require_tier`."""
+    """Raises GradingError, and sandbox.TierUnmet where this machine is no match for `require_tier`."""
     results = results or folder.with_name(f"{folder.name}.graded")
     if results.resolve() == folder.resolve() or results.resolve() in folder.resolve().parents:
         raise GradingError(f"The results cannot go to {results}, which holds the submissions: name another folder.")
-    tier = tier_for(require_tier)
+    tier = sandbox.tier_for(require_tier)
     return Run(folder, results, Settings(secret_of(results, secret_file), tier))
-
-
-class TierUnmet(GradingError):
-    """This machine does not have the sandbox that was asked for."""
-
-
-def tier_for(required: str | None) -> str:
-    """The tier of a run: T1 where there is one, or more if more is required."""
-    best = sandbox.available()
-    if required and sandbox.TIERS.index(required) > sandbox.TIERS.index(best):
-        raise TierUnmet(f"This machine gives tier {best} and {required} is required: grade on Linux 5.13 or newer, "
-                        f"or lower --require-tier; nothing was graded.")
-    return max(required or "T0", min(best, "T1"))
 
 
 def secret_of(results: Path, file: Path | None) -> bytes:

@@ -19,12 +19,18 @@ import struct
 import sys
 from pathlib import Path
 
+from .errors import GradingError
+
 TIERS = ("T0", "T1", "T2")
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 # prctl and unshare, from linux/prctl.h and linux/sched.h
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 22, 24, 36, 38
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWNET = 0x00020000, 0x04000000, 0x08000000, 0x10000000, 0x40000000
+
+
+class TierUnmet(GradingError):
+    """This machine does not have the sandbox that was asked for."""
 
 
 class SandboxError(Exception):
@@ -34,6 +40,15 @@ class SandboxError(Exception):
 def available() -> str:
     """The strongest tier that this machine gives, tried out in a child."""
     return next((tier for tier in reversed(TIERS) if tier == "T0" or can_enter(tier)), "T0")
+
+
+def tier_for(required: str | None) -> str:
+    """The tier of a run: T1 where there is one, or more if more is required. Raises TierUnmet."""
+    best = available()
+    if required and TIERS.index(required) > TIERS.index(best):
+        raise TierUnmet(f"This machine gives tier {best} and {required} is required: grade on Linux 5.13 or newer, "
+                        f"or lower --require-tier; nothing was graded.")
+    return max(required or "T0", min(best, "T1"))
 
 
 def can_enter(tier: str) -> bool:

@@ -39,7 +39,7 @@ class Mutant(NamedTuple):
 
 def sign(node):
     match node:
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
+        case ast.UnaryOp(op=ast.USub(), operand=operand) if not isinstance(operand, ast.Constant):
             yield operand
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
             yield ast.BinOp(left, OPPOSITES[type(op)](), right)

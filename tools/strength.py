@@ -1,9 +1,9 @@
 """How well the checks tell right from wrong: `python tools/strength.py` measures it for every exercise.
 
 Each exercise's checks judge its stub, its reference, the banks of wrong and of right solutions (tests/unit), and all
-mutants of the reference, copies with one fault each (tools/mutants.py). The counts go to labs/results/checks/strength.json, which the
-page for instructors shows. Exits with 1 if a goal is missed. `python tools/strength.py ppo.gae` tries the exercises
-whose id begins so, and writes nothing.
+mutants of the reference, copies with one fault each (tools/mutants.py). The counts go to
+labs/results/checks/strength.json, which the page for instructors shows. Exits with 1 if a goal is missed.
+`python tools/strength.py ppo.gae` tries the exercises whose id begins so, and writes nothing.
 """
 import functools
 import importlib
@@ -43,7 +43,71 @@ PATIENCE = 60  # seconds; a mutant may loop for ever
 ENOUGH = 0.95  # share of the mutants that must be killed, the equivalent ones left out
 
 # Mutants that no check can tell from the reference, by exercise and fault, and why.
-EQUIVALENT: dict[str, dict[str, str]] = {}
+SAME_SHAPE = "both arguments have one shape, and here one device"
+A_LENGTH = "only the length of it is asked, and a length has no gradient"
+ANY_WIDTH = "the exercise leaves open how widely A is spread"
+ANY_RANK = "the exercise does not ask what becomes of a rank that the matrix cannot have"
+A_SQUARE = "a square is the same for both signs"
+ON_THE_RIGHT = "all padding is on the right here, and causal attention never looks there"
+OVERWRITTEN = "what is put there is overwritten before anybody reads it"
+EQUIVALENT: dict[str, dict[str, str]] = {
+    "lora.initialise": {
+        "other argument: return (torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_out), 1 / math.sqrt(d_in)), "
+        "torch.zeros(d_out, rank))": ANY_WIDTH,
+        "other argument: return (torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_in), 1 / math.sqrt(d_out)), "
+        "torch.zeros(d_out, rank))": ANY_WIDTH},
+    "lora.parameters": {
+        "comparison: if not 1 < rank <= min(d_out, d_in):": ANY_RANK,
+        "comparison: if not 1 <= rank < min(d_out, d_in):": ANY_RANK,
+        "constant: if not 0 <= rank <= min(d_out, d_in):": ANY_RANK,
+        "other function: if not 1 <= rank <= max(d_out, d_in):": ANY_RANK,
+        "other argument: if not 1 <= rank <= min(d_in, d_in):": ANY_RANK,
+        "other argument: if not 1 <= rank <= min(d_out, d_out):": ANY_RANK,
+        "other argument: if not 1 <= rank <= min(d_out, rank):": ANY_RANK,
+        "statement left out: raise ValueError(f'a matrix of {d_out} × {d_in} takes a rank from 1 to "
+        "{min(d_out, d_in)}, not {rank}')": ANY_RANK,
+        "d_out and d_in exchanged: if not 1 <= rank <= min(d_in, d_out):; raise ValueError(f'a matrix of {d_in} × "
+        "{d_out} takes a rank from 1 to {min(d_in, d_out)}, not {rank}'); return rank * (d_in + d_out)":
+            "a sum and a minimum are the same in either order"},
+    "lora.update": {"detached: return x @ A.T @ B.T * (alpha / len(A.detach()))": A_LENGTH},
+    "ppo.gae": {
+        "other function: advantages, following, next_value = (torch.randn_like(rewards), 0.0, 0.0)": OVERWRITTEN,
+        "other argument: advantages, following, next_value = (torch.zeros_like(values), 0.0, 0.0)": SAME_SHAPE,
+        "other argument: for t in reversed(range(values.shape[1])):": SAME_SHAPE},
+    "ppo.silent_bug": {
+        "other argument: logits = model(**sampling.inputs(ids, ids), use_cache=False).logits": ON_THE_RIGHT,
+        "other argument: logits = model(**sampling.inputs(ids, labels), use_cache=False).logits": ON_THE_RIGHT,
+        "constant: logits = model(**sampling.inputs(ids, real), use_cache=True).logits":
+            "the cache keeps what was computed and changes no number"},
+    "ppo.token_rewards": {
+        "last_token: part left out: return counts.flip(-1).cumsum(-1).flip(-1) == 1":
+            "what stands outside of the response is set to 0 behind it"},
+    "ppo.value_loss": {
+        "order: return masked_mean(torch.maximum((returns - values).square(), (held - returns).square()), counts) / 2":
+            A_SQUARE,
+        "order: return masked_mean(torch.maximum((values - returns).square(), (returns - held).square()), counts) / 2":
+            A_SQUARE},
+    "reward.at_end": {
+        "other argument: positions = torch.arange(scores.shape[1], device=real.device)": SAME_SHAPE,
+        "other argument: positions = torch.arange(real.shape[1], device=scores.device)": SAME_SHAPE,
+        "constant: return scores.gather(-1, positions.where(real, 0).argmax(-1, keepdim=True)).squeeze(-1)":
+            "every row has a real token, and no column comes before the one with the number 0"},
+    "reward.bradley_terry_loss": {
+        "other argument: if rejected.numel() == 0:": SAME_SHAPE,
+        "detached: if chosen.detach().numel() == 0:": A_LENGTH,
+        "statement left out: raise ValueError('there is no pair to learn from: give at least one')":
+            "the exercise does not ask what becomes of no pair at all"},
+    "reward.ranking_loss": {
+        "detached: better, worse = zip(*itertools.combinations(range(rewards.detach().shape[1]), 2))": A_LENGTH},
+    "reward.silent_bug": {
+        "step left out: ids, real = (tensor for tensor in pad(rows, pad_id))": "here everything is on one device",
+        "pad_id taken to be 0: pad_id = 0": "whatever stands on padding is never read"},
+    "sft.loss": {
+        "off by one: return -token_log_probs(logits, labels).sum() / (labels[:, 0:] != IGNORE).sum()":
+            "the first token of a row is the prompt's: its label never counts"},
+    "sft.token_log_probs": {
+        "constant: log_probs = logits.log_softmax(-1).gather(-1, labels.where(counts, 1).unsqueeze(-1)).squeeze(-1)":
+            OVERWRITTEN}}
 
 
 class TooLong(BaseException):
@@ -176,6 +240,8 @@ def entry(id: str, lab: str, found: list[tuple[Case, list[Verdict] | None]]) -> 
         "right": len(of("right")),
         "rejected": [case.name for case, verdicts in of("right") if not verdicts or not all(map(full_marks, verdicts))],
         "mutants": len(of("mutant")),
+        "raising": sum(bool(verdicts) and all("raised" in mistake for _, mistake in verdicts[-1])
+                       for _, verdicts in of("mutant")),
         "equivalent": {name: EQUIVALENT[id][name] for name in survived if name in EQUIVALENT.get(id, {})},
         "survivors": [name for name in survived if name not in EQUIVALENT.get(id, {})],
         "verdicts": sum(len(verdicts) for _, verdicts in solutions),

@@ -1,19 +1,21 @@
 """The checks of lab 02's exercises: what each function must do, and the mistake that each failure points to."""
+import itertools
 import math
 import operator
 import random
 import re
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from checks.models import MINE, OTHER, adapted_model
-from checks.sft import close, needs_something
+from checks.models import MINE, OTHER, adapted_deep_model, adapted_model
+from checks.sft import close, needs_something, some_number
 from course import Exercise, Mistake
+from course.learner import NOTEBOOK_SEED
 from methods import lora
 from planning import parameters
 
-ALPHA = 5.0  # no rank below equals it, its root or a side of a matrix: every wrong factor shows
 FACTORS = "the output of the adapter is scaled by alpha / rank, and rank is the number of rows of A"
 
 
@@ -21,6 +23,11 @@ def random_matrices(seed: int, d_out: int = 8, d_in: int = 11) -> tuple[Tensor, 
     """A weight (d_out, d_in), A (rank, d_in) and B (d_out, rank), none of them zero."""
     generator, rank = torch.Generator().manual_seed(seed), random.Random(seed).choice((2, 3, 4))
     return tuple(torch.randn(shape, generator=generator) for shape in ((d_out, d_in), (rank, d_in), (d_out, rank)))
+
+
+def some_alpha(seed: int) -> float:
+    """No rank below equals it, its root or a side of a matrix: every wrong factor shows."""
+    return some_number(seed, 5.1, 6.9)
 
 
 def called(student, *given, next: str):
@@ -35,16 +42,17 @@ def called(student, *given, next: str):
     return value
 
 
-def factors(A: Tensor, B: Tensor) -> dict[str, float]:
+def factors(A: Tensor, B: Tensor, alpha: float) -> dict[str, float]:
     """Wrong factors, by what to say about them; each as a multiple of the right one."""
     rank, d_in, d_out = *A.shape, len(B)
-    return {"the factor alpha / rank is missing": rank / ALPHA,
+    return {"the factor alpha / rank is missing": rank / alpha,
             "the update is multiplied by alpha and never divided by the rank": rank,
-            "the update is divided by the rank and alpha is not used": 1 / ALPHA,
+            "the update is divided by the rank and alpha is not used": 1 / alpha,
             "the factor is alpha / sqrt(rank): that is rsLoRA": math.sqrt(rank),
-            "the factor is rank / alpha: it stands on its head": (rank / ALPHA) ** 2,
+            "the factor is rank / alpha: it stands on its head": (rank / alpha) ** 2,
             "alpha is divided by d_in and not by the rank": rank / d_in,
-            "alpha is divided by d_out and not by the rank": rank / d_out}
+            "alpha is divided by d_out and not by the rank": rank / d_out,
+            "alpha is taken to be the notebook's": some_alpha(NOTEBOOK_SEED) / alpha}
 
 
 def needs_shape(value, shape: tuple[int, ...], what: str, next: str) -> None:
@@ -59,7 +67,8 @@ initialise = Exercise("lora.initialise", reference=lora.initialise, minutes=5, d
 
 
 def drawn(student, seed: int) -> tuple[Tensor, Tensor]:
-    d_out, d_in, rank = random.Random(seed).choice(((40, 64, 4), (64, 48, 3), (56, 72, 5)))
+    rng = random.Random(seed)
+    d_out, d_in, rank = rng.randrange(40, 56), rng.randrange(60, 80), rng.choice((3, 4, 5))
     result = student(d_out, d_in, rank)
     needs_something(result)
     if not isinstance(result, tuple | list) or len(result) != 2 or not all(isinstance(t, Tensor) for t in result):
@@ -129,13 +138,13 @@ def rows(seed: int, *shape: int) -> Tensor:
 
 def explain_a_misfit(student, seed: int) -> None:
     """Matrices that do not fit may fit where d_out = d_in, and show there what was meant."""
-    _, A, B = random_matrices(seed, 9, 9)
+    (_, A, B), alpha = random_matrices(seed, 9, 9), some_alpha(seed)
     x = rows(seed, 5, 9)
     try:
-        value = student(x.clone(), A, B, ALPHA)
+        value = student(x.clone(), A, B, alpha)
     except Exception:
         return
-    expected = lora.lora_update(x, A, B, ALPHA)
+    expected = lora.lora_update(x, A, B, alpha)
     if close(value, x + expected):
         raise Mistake("x is added to the update",
                       next="return the update alone; the layer adds it to what the base gives")
@@ -147,18 +156,18 @@ def explain_a_misfit(student, seed: int) -> None:
 
 @lora_update.check(points=2)
 def is_the_scaled_product(student, seed):
-    _, A, B = random_matrices(seed)
+    (_, A, B), alpha = random_matrices(seed), some_alpha(seed)
     x = rows(seed, 5, 11)
-    expected = lora.lora_update(x, A, B, ALPHA)
+    expected = lora.lora_update(x, A, B, alpha)
     try:
-        value = called(student, x, A, B, ALPHA, next=THIN)
+        value = called(student, x, A, B, alpha, next=THIN)
         needs_shape(value, tuple(expected.shape), "the update", next=THIN)
     except Mistake:
         explain_a_misfit(student, seed)
         raise
     if close(value, expected):
         return
-    for message, factor in factors(A, B).items():
+    for message, factor in factors(A, B, alpha).items():
         if close(value, expected * factor):
             raise Mistake(message, next=FACTORS)
     if close(-value, expected):
@@ -168,34 +177,34 @@ def is_the_scaled_product(student, seed):
 
 @lora_update.check(points=1)
 def takes_any_number_of_dimensions(student, seed):
-    _, A, B = random_matrices(seed)
+    (_, A, B), alpha = random_matrices(seed), some_alpha(seed)
     for shape, words in (((2, 3, 11), "(batch, time, d_in)"), ((11,), "a single vector (d_in)")):
         x = rows(seed, *shape)
         told = f"x may also be {words}"
         try:
-            value = called(student, x, A, B, ALPHA, next=THIN)
+            value = called(student, x, A, B, alpha, next=THIN)
         except Mistake as mistake:
             raise Mistake(f"{told}, and there {mistake}",
                           next="with x on the left, x @ A.T works for any leading dimensions") from None
-        expected = lora.lora_update(x, A, B, ALPHA)
+        expected = lora.lora_update(x, A, B, alpha)
         needs_shape(value, tuple(expected.shape), f"{told}: the update",
                     next="with x on the left, only its last dimension changes")
-        if not any(close(value, expected * factor) for factor in (1, -1, *factors(A, B).values())):
+        if not any(close(value, expected * factor) for factor in (1, -1, *factors(A, B, alpha).values())):
             raise Mistake(f"{told}, and there the update is another one",
                           next="with x on the left, x @ A.T works for any leading dimensions")
 
 
 @lora_update.check(points=1)
 def passes_the_gradient(student, seed):
-    _, A, B = random_matrices(seed)
+    (_, A, B), alpha = random_matrices(seed), some_alpha(seed)
     x = rows(seed, 5, 11)
     given = [t.clone() for t in (x, A, B)]
-    needs_something(student(*given, ALPHA))
+    needs_something(student(*given, alpha))
     for name, before, after in zip(("x", "A", "B"), (x, A, B), given):
         if not torch.equal(before, after):
             raise Mistake(f"{name} is changed in place", next=f"make a new tensor; the caller still needs {name}")
     given = [t.clone().requires_grad_() for t in (x, A, B)]
-    value = student(*given, ALPHA)
+    value = student(*given, alpha)
     if not isinstance(value, Tensor) or not value.requires_grad:
         raise Mistake("no gradient flows through the update", next="no detach, no .item(), no numpy on the way")
     value.sum().backward()
@@ -211,7 +220,7 @@ lora_parameters = Exercise("lora.parameters", reference=parameters.lora_paramete
 
 def counted(student, seed: int) -> tuple[int, int, int, object]:
     rng = random.Random(seed)
-    d_out, d_in, rank = rng.randint(20, 40), rng.randint(50, 90), rng.randint(3, 9)
+    d_out, d_in, rank = rng.randint(200, 400), rng.randint(500, 900), rng.randint(3, 9)
     value = student(d_out, d_in, rank)
     needs_something(value)
     try:
@@ -261,7 +270,7 @@ def is_turned(student, seed: int, sign: int) -> bool:
     """Whether the function, which fails on a matrix of two different sides, adds or subtracts Aᵀ Bᵀ on a square one."""
     weight, A, B = random_matrices(seed, 9, 9)
     try:
-        value = student(weight.clone(), A, B, ALPHA)
+        value = student(weight.clone(), A, B, some_alpha(seed))
     except Exception:
         return False
     if not isinstance(value, Tensor) or value.shape != weight.shape:
@@ -272,7 +281,7 @@ def is_turned(student, seed: int, sign: int) -> bool:
 
 def weight_from(student, seed: int, weight: Tensor, A: Tensor, B: Tensor, sign: int) -> Tensor:
     try:
-        value = called(student, weight, A, B, ALPHA, next=LIKE_THE_WEIGHT)
+        value = called(student, weight, A, B, some_alpha(seed), next=LIKE_THE_WEIGHT)
         needs_shape(value, tuple(weight.shape), "the weight", next=LIKE_THE_WEIGHT)
     except Mistake:
         if is_turned(student, seed, sign):
@@ -284,7 +293,7 @@ def weight_from(student, seed: int, weight: Tensor, A: Tensor, B: Tensor, sign: 
 def needs_an_untouched_weight(student, seed: int) -> None:
     weight, A, B = random_matrices(seed)
     given = [t.clone() for t in (weight, A, B)]
-    value = student(*given, ALPHA)
+    value = student(*given, some_alpha(seed))
     needs_something(value)
     for name, before, after in zip(("weight", "A", "B"), (weight, A, B), given):
         if not torch.equal(before, after):
@@ -295,9 +304,9 @@ def needs_an_untouched_weight(student, seed: int) -> None:
 
 @merged_weight.check(points=2)
 def does_what_base_and_adapter_do_together(student, seed):
-    weight, A, B = random_matrices(seed)
+    (weight, A, B), alpha = random_matrices(seed), some_alpha(seed)
     value = weight_from(student, seed, weight, A, B, +1)
-    expected = lora.merged_weight(weight, A, B, ALPHA)
+    expected = lora.merged_weight(weight, A, B, alpha)
     if close(value, expected):
         return
     if close(value, weight):
@@ -306,10 +315,10 @@ def does_what_base_and_adapter_do_together(student, seed):
         raise Mistake("the factor alpha / rank is missing: W₀ + BA is right only where alpha equals the rank",
                       next=FACTORS)
     update = expected - weight
-    for message, factor in factors(A, B).items():
+    for message, factor in factors(A, B, alpha).items():
         if close(value, weight + factor * update):
             raise Mistake(message, next=FACTORS)
-    if any(close(value, factor * update) for factor in (1, *factors(A, B).values())):
+    if any(close(value, factor * update) for factor in (1, *factors(A, B, alpha).values())):
         raise Mistake("this is the update alone, without the base's weight", next="return weight + …")
     if close(value, weight - update):
         raise Mistake("the update is subtracted", next="merging adds it")
@@ -326,14 +335,20 @@ def leaves_the_old_weight_alone(student, seed):
 freeze = Exercise("lora.freeze", reference=lora.freeze, minutes=10, difficulty=2)
 
 
-def frozen(student, name: str, begin: bool) -> dict[str, bool]:
+MODELS = adapted_model, adapted_deep_model
+ANY_LAYERS = "go through lora.layers(model).values()"
+
+
+def frozen(student, make: Callable[[], nn.Module], name: str, begin: bool) -> dict[str, bool]:
     """Whether each parameter of a model with two adapters trains, after the function; all began as `begin`."""
-    model = adapted_model()
+    model = make()
     model.requires_grad_(begin)
     before = {path: p.detach().clone() for path, p in model.named_parameters()}
     try:
         student(model, name)
     except (KeyError, AttributeError) as error:  # a ParameterDict raises the second for a name that it does not hold
+        if f"'{type(model).__name__}' object has no attribute" in str(error):
+            raise Mistake("this fits one model alone, and another one has no such layers", next=ANY_LAYERS) from None
         if name not in str(error):
             raise
         raise Mistake("an adapter need not be on every layer",
@@ -350,34 +365,34 @@ def of(name: str, trains: dict[str, bool]) -> dict[str, bool]:
 
 @freeze.check(points=1)
 def freezes_the_base(student, seed):
-    trains = frozen(student, MINE, begin=True)
-    adapters = of(MINE, trains) | of(OTHER, trains)
-    base = {path: it for path, it in trains.items() if path not in adapters}
-    if all(base.values()):
-        raise Mistake("the whole base still trains", next="begin with model.requires_grad_(False)")
-    if left := [path for path, it in base.items() if it]:
-        raise Mistake(f"parts of the base still train: {', '.join(left)}",
-                      next="freeze everything first: embeddings, norms, biases and the output layer too")
+    for make in MODELS:
+        trains = frozen(student, make, MINE, begin=True)
+        adapters = of(MINE, trains) | of(OTHER, trains)
+        base = {path: it for path, it in trains.items() if path not in adapters}
+        if all(base.values()):
+            raise Mistake("the whole base still trains", next="begin with model.requires_grad_(False)")
+        if left := [path for path, it in base.items() if it]:
+            raise Mistake(f"parts of the base still train: {', '.join(left)}",
+                          next="freeze everything first: embeddings, norms, biases and the output layer too")
 
 
 @freeze.check(points=1)
 def lets_the_adapter_learn(student, seed):
-    trains = frozen(student, MINE, begin=False)
-    mine = of(MINE, trains)
-    if not any(mine.values()):
-        raise Mistake(f"the adapter {MINE!r} was frozen and still is", next="requires_grad_(True) on its A and B")
-    for which, there in (("A", "B"), ("B", "A")):
-        if not any(it for path, it in mine.items() if f".{which}." in path):
-            raise Mistake(f"only {there} of the adapter trains", next=f"let {which} require gradients too")
-    if left := [path for path, it in mine.items() if not it]:
-        raise Mistake(f"{', '.join(left)} of the adapter stays frozen", next="go through all layers")
+    for make in MODELS:
+        mine = of(MINE, frozen(student, make, MINE, begin=False))
+        if not any(mine.values()):
+            raise Mistake(f"the adapter {MINE!r} was frozen and still is", next="requires_grad_(True) on its A and B")
+        for which, there in (("A", "B"), ("B", "A")):
+            if not any(it for path, it in mine.items() if f".{which}." in path):
+                raise Mistake(f"only {there} of the adapter trains", next=f"let {which} require gradients too")
+        if left := [path for path, it in mine.items() if not it]:
+            raise Mistake(f"{', '.join(left)} of the adapter stays frozen", next=ANY_LAYERS)
 
 
 @freeze.check(points=1)
 def leaves_the_other_adapter_frozen(student, seed):
-    for mine, other in ((MINE, OTHER), (OTHER, MINE)):
-        trains = frozen(student, mine, begin=True)
-        if any(of(other, trains).values()):
+    for make, (mine, other) in itertools.product(MODELS, ((MINE, OTHER), (OTHER, MINE))):
+        if any(of(other, frozen(student, make, mine, begin=True)).values()):
             raise Mistake(f"the adapter {other!r} trains as well as {mine!r}",
                           next="freeze all adapters, then thaw the one whose whole name is name")
 
@@ -389,8 +404,8 @@ unmerged_weight = Exercise("lora.silent_bug", reference=lora.unmerged_weight, mi
 
 @unmerged_weight.check(points=3)
 def gives_the_base_back(student, seed):
-    weight, A, B = random_matrices(seed)
-    merged = lora.merged_weight(weight, A, B, ALPHA)
+    (weight, A, B), alpha = random_matrices(seed), some_alpha(seed)
+    merged = lora.merged_weight(weight, A, B, alpha)
     value, update = weight_from(student, seed, merged, A, B, -1), merged - weight
     if close(value, weight):
         return
@@ -399,14 +414,15 @@ def gives_the_base_back(student, seed):
     if close(value, merged - B @ A):
         raise Mistake("a part of the adapter stays behind: merging added (alpha / rank) B A, and this takes out B A",
                       next="with alpha equal to the rank the bug hides; multiply by alpha / rank here too")
-    for message, factor in factors(A, B).items():
+    for message, factor in factors(A, B, alpha).items():
         if close(value, merged - factor * update):
             raise Mistake(message, next=FACTORS)
-    if any(close(value, merged + factor * update) for factor in (1, *factors(A, B).values())):
+    if any(close(value, merged + factor * update) for factor in (1, *factors(A, B, alpha).values())):
         raise Mistake("the adapter is added a second time", next="subtract it")
     if close(value, torch.zeros_like(weight)):
         raise Mistake("only zeros are left", next="take the update out of the weight, and keep the rest")
-    if any(close(value * sign, factor * update) for sign in (1, -1) for factor in (1, *factors(A, B).values())):
+    if any(close(value * sign, factor * update) for sign in (1, -1)
+           for factor in (1, *factors(A, B, alpha).values())):
         raise Mistake("this is the update alone, without the weight", next="return weight - …")
     raise Mistake("this is not the weight before merging", next="do what merging does, with a minus")
 

@@ -54,10 +54,29 @@ class Small(nn.Module):
         self.up, self.down, self.head = nn.Linear(6, 8), nn.Linear(8, 6), nn.Linear(6, 5, bias=False)
 
 
+class Deep(nn.Module):
+    """The same kinds of parameter under other names, in two blocks."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.last = nn.Embedding(5, 6), nn.Linear(6, 5, bias=False)
+        self.blocks = nn.ModuleList(nn.ModuleDict({
+            "query": nn.Linear(6, 6), "value": nn.Linear(6, 4), "before": nn.LayerNorm(6)}) for _ in range(2))
+
+
 @recipe
 def adapted_model() -> Small:
     """The adapter MINE sits on both linear layers inside, the adapter OTHER on one of them."""
     model = Small()
     lora.inject(model, rank=2, alpha=4, targets=["up", "down"], name=MINE)
     lora.inject(model, rank=2, alpha=4, targets=["up"], name=OTHER)
+    return model
+
+
+@recipe
+def adapted_deep_model() -> Deep:
+    """The adapter MINE sits on every query and value, the adapter OTHER on the values."""
+    model = Deep()
+    lora.inject(model, rank=2, alpha=4, targets=["query", "value"], name=MINE)
+    lora.inject(model, rank=2, alpha=4, targets=["value"], name=OTHER)
     return model

@@ -5,12 +5,15 @@ from torch import Tensor
 from checks.models import PAD, VOCAB, small_model
 from checks.reward import (call, close, diagnose, needs_gradients, needs_parameter_gradients, needs_untouched, number,
                            numbers, randoms)
-from checks.sft import random_batch
+from checks.sft import random_batch, some_number, twice
 from course import Exercise, Mistake
+from course.learner import NOTEBOOK_SEED
 from methods import kl, ppo
 from methods.sft import IGNORE
 
-CLIP = 0.2
+
+def some_clip(seed: int) -> float:
+    return some_number(seed, 0.18, 0.32)
 
 
 def counting(seed: int) -> Tensor:
@@ -85,7 +88,10 @@ def is_never_negative(student, seed):
 # The rewards of the tokens --------------------------------------------------------------------------------------------
 
 token_rewards = Exercise("ppo.token_rewards", reference=ppo.token_rewards, minutes=15, difficulty=2)
-BETA = 0.3
+
+
+def some_beta(seed: int) -> float:
+    return some_number(seed, 0.2, 0.6)
 
 
 def paid(seed: int) -> tuple[dict[str, Tensor], Tensor]:
@@ -98,36 +104,38 @@ def paid(seed: int) -> tuple[dict[str, Tensor], Tensor]:
 
 @token_rewards.check(points=2)
 def pays_for_leaving_the_reference(student, seed):
-    given, counts = paid(seed)
+    (given, counts), beta = paid(seed), some_beta(seed)
     given["scores"] = torch.zeros(4)
-    value = needs_table(call(student, given, BETA), counts)
+    value = needs_table(call(student, given, beta), counts)
     ratio = given["log_probs"] - given["ref_log_probs"]
-    if close(value[counts], -BETA * ratio[counts]):
+    if close(value[counts], -beta * ratio[counts]):
         return
     at_end = ppo.last_token(counts) * ratio.sum(-1, keepdim=True)
     signs = "R_t = −β (log π − log π_ref)_t: a token that the reference finds less likely costs"
     diagnose(value[counts], {
-        "the penalty is paid out: leaving the reference earns": (BETA * ratio[counts], signs),
+        "the penalty is paid out: leaving the reference earns": (beta * ratio[counts], signs),
+        "beta is taken to be the notebook's":
+            (-some_beta(NOTEBOOK_SEED) * ratio[counts], "beta is an argument: use it"),
         "beta is not used": (-ratio[counts], "the penalty is β times the log-ratio"),
         "beta is not used, and the sign is wrong": (ratio[counts], signs),
         "there is no penalty": (0 * ratio[counts], signs),
-        "the whole penalty stands at the last token": (-BETA * at_end[counts], "each token pays for its own log-ratio"),
-        "the penalty is k3, not the log-ratio": (-BETA * kl.k3(given["log_probs"], given["ref_log_probs"])[counts],
+        "the whole penalty stands at the last token": (-beta * at_end[counts], "each token pays for its own log-ratio"),
+        "the penalty is k3, not the log-ratio": (-beta * kl.k3(given["log_probs"], given["ref_log_probs"])[counts],
                                                  "R_t takes the log-ratio itself; it may be negative"),
         "the penalty is |log-ratio|":
-            (-BETA * ratio.abs()[counts], "R_t takes the log-ratio itself; it may be negative"),
-        "the penalty is k2, not the log-ratio": (-BETA * ratio.square()[counts] / 2, "R_t takes the log-ratio itself"),
-        "the policy is not compared with the reference": (-BETA * given["log_probs"][counts], signs),
+            (-beta * ratio.abs()[counts], "R_t takes the log-ratio itself; it may be negative"),
+        "the penalty is k2, not the log-ratio": (-beta * ratio.square()[counts] / 2, "R_t takes the log-ratio itself"),
+        "the policy is not compared with the reference": (-beta * given["log_probs"][counts], signs),
         "ratios are subtracted, not their logarithms":
-            (-BETA * ratio.exp()[counts], "no exp: R_t takes the log-ratio")})
+            (-beta * ratio.exp()[counts], "no exp: R_t takes the log-ratio")})
     raise Mistake("with all scores 0, this is not −β (log π − log π_ref) of each token", next=signs)
 
 
 @token_rewards.check(points=1)
 def pays_the_score_at_the_last_token(student, seed):
-    given, counts = paid(seed)
+    (given, counts), beta = paid(seed), some_beta(seed)
     given["ref_log_probs"] = given["log_probs"]
-    value, scores = needs_table(call(student, given, BETA), counts), given["scores"].unsqueeze(-1)
+    value, scores = needs_table(call(student, given, beta), counts), given["scores"].unsqueeze(-1)
     expected = ppo.last_token(counts) * scores
     if close(value, expected):
         return
@@ -149,29 +157,34 @@ def pays_the_score_at_the_last_token(student, seed):
         "the score is paid one token too early, or not at all": (before * counts, end),
         "the score is spread over the response":
             (counts * scores / counts.sum(-1, keepdim=True), "the last token earns all of it"),
-        "the score is multiplied by beta": (BETA * expected, "only the penalty is"),
+        "the score is multiplied by beta": (beta * expected, "only the penalty is"),
         "the sign of the score is wrong": (-expected, "the score is earned, the penalty is paid"),
         "prompt and padding earn the score, too": (scores.expand(counts.shape), end)})
     raise Mistake("with no penalty, not the last response token alone earns the score", next=end)
 
 
 @token_rewards.check(points=1)
+@twice
 def leaves_prompt_and_padding_at_0(student, seed):
     given, counts = paid(seed)
     given["log_probs"] = given["log_probs"].where(counts, -5)  # the log-probabilities of a prompt are not 0 by nature
-    value = needs_table(call(student, given, BETA), counts)
+    value = needs_table(call(student, given, some_beta(seed)), counts)
     if (value[counts] == 0).all():
         raise Mistake("all rewards are 0", next="the tokens that count pay the penalty; the last one earns the score")
     if not (value[~counts] == 0).all():
         raise Mistake("prompt or padding gets a reward", next="put 0 where counts is false")
-    needs_untouched(student, given, BETA)
+    needs_untouched(student, given, some_beta(seed))
 
 
 # The advantages -------------------------------------------------------------------------------------------------------
 
 gae = Exercise("ppo.gae", reference=ppo.gae, minutes=25, difficulty=3)
-GAMMA, LAM = 0.9, 0.7
 BACKWARDS = "go backwards: Â_t = δ_t + γλ Â_{t+1}, with δ_t = R_t + γ V_{t+1} − V_t"
+
+
+def some_discounts(seed: int) -> tuple[float, float]:
+    """γ and λ."""
+    return some_number(seed, 0.8, 0.95), some_number(seed + 1, 0.5, 0.75)
 
 
 def episode(seed: int) -> tuple[dict[str, Tensor], Tensor]:
@@ -191,31 +204,36 @@ def recursion(rewards: Tensor, values: Tensor, discount: float, decay: float) ->
 
 @gae.check(points=2)
 def adds_up_what_follows(student, seed):
-    given, counts = episode(seed)
-    value = needs_table(call(student, given, GAMMA, LAM), counts)
+    (given, counts), (gamma, lam) = episode(seed), some_discounts(seed)
+    value = needs_table(call(student, given, gamma, lam), counts)
     rewards, values, _ = given.values()
-    expected = ppo.gae(rewards, values, counts, GAMMA, LAM)
+    expected = ppo.gae(rewards, values, counts, gamma, lam)
     if close(value[counts], expected[counts]):
         return
-    deltas = recursion(rewards, values, GAMMA, 0)
+    known_gamma, known_lam = some_discounts(NOTEBOOK_SEED)
+    deltas = recursion(rewards, values, gamma, 0)
     forwards, so_far = torch.zeros_like(deltas), 0
     for t in range(deltas.shape[1]):
-        forwards[:, t] = so_far = (deltas[:, t] + GAMMA * LAM * so_far) * counts[:, t]
+        forwards[:, t] = so_far = (deltas[:, t] + gamma * lam * so_far) * counts[:, t]
     wrong = {
         "the sum runs over what came before, not over what follows": (forwards, BACKWARDS),
         "this is δ alone": (deltas, BACKWARDS),
-        "λ is not used": (recursion(rewards, values, GAMMA, GAMMA), "Â_{t+1} is multiplied by γλ"),
-        "Â_{t+1} is multiplied by λ alone": (recursion(rewards, values, GAMMA, LAM), "by γλ"),
-        "Â_{t+1} is not multiplied by γλ": (recursion(rewards, values, GAMMA, 1), BACKWARDS),
-        "the next value is not discounted": (recursion(rewards, values, 1, GAMMA * LAM), "δ_t = R_t + γ V_{t+1} − V_t"),
-        "γ is not used": (recursion(rewards, values, 1, LAM), BACKWARDS),
+        "λ is not used": (recursion(rewards, values, gamma, gamma), "Â_{t+1} is multiplied by γλ"),
+        "Â_{t+1} is multiplied by λ alone": (recursion(rewards, values, gamma, lam), "by γλ"),
+        "Â_{t+1} is not multiplied by γλ": (recursion(rewards, values, gamma, 1), BACKWARDS),
+        "the next value is not discounted": (recursion(rewards, values, 1, gamma * lam), "δ_t = R_t + γ V_{t+1} − V_t"),
+        "γ is not used": (recursion(rewards, values, 1, lam), BACKWARDS),
         "the next value is discounted by γλ":
-            (recursion(rewards, values, GAMMA * LAM, GAMMA * LAM), "δ_t = R_t + γ V_{t+1} − V_t"),
-        "the next value is missing from δ": (recursion(rewards, values, 0, GAMMA * LAM), "δ_t = R_t + γ V_{t+1} − V_t"),
-        "the value is not subtracted: there is no baseline": (recursion(rewards, values, GAMMA, GAMMA * LAM)
-                                                              + recursion(values, 0 * values, 0, GAMMA * LAM),
+            (recursion(rewards, values, gamma * lam, gamma * lam), "δ_t = R_t + γ V_{t+1} − V_t"),
+        "the next value is missing from δ": (recursion(rewards, values, 0, gamma * lam), "δ_t = R_t + γ V_{t+1} − V_t"),
+        "the value is not subtracted: there is no baseline": (recursion(rewards, values, gamma, gamma * lam)
+                                                              + recursion(values, 0 * values, 0, gamma * lam),
                                                               "δ_t = R_t + γ V_{t+1} − V_t"),
-        "the critic is not asked": (recursion(rewards, 0 * values, 0, GAMMA * LAM), "δ_t = R_t + γ V_{t+1} − V_t"),
+        "the critic is not asked": (recursion(rewards, 0 * values, 0, gamma * lam), "δ_t = R_t + γ V_{t+1} − V_t"),
+        "γ is taken to be the notebook's":
+            (recursion(rewards, values, known_gamma, known_gamma * lam), "γ is an argument: use it"),
+        "λ is taken to be the notebook's":
+            (recursion(rewards, values, gamma, gamma * known_lam), "λ is an argument: use it"),
         "these are the returns, Â + V": (expected + values, "return Â alone"),
         "the sign is wrong": (-expected, "δ_t = R_t + γ V_{t+1} − V_t"),
         "the advantages are whitened already":
@@ -226,14 +244,15 @@ def adds_up_what_follows(student, seed):
 
 
 @gae.check(points=1)
+@twice
 def lets_nothing_follow_the_end(student, seed):
-    given, counts = episode(seed)
-    clean = needs_table(call(student, given, GAMMA, LAM), counts)
+    (given, counts), discounts = episode(seed), some_discounts(seed)
+    clean = needs_table(call(student, given, *discounts), counts)
     if (clean[counts] == 0).all():
         raise Mistake("all advantages are 0", next=BACKWARDS)
     # A critic has a number for prompt and padding as well.
     noisy = given | {"values": given["values"].where(counts, 7), "rewards": given["rewards"].where(counts, -4)}
-    value = needs_table(call(student, noisy, GAMMA, LAM), counts)
+    value = needs_table(call(student, noisy, *discounts), counts)
     if not close(value[counts], clean[counts]):
         raise Mistake("what stands in the padding reaches the response",
                       next="after the last token, the next value and the next advantage are 0, whatever stands there")
@@ -243,23 +262,23 @@ def lets_nothing_follow_the_end(student, seed):
 
 @gae.check(points=1)
 def leaves_rewards_and_values_alone(student, seed):
-    given, _ = episode(seed)
-    needs_untouched(student, given, GAMMA, LAM)
+    (given, _), (gamma, decay) = episode(seed), some_discounts(seed)
+    needs_untouched(student, given, gamma, decay)
     for lam, told in ((1.0, "with λ = 1, Â is the discounted sum of the rewards minus V"), (0.0, "with λ = 0, Â is δ")):
-        value = needs_table(call(student, given, GAMMA, lam), given["counts"])
-        if not close(value[given["counts"]], ppo.gae(*given.values(), GAMMA, lam)[given["counts"]]):
+        value = needs_table(call(student, given, gamma, lam), given["counts"])
+        if not close(value[given["counts"]], ppo.gae(*given.values(), gamma, lam)[given["counts"]]):
             raise Mistake(told, next=BACKWARDS)
 
 
 # The policy's loss ----------------------------------------------------------------------------------------------------
 
-def needs_what_counts_alone(student, given: dict[str, Tensor]) -> None:
+def needs_what_counts_alone(student, given: dict[str, Tensor], clip: float) -> None:
     """The loss stays the same when other numbers stand on prompt and padding, and its arguments stay as they were."""
-    needs_untouched(student, given, CLIP)
+    needs_untouched(student, given, clip)
     counts = given["counts"]
     noisy = {name: tensor.where(counts, filler) for filler, (name, tensor) in enumerate(given.items(), start=1)
              if name != "counts"}
-    clean, value = (number(call(student, some, CLIP)) for some in (given, noisy | {"counts": counts}))
+    clean, value = (number(call(student, some, clip)) for some in (given, noisy | {"counts": counts}))
     if not close(value, clean):
         raise Mistake("what stands on prompt and padding reaches the loss",
                       next="sum only the tokens that count: multiply by counts, or index with it")
@@ -281,43 +300,46 @@ def after_an_update(seed: int) -> tuple[dict[str, Tensor], Tensor]:
 
 
 @clipped_surrogate.check(points=2)
+@twice
 def is_the_mean_of_the_smaller_gain(student, seed):
-    given, counts = after_an_update(seed)
-    value = call(student, given, CLIP)
+    (given, counts), clip = after_an_update(seed), some_clip(seed)
+    value = call(student, given, clip)
     if isinstance(value, Tensor) and value.shape == counts.shape:
         raise Mistake("this is one loss for each token", next="take the mean over the tokens that count")
-    value, expected = number(value), ppo.clipped_surrogate(*given.values(), CLIP)
+    value, expected = number(value), ppo.clipped_surrogate(*given.values(), clip)
     if close(value, expected):
         return
     log_probs, old, advantages, _ = given.values()
     ratio = (log_probs - old).exp()
-    held = ratio.clamp(1 - CLIP, 1 + CLIP)
+    held = ratio.clamp(1 - clip, 1 + clip)
     gain, clipped = ratio * advantages, held * advantages
     smaller = torch.minimum(gain, clipped)
 
     def loss(gains: Tensor) -> Tensor:
         return -ppo.masked_mean(gains, counts)
 
-    upside_down = torch.minimum(advantages / ratio, (1 / ratio).clamp(1 - CLIP, 1 + CLIP) * advantages)
+    upside_down = torch.minimum(advantages / ratio, (1 / ratio).clamp(1 - clip, 1 + clip) * advantages)
     diagnose(value, {
         "the sign is wrong: minimising this makes good tokens less likely":
             (-expected, "L^CLIP is to be maximised: the loss is its negative"),
         "the ratio is not clipped": (loss(gain), SMALLER),
+        "clip is taken to be the notebook's":
+            (ppo.clipped_surrogate(*given.values(), some_clip(NOTEBOOK_SEED)), "clip is an argument: use it"),
         "the clipped ratio always counts: a policy that went astray gets no gradient back": (loss(clipped), SMALLER),
         "the larger gain counts": (loss(torch.maximum(gain, clipped)), SMALLER),
         "the ratio stands on its head": (loss(upside_down), "new over old: exp(log_probs − old_log_probs)"),
         "the ratio is still a logarithm":
             (loss(torch.minimum((log_probs - old) * advantages,
-                                (log_probs - old).clamp(1 - CLIP, 1 + CLIP) * advantages)),
+                                (log_probs - old).clamp(1 - clip, 1 + clip) * advantages)),
              "take the exp of the difference"),
         "the difference is clipped at ±ε, not the ratio at 1 ± ε":
-            (loss(torch.minimum(gain, ratio.clamp(-CLIP, CLIP) * advantages)), "clamp(1 − clip, 1 + clip)"),
-        "the gain is clipped, not the ratio": (loss(torch.minimum(gain, gain.clamp(1 - CLIP, 1 + CLIP))),
+            (loss(torch.minimum(gain, ratio.clamp(-clip, clip) * advantages)), "clamp(1 − clip, 1 + clip)"),
+        "the gain is clipped, not the ratio": (loss(torch.minimum(gain, gain.clamp(1 - clip, 1 + clip))),
                                                "first clip the ratio, then multiply by the advantage"),
         "the ratio is only clipped from above":
-            (loss(torch.minimum(gain, ratio.clamp(max=1 + CLIP) * advantages)), "clamp(1 − clip, 1 + clip)"),
+            (loss(torch.minimum(gain, ratio.clamp(max=1 + clip) * advantages)), "clamp(1 − clip, 1 + clip)"),
         "the ratio is only clipped from below":
-            (loss(torch.minimum(gain, ratio.clamp(min=1 - CLIP) * advantages)), "clamp(1 − clip, 1 + clip)"),
+            (loss(torch.minimum(gain, ratio.clamp(min=1 - clip) * advantages)), "clamp(1 − clip, 1 + clip)"),
         "there is no ratio: this is log π times the advantage":
             (loss(log_probs * advantages), "exp(log_probs − old_log_probs) is the ratio"),
         "the mean runs over prompt and padding too": (-smaller.mean(), "divide by the number of tokens that count"),
@@ -331,11 +353,11 @@ def is_the_mean_of_the_smaller_gain(student, seed):
 
 @clipped_surrogate.check(points=1)
 def stops_where_the_clip_holds(student, seed):
-    given, _ = after_an_update(seed)
-    needs_what_counts_alone(student, given)
+    (given, _), clip = after_an_update(seed), some_clip(seed)
+    needs_what_counts_alone(student, given, clip)
     learned = {"log_probs": given.pop("log_probs")}
     others = [tensor.clone() for tensor in given.values()]
-    needs_gradients(student, ppo.clipped_surrogate, learned, *others, CLIP,
+    needs_gradients(student, ppo.clipped_surrogate, learned, *others, clip,
                     next="zero where the ratio has left the interval in the direction of the advantage, and only there")
 
 
@@ -370,34 +392,37 @@ def after_a_critics_update(seed: int) -> tuple[dict[str, Tensor], Tensor]:
 
 
 @value_loss.check(points=2)
+@twice
 def is_half_the_mean_of_the_larger_error(student, seed):
-    given, counts = after_a_critics_update(seed)
-    value = call(student, given, CLIP)
+    (given, counts), clip = after_a_critics_update(seed), some_clip(seed)
+    value = call(student, given, clip)
     if isinstance(value, Tensor) and value.shape == counts.shape:
         raise Mistake("this is one loss for each token", next="take the mean over the tokens that count")
-    value, expected = number(value), ppo.value_loss(*given.values(), CLIP)
+    value, expected = number(value), ppo.value_loss(*given.values(), clip)
     if close(value, expected):
         return
     values, old, returns, _ = given.values()
-    held = old + (values - old).clamp(-CLIP, CLIP)
+    held = old + (values - old).clamp(-clip, clip)
     errors = (values - returns).square(), (held - returns).square()
     larger = torch.maximum(*errors)
-    around_1 = old * (values / old.where(counts, 1)).clamp(1 - CLIP, 1 + CLIP)
+    around_1 = old * (values / old.where(counts, 1)).clamp(1 - clip, 1 + clip)
 
     def loss(squares: Tensor) -> Tensor:
         return ppo.masked_mean(squares, counts) / 2
 
     diagnose(value, {
+        "clip is taken to be the notebook's":
+            (ppo.value_loss(*given.values(), some_clip(NOTEBOOK_SEED)), "clip is an argument: use it"),
         "the half is missing": (2 * expected, "half the squared error: divide by 2"),
         "the smaller error counts": (loss(torch.minimum(*errors)), LARGER),
         "the value is not held": (loss(errors[0]), LARGER),
         "the value is not held, and the half is missing": (2 * loss(errors[0]), LARGER),
         "the held value always counts": (loss(errors[1]), LARGER),
         "the value itself is clipped, not its move":
-            (loss(torch.maximum(errors[0], (values.clamp(-CLIP, CLIP) - returns).square())),
+            (loss(torch.maximum(errors[0], (values.clamp(-clip, clip) - returns).square())),
              "old_values + (values − old_values).clamp(−clip, clip)"),
         "the move is clipped and not added to the old value":
-            (loss(torch.maximum(errors[0], ((values - old).clamp(-CLIP, CLIP) - returns).square())),
+            (loss(torch.maximum(errors[0], ((values - old).clamp(-clip, clip) - returns).square())),
              "old_values + (values − old_values).clamp(−clip, clip)"),
         "the value is held to a ratio, as a policy is": (loss(torch.maximum(errors[0], (around_1 - returns).square())),
                                                          "values may be negative: hold their difference within ±clip"),
@@ -417,18 +442,17 @@ def is_half_the_mean_of_the_larger_error(student, seed):
 
 @value_loss.check(points=1)
 def stops_where_the_value_is_held(student, seed):
-    given, _ = after_a_critics_update(seed)
-    needs_what_counts_alone(student, given)
+    (given, _), clip = after_a_critics_update(seed), some_clip(seed)
+    needs_what_counts_alone(student, given, clip)
     learned = {"values": given.pop("values")}
     others = [tensor.clone() for tensor in given.values()]
-    needs_gradients(student, ppo.value_loss, learned, *others, CLIP,
+    needs_gradients(student, ppo.value_loss, learned, *others, clip,
                     next="zero where the held value has the larger error, and only there")
 
 
 # Find the silent bug --------------------------------------------------------------------------------------------------
 
 response_log_probs = Exercise("ppo.silent_bug", reference=ppo.response_log_probs, minutes=20, difficulty=3)
-TEMPERATURE = 1.7
 SHIFT = "the logits at t have read token t: they predict token t + 1"
 
 
@@ -441,7 +465,11 @@ def read_and_scored(seed: int) -> dict[str, Tensor]:
     return {"ids": labels.where(labels != IGNORE, prompts).where(real, PAD), "real": real, "labels": labels}
 
 
-def log_probs_of(student, model, batch: dict[str, Tensor], temperature: float = TEMPERATURE) -> Tensor:
+def some_temperature(seed: int) -> float:
+    return some_number(seed, 1.4, 2.2)
+
+
+def log_probs_of(student, model, batch: dict[str, Tensor], temperature: float) -> Tensor:
     given = {name: tensor.clone() for name, tensor in batch.items()}
     value = student(model, *given.values(), temperature)
     for name, tensor in given.items():
@@ -454,9 +482,9 @@ def log_probs_of(student, model, batch: dict[str, Tensor], temperature: float = 
 
 @response_log_probs.check(points=2)
 def predicts_each_token_before_it_is_read(student, seed):
-    model, batch = small_model(), read_and_scored(seed)
-    value, counts = log_probs_of(student, model, batch), batch["labels"][:, 1:] != IGNORE
-    expected = ppo.response_log_probs(model, *batch.values(), TEMPERATURE).detach()
+    model, batch, temperature = small_model(), read_and_scored(seed), some_temperature(seed)
+    value, counts = log_probs_of(student, model, batch, temperature), batch["labels"][:, 1:] != IGNORE
+    expected = ppo.response_log_probs(model, *batch.values(), temperature).detach()
     if close(value, expected):
         return
     if close(value[counts], expected[counts]):
@@ -470,21 +498,23 @@ def predicts_each_token_before_it_is_read(student, seed):
 
     diagnose(value[counts], {
         "each token is scored after the model has read it: it sees what it should predict":
-            (of((logits[:, 1:] / TEMPERATURE).log_softmax(-1)), SHIFT),
+            (of((logits[:, 1:] / temperature).log_softmax(-1)), SHIFT),
         "each token is scored after the model has read it, and the temperature is not used":
             (of(logits[:, 1:].log_softmax(-1)), SHIFT),
         "each token is predicted from one token too few":
-            (of((logits.roll(1, 1)[:, :-1] / TEMPERATURE).log_softmax(-1)), SHIFT),
+            (of((logits.roll(1, 1)[:, :-1] / temperature).log_softmax(-1)), SHIFT),
         "the temperature is not used":
             (of(logits[:, :-1].log_softmax(-1)), "divide the logits by it, before the softmax"),
+        "the temperature is taken to be the notebook's":
+            (of((logits[:, :-1] / some_temperature(NOTEBOOK_SEED)).log_softmax(-1)), "it is an argument: use it"),
         "the logits are multiplied by the temperature":
-            (of((logits[:, :-1] * TEMPERATURE).log_softmax(-1)), "divide them by it"),
-        "the log-probabilities are divided by the temperature": (of(logits[:, :-1].log_softmax(-1) / TEMPERATURE),
+            (of((logits[:, :-1] * temperature).log_softmax(-1)), "divide them by it"),
+        "the log-probabilities are divided by the temperature": (of(logits[:, :-1].log_softmax(-1) / temperature),
                                                                  "divide the logits by it, before the softmax"),
         "these are logits, not log-probabilities":
-            (of(logits[:, :-1] / TEMPERATURE), "normalise over the vocabulary: log_softmax(-1)"),
+            (of(logits[:, :-1] / temperature), "normalise over the vocabulary: log_softmax(-1)"),
         "these are probabilities, not their logarithms":
-            (of((logits[:, :-1] / TEMPERATURE).softmax(-1)), "log_softmax(-1)"),
+            (of((logits[:, :-1] / temperature).softmax(-1)), "log_softmax(-1)"),
         "the sign is wrong: log-probabilities are at most 0": (-expected[counts], "return them as they are")})
     raise Mistake("these are not the log-probabilities of the response's tokens", next=SHIFT)
 
@@ -495,7 +525,7 @@ def shares_one_probability_among_all_candidates(student, seed):
     place = int((batch["labels"][2] != IGNORE).nonzero()[-1])  # the last token of the longest response
     every = {name: tensor[2:3].repeat(VOCAB, 1) for name, tensor in batch.items()}
     every["ids"][:, place] = every["labels"][:, place] = torch.arange(VOCAB)
-    value = log_probs_of(student, model, every)
+    value = log_probs_of(student, model, every, some_temperature(seed))
     total = value[:, place - 1].exp().sum()
     if not close(total, torch.tensor(1.0)):
         raise Mistake(f"the probabilities of all candidates for one token add up to {total:.2f}, not to 1",
@@ -506,4 +536,4 @@ def shares_one_probability_among_all_candidates(student, seed):
 def teaches_the_policy(student, seed):
     model, batch = small_model(), read_and_scored(seed)
     weights = randoms(seed, batch["labels"].shape[0], batch["labels"].shape[1] - 1)
-    needs_parameter_gradients(student, ppo.response_log_probs, model, weights, *batch.values(), TEMPERATURE)
+    needs_parameter_gradients(student, ppo.response_log_probs, model, weights, *batch.values(), some_temperature(seed))

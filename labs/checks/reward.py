@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from checks.models import PAD, reward_model
-from checks.sft import close, needs_something, random_tokens
+from checks.sft import close, needs_something, random_tokens, twice
 from course import Exercise, Mistake
 from methods import best_of_n, reward, sampling
 
@@ -45,7 +45,7 @@ def diagnose(value: Tensor, wrong: dict[str, tuple[Tensor, str]]) -> None:
         raise Mistake("there are infinities or NaN in what your function returns",
                       next="print the steps: log of 0 or less, 0 / 0, or exp of something large")
     for message, (result, next) in wrong.items():
-        if close(value, result):
+        if close(value, result, 1e-5):  # closer than what is right has to be: wrong results may lie side by side
             raise Mistake(message, next=next)
 
 
@@ -105,10 +105,13 @@ STABLE = "torch.nn.functional.logsigmoid, or softplus, is stable; log of sigmoid
 
 
 def random_pairs(seed: int) -> dict[str, Tensor]:
-    return {"chosen": randoms(seed, 6) + 0.5, "rejected": randoms(seed + 100, 6)}
+    chosen, rejected = randoms(seed, 6) + 0.5, randoms(seed + 100, 6)
+    chosen[0] = rejected[0] - 0.7  # one choice at least that the rewards do not expect
+    return {"chosen": chosen, "rejected": rejected}
 
 
 @bradley_terry_loss.check(points=2)
+@twice
 def is_the_mean_negative_log_probability_of_the_choice(student, seed):
     pairs = random_pairs(seed)
     value, (chosen, rejected) = call(student, pairs), pairs.values()
@@ -169,9 +172,11 @@ COLUMN = "find the column of each row's last True in real"
 
 
 def padded_rows(seed: int, sides: str, longest: int, time: int) -> dict[str, Tensor]:
-    """Numbers (rows, time) and where they are real; each row is padded on its side, "r" or "l", or not at all, "-"."""
-    rng = random.Random(seed)
-    lengths = rng.sample(range(2, longest + 1), len(sides))
+    """Numbers (rows, time) and where they are real; each row is padded on its side, "r" or "l", or not at all, "-".
+
+    The first row has a single token.
+    """
+    lengths = [1, *random.Random(seed).sample(range(2, longest + 1), len(sides) - 1)]
     real = torch.zeros(len(sides), time, dtype=torch.bool)
     for row, (side, length) in enumerate(zip(sides, lengths)):
         real[row, {"r": slice(0, length), "l": slice(time - length, time), "-": slice(0, time)}[side]] = True
@@ -188,8 +193,9 @@ def ends_of(student, given: dict[str, Tensor]) -> Tensor:
 
 
 @reward_at_end.check(points=2)
+@twice
 def reads_the_last_real_token(student, seed):
-    given = padded_rows(seed, "rrrr", longest=6, time=8)
+    given = padded_rows(seed, "rrrrrr", longest=6, time=8)
     scores, real = given.values()
     value, rows, length = ends_of(student, given), torch.arange(len(real)), real.sum(-1)
     if close(value, reward.reward_at_end(scores, real)):
@@ -226,7 +232,7 @@ def takes_padding_on_either_side(student, seed):
 
 @reward_at_end.check(points=1)
 def lets_the_last_token_alone_learn(student, seed):
-    given = padded_rows(seed, "rrrr", longest=6, time=8)
+    given = padded_rows(seed, "rrrrrr", longest=6, time=8)
     needs_untouched(student, given)
     scores, real = given.values()
     needs_gradients(student, reward.reward_at_end, {"scores": scores}, real,
@@ -240,6 +246,7 @@ PAIRS = "itertools.combinations(range(K), 2) lists the pairs, the better one fir
 
 
 @ranking_loss.check(points=2)
+@twice
 def is_the_mean_over_all_pairs(student, seed):
     rewards = randoms(seed, 3, 4) + torch.tensor([0.6, 0.3, 0.0, -0.3])
     value, expected = number(student(rewards.clone())), reward.ranking_loss(rewards)

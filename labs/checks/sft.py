@@ -1,5 +1,7 @@
 """The checks of lab 01's exercises: what each function must do, and the mistake that each failure points to."""
+import functools
 import random
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,14 +18,31 @@ def random_tokens(rng: random.Random, length: int) -> list[int]:
 
 
 def random_batch(seed: int, rows: int = 3, time: int = 9) -> tuple[Tensor, Tensor]:
-    """Logits (rows, time, VOCAB) and labels (rows, time): a masked prompt, a response, padding; lengths differ."""
+    """Logits (rows, time, VOCAB) and labels (rows, time): a masked prompt, a response, padding; lengths differ.
+
+    The second row has a prompt of a single token.
+    """
     rng = random.Random(seed)
     logits = torch.randn(rows, time, VOCAB, generator=torch.Generator().manual_seed(seed)) * 2
     labels = torch.full((rows, time), IGNORE)
     for row in range(rows):
-        start, length = rng.randint(2, 4), 1 + row % 4
+        start, length = 1 if row == 1 else rng.randint(2, 4), 1 + row % 4
         labels[row, start:start + length] = torch.tensor(random_tokens(rng, length))
     return logits, labels
+
+
+def some_number(seed: int, low: float, high: float) -> float:
+    """Another number for every seed: an argument is to be used, not what it happened to be in the notebook."""
+    return random.Random(seed).uniform(low, high)
+
+
+def twice(test: Callable) -> Callable:
+    """The test on a second batch as well: one number, or one mask, may happen to be right on the first."""
+    @functools.wraps(test)
+    def tested(student, seed):
+        test(student, seed)
+        test(student, seed + 10**6)
+    return tested
 
 
 def close(value, expected: Tensor, tolerance: float = 1e-4) -> bool:
@@ -54,7 +73,8 @@ mask_prompt = Exercise("sft.mask_prompt", reference=sft.mask_prompt, minutes=5, 
 
 def masked(student, seed: int) -> tuple[list, list, list, list]:
     rng = random.Random(seed)
-    prompt, response = random_tokens(rng, rng.randint(3, 6)), random_tokens(rng, rng.randint(2, 5))
+    tokens = rng.sample(range(2, 99), 40)  # no two alike, so that every shift shows
+    prompt, response = tokens[:rng.randint(3, 30)], tokens[30:30 + rng.randint(2, 10)]
     result = student(list(prompt), list(response))
     needs_something(result)
     if not isinstance(result, tuple | list) or len(result) != 2 or not all(isinstance(part, list) for part in result):
@@ -72,6 +92,7 @@ def keeps_every_token(student, seed):
 
 
 @mask_prompt.check(points=1)
+@twice
 def ignores_the_prompt(student, seed):
     prompt, _, _, labels = masked(student, seed)
     if labels[:len(prompt)] == prompt:
@@ -130,6 +151,7 @@ def predicts_the_next_token(student, seed):
 
 
 @token_log_probs.check(points=1)
+@twice
 def ignores_what_does_not_count(student, seed):
     logits, labels = random_batch(seed)
     value = log_probs_of(student, logits, labels)
@@ -151,6 +173,7 @@ sft_loss = Exercise("sft.loss", reference=sft.sft_loss, minutes=10, difficulty=2
 
 
 @sft_loss.check(points=2)
+@twice
 def is_the_mean_over_response_tokens(student, seed):
     logits, labels = random_batch(seed)
     value, expected = student(logits.clone(), labels.clone()), sft.sft_loss(logits, labels)
@@ -176,10 +199,10 @@ def is_the_mean_over_response_tokens(student, seed):
 @sft_loss.check(points=1)
 def does_not_count_the_prompt(student, seed):
     logits, labels = random_batch(seed)
-    other = logits.clone()
-    # The logits before the first counted label predict the prompt alone.
-    other[:, 0] += torch.randn(other[:, 0].shape, generator=torch.Generator().manual_seed(seed + 1)) * 5
-    one, two = student(logits, labels.clone()), student(other, labels.clone())
+    noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(seed + 1)) * 5
+    # The logits that stand two places or more before the first counted label predict the prompt alone.
+    before = (labels.roll(-1, 1) != IGNORE).cumsum(-1) == 0
+    one, two = student(logits, labels.clone()), student(logits + noise * before.unsqueeze(-1), labels.clone())
     needs_scalar(one)
     if not close(two, torch.as_tensor(one).detach()):
         raise Mistake("the prompt tokens are being counted", next=f"leave out every token labelled {IGNORE}")
@@ -206,6 +229,7 @@ sequence_loss = Exercise("sft.sequence_loss", reference=sft.sequence_loss, minut
 
 
 @sequence_loss.check(points=2)
+@twice
 def sums_each_response_then_averages(student, seed):
     logits, labels = random_batch(seed)
     value, expected = student(logits.clone(), labels.clone()), sft.sequence_loss(logits, labels)
@@ -255,15 +279,18 @@ def goes_down_the_gradient(student, seed):
     parameters = parameters_with_gradients(seed)
     before = [p.detach().clone() for p in parameters]
     gradients = [p.grad.clone() for p in parameters]
-    student(parameters, 0.1)
+    rate = some_number(seed, 0.05, 0.3)
+    student(parameters, rate)
     moved = [p.detach() - b for p, b in zip(parameters, before)]
     if all((m == 0).all() for m in moved):
         raise Mistake("the parameters have not moved", next="change them in place: p -= … under torch.no_grad()")
-    if all(close(m, 0.1 * g) for m, g in zip(moved, gradients)):
+    if all(close(m, rate * g) for m, g in zip(moved, gradients)):
         raise Mistake("this climbs the gradient", next="subtract")
-    if all(close(m, -g) for m, g in zip(moved, gradients)):
-        raise Mistake("the learning rate is not used", next="multiply the gradient by it")
-    if not all(close(m, -0.1 * g) for m, g in zip(moved, gradients)):
+    factor = (moved[0] / gradients[0]).mean()
+    if not close(-factor, torch.tensor(rate)) and all(close(m, factor * g) for m, g in zip(moved, gradients)):
+        raise Mistake(f"the learning rate is not used: it is {rate:.3f}, and the parameters moved by {factor:.3f} "
+                      "times their gradients", next="multiply the gradient by learning_rate")
+    if not all(close(m, -rate * g) for m, g in zip(moved, gradients)):
         raise Mistake("not every parameter moved by -learning_rate * gradient", next="loop over all of them")
 
 
@@ -272,7 +299,7 @@ def leaves_no_gradient_behind(student, seed):
     parameters = parameters_with_gradients(seed)
     frozen = torch.ones(2)
     try:
-        student([frozen, *parameters], 0.1)
+        student([frozen, *parameters], some_number(seed, 0.05, 0.3))
     except (TypeError, AttributeError):
         raise Mistake("a parameter without a gradient stops the step", next="skip it where p.grad is None") from None
     if not (frozen == 1).all():
@@ -306,11 +333,15 @@ def collated(student, seed: int, pad_id: int) -> tuple[list, Tensor, Tensor]:
 
 @collate.check(points=1)
 def pads_on_the_right(student, seed):
-    examples, ids, _ = collated(student, seed, pad_id=0)
+    pad_id = VOCAB + random.Random(seed).randrange(1, 90)
+    examples, ids, _ = collated(student, seed, pad_id)
     longest = max(len(row) for row, _ in examples)
-    if ids.tolist() == [[0] * (longest - len(row)) + row for row, _ in examples]:
+    if ids.tolist() == [[pad_id] * (longest - len(row)) + row for row, _ in examples]:
         raise Mistake("the padding stands on the left", next="the training loop relies on padding on the right")
-    if ids.tolist() != [row + [0] * (longest - len(row)) for row, _ in examples]:
+    if ids.shape == (len(examples), longest) and all(
+            told[:len(row)] == row for told, (row, _) in zip(ids.tolist(), examples)) and (ids != pad_id).all():
+        raise Mistake(f"the padding is not pad_id: here it must be {pad_id}", next="row + [pad_id] * (longest - len(row))")
+    if ids.tolist() != [row + [pad_id] * (longest - len(row)) for row, _ in examples]:
         raise Mistake("the ids are not the examples padded to one length", next="row + [pad_id] * (longest - len(row))")
 
 

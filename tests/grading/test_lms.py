@@ -409,7 +409,7 @@ def test_keys_of_names():
 def test_a_name_agrees_with_its_line():
     row = moodle_row(read_table(MOODLE.encode(), "Identifier"), 1, 4)
     assert row.number == "4321" and row.names == ("Zoë Ångström",)
-    assert all(agrees(name, row) for name in ("zoeangstrom", "Group 1-Zoë Ångström", "Zo?? ?ngstr?m"))
+    assert all(agrees(name, row) for name in ("zoeangstrom", "Group 1-Zoë Ångström", "Zo?? ?ngstr?m", "ZO ?NGSTR?M"))
     assert not any(agrees(name, row) for name in ("Bo Li", "Zoë", "Zoë Ångströms", ""))
 
 

@@ -144,9 +144,9 @@ def test_a_tier_that_is_not_there_is_refused(folder, monkeypatch, capsys):
     monkeypatch.setattr(sandbox, "available", lambda: "T0")
     assert main([str(folder), "--require-tier", "T1"]) == 4
     assert "T1 is required" in capsys.readouterr().err and not folder.with_name("exports.graded").exists()
-    assert run.tier_for(None) == "T0" and run.tier_for("T0") == "T0"
+    assert sandbox.tier_for(None) == "T0" and sandbox.tier_for("T0") == "T0"
     monkeypatch.setattr(sandbox, "available", lambda: "T2")
-    assert run.tier_for(None) == "T1" and run.tier_for("T2") == "T2"
+    assert sandbox.tier_for(None) == "T1" and sandbox.tier_for("T2") == "T2"
 
 
 def test_the_environment_of_a_run_has_nothing_that_steers_pytest_or_python(monkeypatch):
@@ -273,3 +273,17 @@ def test_pytest_alone_says_what_to_name():
     ended = subprocess.run([sys.executable, "-m", "pytest", "-c", "grading/pytest.ini", "grading"],
                            cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 4 and "--submissions FOLDER" in ended.stderr
+
+
+def test_points_go_into_the_tables_of_an_lms(folder):
+    export = folder.with_name("worksheet.csv")
+    export.write_text("Identifier,Full name,Email address,Status,Grade,Maximum Grade,Grade can be changed,"
+                      "Last modified (grade),Feedback comments\n"
+                      "Participant 1,zoe,z@example.org,Submitted,,21.00,Yes,-,\n"
+                      "Participant 2,nobody,n@example.org,No submission,,21.00,Yes,-,\n")
+    status, text = graded(folder, "--workers", "1", "--moodle", str(export))
+    assert status == 2 and "name one with --lab, of 01_sft, 03_reward_model" in text
+    status, text = graded(folder, "--workers", "1", "--moodle", str(export), "--lab", "01_sft")
+    filled = (folder.with_name("exports.graded") / "worksheet.csv").read_text()
+    assert status == 0 and filled == export.read_text().replace("Submitted,,", "Submitted,21,"), (filled, text)
+    assert graded(folder, "--workers", "1", "--moodle", str(export), "--lab", "04_ppo")[0] == 2

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 
 import checks.sft
-from banks import cases, points
+from banks import by_heart, cases, points, public_calls
 from course import find
 from methods import sft
 from methods.sft import IGNORE
 
-SEEDS = range(20)
+SEEDS = range(1, 21)  # 0 is the notebook's: who knows its answers by heart is right there
 
 
 # Prompt masking -----------------------------------------------------------------------------------------------------
@@ -165,6 +165,10 @@ def unreduced(logits, labels):
     return -sft.token_log_probs(logits, labels)
 
 
+def one_token_of_the_prompt(logits, labels):
+    return -sft.token_log_probs(logits, labels).sum() / (labels[:, 2:] != IGNORE).sum()
+
+
 def hard_coded(logits, labels):
     return torch.tensor(3.1416, requires_grad=True)
 
@@ -240,6 +244,11 @@ def rebind(parameters, learning_rate):
 
 
 @torch.no_grad()
+def rate_of_the_notebook(parameters, learning_rate):
+    sft.gradient_step(parameters, public_calls("sft.gradient_step")[0][1])
+
+
+@torch.no_grad()
 def keep_gradient(parameters, learning_rate):
     for p in parameters:
         if p.grad is not None:
@@ -305,6 +314,10 @@ def padding_counts(examples, pad_id):
     return tuple(torch.tensor([part + [pad_id] * (longest - len(part)) for part in parts]) for parts in zip(*examples))
 
 
+def pads_with_0(examples, pad_id):
+    return sft.collate(examples, 0)
+
+
 def pad_left(examples, pad_id):
     longest = max(len(ids) for ids, _ in examples)
     return (torch.tensor([[pad_id] * (longest - len(ids)) + ids for ids, _ in examples]),
@@ -342,27 +355,33 @@ WRONG = {
     "sft.mask_prompt": [
         (mask_nothing, "prompt tokens still count"), (mask_response, "prompt tokens still count"),
         (drop_prompt, "prompt is missing"), (mask_one_too_many, "not the response"), (shift_labels, "shifted"),
-        (short_labels, "prompt's labels must all be -100"), (lose_stop, "not the response")],
+        (short_labels, "prompt's labels must all be -100"), (lose_stop, "not the response"),
+        (by_heart("sft.mask_prompt"), "not the prompt followed by the response")],
     "sft.token_log_probs": [
         (no_shift, "own position's logits"), (raw_logits, "logits, not log-probabilities"),
         (keep_ignored, "labelled -100 are scored"), (negated, "sign is wrong"), (log_of_softmax, "infinities"),
-        (softmax_over_time, "not those of the labels"), (full_length, "shape")],
+        (softmax_over_time, "not those of the labels"), (full_length, "shape"),
+        (by_heart("sft.token_log_probs"), "not those of the labels")],
     "sft.loss": [
         (mean_over_all, "prompt and padding too"), (sum_of_tokens, "summed, not averaged"), (wrong_sign, "sign is wrong"),
         (mean_of_means, "within each response first"), (sft.sequence_loss, "mean over responses"),
         (prompt_counts, "prompt tokens are being counted"), (detached, "no gradient flows"), (as_number, "one number"),
-        (unreduced, "one number"), (hard_coded, "not the mean negative")],
+        (unreduced, "one number"), (one_token_of_the_prompt, "not the mean negative"),
+        (hard_coded, "not the mean negative"), (by_heart("sft.loss"), "not the mean negative")],
     "sft.sequence_loss": [
         (sft.sft_loss, "mean over tokens again"), (sequence_sum_over_batch, "summed, not averaged"),
         (sequence_divided_by_length, "not the sum over each response"), (sequence_wrong_sign, "sign is wrong"),
-        (sequence_detached, "no gradient flows"), (hard_coded, "not the sum over each response")],
+        (sequence_detached, "no gradient flows"), (hard_coded, "not the sum over each response"),
+        (by_heart("sft.sequence_loss"), "not the sum over each response")],
     "sft.gradient_step": [
         (climb, "climbs"), (no_rate, "learning rate is not used"), (rebind, "have not moved"),
         (keep_gradient, "gradients stay"), (first_only, "not every parameter"), (stumble, "without a gradient stops"),
-        (without_no_grad, "RuntimeError")],
+        (without_no_grad, "RuntimeError"), (rate_of_the_notebook, "learning rate is not used"),
+        (by_heart("sft.gradient_step"), "have not moved")],
     "sft.silent_bug": [
         (mask_by_id, "stop token"), (mask_labels_by_id, "stop token"), (padding_counts, "padding counts"),
-        (pad_left, "on the left"), (cut_to_shortest, "padded to one length"), (lists_only, "two tensors")],
+        (pad_left, "on the left"), (cut_to_shortest, "padded to one length"), (lists_only, "two tensors"),
+        (pads_with_0, "the padding is not pad_id"), (by_heart("sft.silent_bug"), "padded to one length")],
 }
 RIGHT = {
     "sft.mask_prompt": [sft.mask_prompt, mask_by_loop, mask_in_place, mask_by_comprehension],

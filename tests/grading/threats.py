@@ -1,0 +1,133 @@
+"""What the tests of attacks share: answers that attack, one judge for each tier, and what must hold after every attack."""
+import atexit
+import contextlib
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import psutil
+import pytest
+
+from grading import sandbox
+from grading.judge import Judge, Settings
+from grading.student import Limits
+from made import solutions, submission
+
+LAB = "01_sft"
+SECRET = b"known to the judge alone"
+LIMITS = Limits(cpu=1, wall=4, total_cpu=30, memory=640 * 2**20, file=2 * 2**20, folder=8 * 2**20, files=300)
+SOLVED = solutions(LAB)
+CANARY = "CANARY_OF_THE_GRADER"
+
+TIERS = ["T0", "T1"] if sandbox.can_enter("T1") else ["T0"]
+at_each_tier = pytest.mark.parametrize("tier", TIERS)
+needs_t1 = pytest.mark.skipif("T1" not in TIERS, reason="this system has no Landlock or no seccomp")
+
+HEADS = {"sft.mask_prompt": "mask_prompt(prompt, response)", "sft.loss": "sft_loss(logits, labels)",
+         "sft.sequence_loss": "sequence_loss(logits, labels)", "sft.silent_bug": "fixed_collate(examples, pad_id)",
+         "sft.token_log_probs": "token_log_probs(logits, labels)",
+         "sft.gradient_step": "gradient_step(parameters, learning_rate)"}
+RIGHT = {"sft.mask_prompt": "return prompt + response, [-100] * len(prompt) + response",
+         "sft.loss": "return -token_log_probs(logits, labels).sum() / (labels[:, 1:] != -100).sum()",
+         "sft.sequence_loss": "return -token_log_probs(logits, labels).sum(-1).mean()"}
+
+
+def answer(exercise, body, above="", below=""):
+    """The text of an exercise's cell: what stands above the function, its body, what stands below it.
+
+    "RIGHT" in the body becomes the line that returns the right value.
+    """
+    body = textwrap.dedent(body).strip().replace("RIGHT", RIGHT.get(exercise, ""))
+    return (f'{textwrap.dedent(above)}\n@exercise("{exercise}")\ndef {HEADS[exercise]}:\n'
+            f'{textwrap.indent(body, "    ")}\n\n{textwrap.dedent(below)}')
+
+
+def answers(**bodies):
+    """Cells by exercise, from bodies by the exercise's name: answers(loss="return 0")."""
+    return {f"sft.{name}": answer(f"sft.{name}", body) for name, body in bodies.items()}
+
+
+# The judges ---------------------------------------------------------------------------------------------------------
+
+@functools.cache
+def folder():
+    """The folder for everything that a judge here writes, so that whatever stays behind is seen."""
+    made = tempfile.mkdtemp(prefix="threats-")
+    atexit.register(subprocess.run, ["rm", "-rf", made])  # shutil gives up on folders within folders within folders
+    return Path(made)
+
+
+@functools.cache
+def judge_at(tier):
+    """The one judge of the tier; the environment that it starts in holds a canary and a trap."""
+    trap = Path(tempfile.mkdtemp(prefix="trap-"))
+    atexit.register(shutil.rmtree, trap)
+    (trap / "sitecustomize.py").write_text(f"import os\nos.environ['{CANARY}'] = 'the trap'\n")
+    with mock.patch.dict(os.environ, {CANARY: "the grader's own", "PYTHONPATH": str(trap)}):
+        judge = Judge(Settings(SECRET, tier, LIMITS)).__enter__()
+    atexit.register(judge.__exit__)
+    return judge
+
+
+@contextlib.contextmanager
+def limited(judge, **limits):
+    """The judge under other limits for a while."""
+    with mock.patch.object(judge.template, "limits", replace(LIMITS, **limits)):
+        yield
+
+
+def grade(judge, text, kept=None):
+    """The record of a notebook's text; temporary folders are made in folder()."""
+    with mock.patch.object(tempfile, "tempdir", str(folder())):
+        return judge.grade(text.encode(), f"{LAB}.ipynb", kept)
+
+
+@functools.cache
+def honest():
+    """The exercises of a right submission's record."""
+    record = grade(judge_at(TIERS[-1]), submission(LAB, "solved"))
+    assert (record["status"], record["earned"], record["points"]) == ("graded", 21, 21)
+    return {exercise["id"]: exercise for exercise in record["exercises"]}
+
+
+# What must hold -----------------------------------------------------------------------------------------------------
+
+def attack(tier, attacked, expected, before=(), after=(), **limits):
+    """Grade a right submission but for the answers `attacked`, and hold the record against `expected`.
+
+    expected: by exercise, the result that all its checks have, or a set of results that they may have
+    limits: other than LIMITS · returns the record
+    """
+    judge = judge_at(tier)
+    with limited(judge, **limits):
+        record = grade(judge, submission(LAB, SOLVED | attacked, before, after))
+    results = {exercise["id"]: {check["result"] for check in exercise["checks"]} for exercise in record["exercises"]}
+    wanted = {id: {word} if isinstance(word, str) else word for id, word in expected.items()}
+    assert record["status"] == "graded", record["reason"]
+    for id, found in results.items():
+        assert found <= wanted.get(id, {"passed"}), (id, found, record["notes"], told(record, id))
+    leaves_nothing(judge)
+    return record
+
+
+def told(record, id):
+    return [check["mistake"] for exercise in record["exercises"] if exercise["id"] == id
+            for check in exercise["checks"]]
+
+
+def leaves_nothing(judge):
+    """No process, no file, and a judge that gives a right submission its points."""
+    template = psutil.Process(judge.template.process.pid)
+    started = {each.template.process.pid for each in map(judge_at, TIERS)}
+    assert template.children(recursive=True) == []
+    assert {child.pid for child in psutil.Process().children()} <= started
+    assert [*folder().iterdir()] == []
+    kept = {id: exercise for id, exercise in honest().items() if id != "sft.mask_prompt"}
+    record = grade(judge, submission(LAB, "solved"), kept)
+    assert (record["status"], record["earned"], record["notes"]) == ("graded", 21, [])

@@ -1,0 +1,236 @@
+"""Grading, timed: 300 synthetic submissions, faults mixed in, and nbgrader on the same honest notebooks.
+
+    python tools/bench_grading.py               everything, about ten minutes on two cores
+    python tools/bench_grading.py --nbgrader    only the comparison with nbgrader
+
+Writes labs/results/grading.json, which the instructors' page reads. The first run makes an environment with nbgrader,
+.nbgrader/, which takes a minute.
+"""
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+import nbformat
+import nbformat.v4 as v4
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "labs"), str(ROOT / "tests" / "grading")]
+
+from course.machine import versions  # noqa: E402  (the folders must be on the path first)
+from grading import records  # noqa: E402
+from grading.files import write_whole  # noqa: E402
+from made import EXERCISE, published, solutions, submission  # noqa: E402
+
+NUMBER, HONEST, ROUNDS, KILLS = 300, 40, 3, 3
+LABS = ("01_sft", "02_lora", "03_reward_model", "04_ppo")
+NBGRADER = ROOT / ".nbgrader"
+PIN = "nbgrader==0.9.6"
+FILE = ROOT / "labs" / "results" / "grading.json"
+
+# What a body does instead of its task, and what stands in a cell that was added.
+BODIES = ["while True:\n        pass", "import os; os._exit(0)", "import ctypes; ctypes.string_at(0)", "raise SystemExit",
+          "return 0", "return None", "import torch; return torch.empty(10**11).fill_(1)", "return [" * 50 + "]" * 50,
+          "print('x' * 10**8)", "import socket; socket.create_connection(('127.0.0.1', 9))", "return float('nan')",
+          "import os; os.kill(os.getppid(), 9)", "open('/tmp/mine', 'w').write('x')", "import subprocess; subprocess.run('ls')"]
+CELLS = ["import time\nwhile True: time.sleep(1)", "import os\nos._exit(0)", "raise KeyboardInterrupt", "x = (", "%matplotlib inline",
+         "import torch\ntorch.allclose = lambda *a, **k: True", "import nowhere", "def helper(x):\n    return x"]
+
+
+def spoilt(text: str, body: str) -> str:
+    """The text of an exercise's cell with another body."""
+    lines = text.split("\n")
+    start = next(number for number, line in enumerate(lines) if line.startswith("def "))
+    return "\n".join([*lines[:start + 1], *(f"    {line.strip() if not number else line}"
+                                            for number, line in enumerate(body.split("\n")))])
+
+
+def make_submissions(folder: Path, number: int) -> None:
+    """Half are solved, an eighth untouched, the rest hold one fault each; the same ones at every call."""
+    rng = random.Random(0)
+    for student in range(number):
+        lab, kind = LABS[student % len(LABS)], rng.random()
+        answers = solutions(lab) if kind > 0.125 else {}
+        after = [f"learner = {student}"]
+        if kind > 0.85:
+            id = rng.choice(list(answers))
+            answers[id] = spoilt(answers[id], BODIES[student % len(BODIES)])
+        elif kind > 0.7:
+            after.append(CELLS[student % len(CELLS)])
+        elif kind > 0.625:
+            answers.pop(rng.choice(list(answers)))
+        text = "no notebook" if student % 60 == 59 else submission(lab, answers, after=after)
+        place = folder / f"learner{student:03d}" / f"{lab}.ipynb"
+        place.parent.mkdir(parents=True)
+        place.write_text(text)
+
+
+def grade_command(folder: Path, results: Path, workers: int, secret: Path) -> list[str]:
+    return [sys.executable, "-E", "-m", "grading", str(folder), "--results", str(results), "--workers", str(workers),
+            "--seed-secret", str(secret)]
+
+
+def timed_run(command: list[str]) -> tuple[float, float]:
+    """Seconds of a whole run, and the most memory that its processes held together, in MiB (shared pages once)."""
+    began, peak = time.perf_counter(), 0.0
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None:
+        peak = max(peak, memory(process.pid))
+        time.sleep(1)
+    if process.returncode not in (0, 3):
+        sys.exit(f"the run ended with status {process.returncode}: {' '.join(command)}")
+    return time.perf_counter() - began, peak
+
+
+def memory(pid: int) -> float:
+    total = 0
+    try:
+        for process in (parent := psutil.Process(pid), *parent.children(recursive=True)):
+            total += process.memory_full_info().pss
+    except psutil.Error:
+        pass
+    return total / 2**20
+
+
+def killed_run(command: list[str], results: Path) -> int:
+    """Kill a run when a quarter, a half and three quarters of the records are there, then let it end; how often."""
+    kills = 0
+    while kills < KILLS:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   start_new_session=True)
+        while len(list((results / "records").glob("*.json"))) < NUMBER * (kills + 1) // (KILLS + 1):
+            if process.poll() is not None:
+                sys.exit(f"the run ended with status {process.returncode} before it could be killed")
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return kills
+
+
+def marks(results: Path) -> dict:
+    return {record["file"]: records.marks_of(record) for record in records.read_all(results)}
+
+
+def whole_folder(scratch: Path) -> dict:
+    """The measures of 300 submissions: with two workers at once, and with one that is killed three times."""
+    secret, folder = scratch / "secret", scratch / "submissions"
+    secret.write_text("the secret of the benchmark")
+    make_submissions(folder, NUMBER)
+    seconds, peak = timed_run(grade_command(folder, scratch / "two", 2, secret))
+    print(f"{NUMBER} submissions in {seconds:.0f} s with two workers, {peak:.0f} MiB", flush=True)
+    kills = killed_run(grade_command(folder, scratch / "one", 1, secret), scratch / "one")
+    two, one = marks(scratch / "two"), marks(scratch / "one")
+    differing = [file for file in two.keys() | one.keys() if two.get(file) != one.get(file)]
+    print(f"after {kills} kills {len(one)} records, {len(differing)} other than with two workers: {differing[:5]}", flush=True)
+    full = sum(record["earned"] == record["points"] > 0 for record in two.values())
+    return {"grading.submissions": (NUMBER, "submissions"), "grading.per_minute": (60 * NUMBER / seconds, "submissions a minute"),
+            "grading.peak_mib": (peak, "MiB, all processes"), "grading.kills": (kills, "kills"),
+            "grading.records_after_kills": (len(one), "records"), "grading.differing": (len(differing), "records"),
+            "grading.full_marks": (full, "submissions"),
+            "grading.needs_review": (sum(record["status"] == "needs review" for record in two.values()), "submissions")}
+
+
+# nbgrader -----------------------------------------------------------------------------------------------------------
+
+def make_nbgrader() -> Path:
+    """The nbgrader program, in an environment that finds the book's packages as well."""
+    program = NBGRADER / "bin" / "nbgrader"
+    if not program.exists():
+        print("Making .nbgrader/: this takes a minute, once.", flush=True)
+        venv.create(NBGRADER, with_pip=True)
+        subprocess.run([str(NBGRADER / "bin" / "pip"), "install", "-q", PIN], check=True,
+                       stderr=subprocess.DEVNULL)
+        site = next((NBGRADER / "lib").glob("python*")) / "site-packages"
+        own = next(Path(sys.prefix, "lib").glob("python*")) / "site-packages"
+        (site / "book.pth").write_text(f"{own}\n")
+    return program
+
+
+def as_assignment(lab: str, answers: dict[str, str]) -> str:
+    """The lab's exercises alone as nbgrader wants them: an answer and a test cell for each, no training at all."""
+    first = f"import sys\nsys.path.insert(0, {str(ROOT / 'labs')!r})\nimport torch\nfrom course import exercise, find, run_checks"
+    cells = [v4.new_code_cell(first, metadata={"nbgrader": told("first", grade=False, solution=False, locked=True)})]
+    for cell in published(lab).cells:
+        if cell.cell_type == "code" and (ids := EXERCISE.findall(cell.source)):
+            text, name = answers[ids[0]], ids[0].replace(".", "_")
+            function = next(line for line in text.split("\n") if line.startswith("def ")).split("(")[0][4:]
+            test = f"for result in run_checks(find({ids[0]!r}), {function}, 0):\n    assert not result.mistake, result.mistake"
+            cells.append(v4.new_code_cell(text, metadata={"nbgrader": told(name, grade=False, solution=True)}))
+            cells.append(v4.new_code_cell(test, metadata={"nbgrader": told(f"test_{name}", grade=True, solution=False, locked=True) | {"points": 4}}))
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    return nbformat.writes(v4.new_notebook(cells=cells, metadata=kernel))
+
+
+def told(id: str, grade: bool, solution: bool, locked: bool = False) -> dict:
+    return {"grade_id": id, "grade": grade, "solution": solution, "locked": locked, "schema_version": 3, "task": False,
+            "cell_type": "code"}
+
+
+def against_nbgrader(scratch: Path) -> dict:
+    """How many times longer nbgrader takes for the same honest answers, in turns; both on two cores, start included.
+
+    nbgrader takes one notebook after the other: it has no way to use the second core.
+    """
+    program, lab = make_nbgrader(), LABS[0]
+    course, honest, secret = scratch / "course", scratch / "honest", scratch / "secret"
+    secret.write_text("the secret of the benchmark")
+    notebook = as_assignment(lab, solutions(lab))
+    for place in [course / "source" / lab, *(course / "submitted" / f"s{n:02d}" / lab for n in range(HONEST))]:
+        place.mkdir(parents=True)
+        (place / f"{lab}.ipynb").write_text(notebook)
+    for n in range(HONEST):
+        (honest / f"s{n:02d}").mkdir(parents=True)
+        (honest / f"s{n:02d}" / f"{lab}.ipynb").write_text(submission(lab, "solved", after=[f"learner = {n}"]))
+    run_nbgrader(program, course, "generate_assignment", lab, "--create")
+    ratios, theirs = [], []
+    for number in range(ROUNDS):
+        began = time.perf_counter()
+        run_nbgrader(program, course, "autograde", lab, "--create", "--force")
+        theirs.append(time.perf_counter() - began)
+        ours, _ = timed_run(grade_command(honest, scratch / f"honest{number}", 2, secret))
+        ratios.append(theirs[-1] / ours)
+        print(f"round {number + 1}: nbgrader {theirs[-1]:.0f} s, here {ours:.0f} s, {ratios[-1]:.1f} times", flush=True)
+    earned = {record["earned"] for record in records.read_all(scratch / "honest0")}
+    if earned != {21}:
+        sys.exit(f"an honest submission has other than full marks: {earned}")
+    return {"grading.nbgrader_ratio": (statistics.median(ratios), f"times, {HONEST} honest notebooks, start included"),
+            "grading.nbgrader_seconds": (statistics.median(theirs) / HONEST, "seconds a notebook")}
+
+
+def run_nbgrader(program: Path, course: Path, *words: str) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "JUPYTER_PATH": str(Path(sys.prefix, "share", "jupyter")),
+                                "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    ended = subprocess.run([str(program), *words, "--course", str(course), f"--CourseDirectory.root={course}"], cwd=course,
+                           env=environment, capture_output=True, text=True)
+    if ended.returncode:
+        sys.exit(f"nbgrader {words[0]} ended with status {ended.returncode}:\n{ended.stderr[-2000:]}")
+
+
+def main(words: list[str]) -> None:
+    began, measures = time.perf_counter(), {}
+    with tempfile.TemporaryDirectory() as scratch:
+        if "--nbgrader" not in words:
+            measures |= whole_folder(Path(scratch))
+        measures |= against_nbgrader(Path(scratch))
+    for name, (value, unit) in measures.items():
+        print(f"{name:32}{value:10,.1f}  {unit}")
+    if "--nbgrader" not in words:
+        record = {"lab": "grading", "device": "cpu", "scale": "small", "versions": versions(),
+                  "seconds": round(time.perf_counter() - began, 1), "peak_mib": round(measures["grading.peak_mib"][0]),
+                  "claims": {}, "measures": {name: {"value": value, "unit": unit, "interval": None, "seeds": None}
+                                             for name, (value, unit) in measures.items()}}
+        write_whole(FILE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
