@@ -156,10 +156,9 @@ class Marking:
     def verdict(self, answer, registered, check) -> tuple[str, str, str]:
         """result, mistake and what to try next. Raises Lost."""
         seed = self.seed(answer.id, check.name)
-        with self.worker() as connection:
+        with self.worker(answer.id) as connection:
             try:
-                there, _ = connection.ask({"order": "answer", "function": answer.function, "seed": seed,
-                                           "solution": place_of(registered.reference)})
+                there, _ = connection.ask({"order": "answer", "function": answer.function, "seed": seed})
                 if there.get("there") is not True:
                     return "error", f"there is no function {answer.function} when all cells have run", ""
                 seeded(check, Student(connection), seed)
@@ -186,18 +185,18 @@ class Marking:
     # The cells ------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def worker(self) -> Iterator[Connection]:
+    def worker(self, exercise: str) -> Iterator[Connection]:
         """A worker in which the cells have run; those that cannot be run to an end are left out."""
         while True:
             with self.template.worker() as connection:
-                if (stuck := self.load(connection)) is None:
+                if (stuck := self.load(connection, exercise)) is None:
                     yield connection
                     return
             self.leave_out(*stuck)
 
-    def load(self, connection: Connection) -> tuple[int, Lost | Unusable] | None:
+    def load(self, connection: Connection, exercise: str) -> tuple[int, Lost | Unusable] | None:
         """Run the cells; the number of the one that did not come to an end, and how, if there is one."""
-        order = {"order": "load", "cells": self.cells, "untouched": self.untouched(),
+        order = {"order": "load", "exercise": exercise, "cells": self.cells, "untouched": self.untouched(),
                  "solutions": {answer.id: place_of(find(answer.id).reference) for answer in self.answers.answers}}
         number = self.cells[0][0] if self.cells else 0
         try:

@@ -24,8 +24,7 @@ from course import CourseError, find
 LABS = Path(__file__).resolve().parents[1] / "labs"
 LONGEST_CELL, MOST_CELLS = 200_000, 5_000  # characters, cells
 SET_TEXT_ASIDE = re.compile(r"%%(time|timeit|capture|prun)\b")
-MAGIC = re.compile(r"^(\s*)(?:[%!?].*|[\w.]+\s*\?{1,2}|.*\?)$")
-ASSIGNED_MAGIC = re.compile(r"^(\s*[\w, ]+=)\s*[%!].*$")
+NAMES = re.compile(r"[\w, ]+")
 MENTIONED = re.compile(r"@exercise\(\s*[\"']([\w.]+)[\"']")
 
 
@@ -140,8 +139,18 @@ def without_magics(source: str) -> str:
     """IPython's own lines turned into Python, line for line; a cell in another language becomes empty."""
     if source.lstrip().startswith("%%") and not SET_TEXT_ASIDE.match(source.lstrip()):
         return ""
-    lines = [ASSIGNED_MAGIC.sub(r"\1 None", line) for line in source.split("\n")]
-    return "\n".join(MAGIC.sub(r"\1pass", line) for line in lines)
+    return "\n".join(map(without_magic, source.split("\n")))
+
+
+def without_magic(line: str) -> str:
+    text = line.strip()
+    indent = line[:len(line) - len(line.lstrip())]
+    if text.startswith(("%", "!", "?")) or text.endswith("?"):
+        return f"{indent}pass"
+    names, equals, value = text.partition("=")
+    if equals and value.lstrip().startswith(("%", "!")) and NAMES.fullmatch(names):
+        return f"{indent}{names}= None"
+    return line
 
 
 def id_of(function: ast.FunctionDef) -> str | None:
@@ -234,6 +243,8 @@ def answer_to(id: str, name: str, cells: list[Cell], own: list[Cell]) -> Answer:
         found = [node for cell in own for node in cell.tree.body
                  if isinstance(node, ast.FunctionDef) and node.name == name and id_of(node) in (None, "")]
         flags += ["found by the function's name: its @exercise line is missing or changed"] * bool(found)
+    if not found and any(binds(name, id, cell.tree) for cell in own):
+        return Answer(id, "attempted", name, flags=("found by its name, which is not that of a function at the top",))
     if not found:
         return Answer(id, "missing")
     function = found[-1]  # as if all cells were run in order
@@ -241,6 +252,13 @@ def answer_to(id: str, name: str, cells: list[Cell], own: list[Cell]) -> Answer:
         flags.append(f"answered {len(found)} times, differently: the last one counts")
     state = "not attempted" if untouched(function) else "attempted"
     return Answer(id, state, function.name, parameters_fault(id, function), tuple(flags))
+
+
+def binds(name: str, id: str, tree: ast.Module) -> bool:
+    """Whether a cell gives this name to something else than a function at its top: under a condition, by assignment."""
+    return any(isinstance(node, ast.FunctionDef) and node.name == name and id_of(node) in (None, "", id)
+               or isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
+               for node in ast.walk(tree))
 
 
 def untouched(function: ast.FunctionDef) -> bool:
@@ -267,11 +285,16 @@ def loaded(cells: list[Cell], own: list[Cell]) -> list[tuple[int, str]]:
     mine = {cell.number for cell in own}
     offered = [(cell.number, statement) for cell in cells if cell.tree and cell.number not in mine
                for statement in cell.tree.body if is_harmless(statement)]
-    needed, wanted = set(), set().union(*(names_used(cell.tree) for cell in own))
-    while more := {place for place, (_, statement) in enumerate(offered)
-                   if place not in needed and names_bound(statement) & wanted}:
-        needed |= more
-        wanted = wanted.union(*(names_used(offered[place][1]) for place in more))
+    binding = {}
+    for place, (_, statement) in enumerate(offered):
+        for name in names_bound(statement):
+            binding.setdefault(name, []).append(place)
+    needed, wanted = set(), list(set().union(*(names_used(cell.tree) for cell in own)))
+    while wanted:
+        for place in binding.pop(wanted.pop(), ()):
+            if place not in needed:
+                needed.add(place)
+                wanted += names_used(offered[place][1])
     parts = {}
     for place in sorted(needed):
         number, statement = offered[place]

@@ -17,6 +17,7 @@ import resource
 import signal
 import struct
 import sys
+import tempfile
 from pathlib import Path
 
 from .errors import GradingError
@@ -66,8 +67,7 @@ def can_enter(tier: str) -> bool:
 def enter(tier: str, folder: str, limits: dict, keep: int) -> None:
     """Shut the calling process in, for good; of its open files `keep` stays, and input and output lead nowhere."""
     os.setsid()
-    if sys.platform == "linux":
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_the_parent()
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
@@ -75,6 +75,7 @@ def enter(tier: str, folder: str, limits: dict, keep: int) -> None:
     os.closerange(keep + 1, 4096)
     os.chdir(folder)
     os.environ.update(HOME=folder, TMPDIR=folder)
+    tempfile.tempdir = folder
     for name, most in {"RLIMIT_CPU": limits["total_cpu"], "RLIMIT_DATA": limits["memory"], "RLIMIT_CORE": 0,
                        "RLIMIT_FSIZE": limits["file"], "RLIMIT_NOFILE": 64}.items():
         with contextlib.suppress(ValueError, OSError):  # a system may have a lower limit, or none of that name
@@ -176,7 +177,19 @@ FORBIDDEN = {
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "bpf": (321, 280),
     "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "mount_setattr": (442, 442),
     "perf_event_open": (298, 241), "userfaultfd": (323, 282), "add_key": (248, 217), "request_key": (249, 218),
-    "keyctl": (250, 219), "fanotify_init": (300, 262), "personality": (135, 92), "quotactl": (179, 60)}
+    "keyctl": (250, 219), "fanotify_init": (300, 262), "personality": (135, 92), "quotactl": (179, 60),
+    "shmctl": (31, 195), "msgctl": (71, 187), "msgsnd": (69, 189), "msgrcv": (70, 188), "semctl": (66, 191),
+    "semop": (65, 193), "semtimedop": (220, 192), "inotify_init": (253, -1), "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27), "setpriority": (141, 140), "ioprio_set": (251, 30), "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119), "sched_setaffinity": (203, 122), "sched_setattr": (314, 274)}
+# Landlock does not look after what these change, and they reach all files of the user. They do nothing and say that all
+# is well, since copying and touching a file of one's own must not fail.
+WITHOUT_EFFECT = {
+    "chmod": (90, -1), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, -1),
+    "fchown": (93, 55), "lchown": (94, -1), "fchownat": (260, 54), "utime": (132, -1), "utimes": (235, -1),
+    "futimesat": (261, -1), "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
+    "setxattrat": (463, 463), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "removexattrat": (466, 466), "file_setattr": (469, 469)}
 TO_ITSELF_ALONE = {"kill": (62, 129), "tgkill": (234, 131), "tkill": (200, 130), "prlimit64": (302, 261)}
 CLONE, CLONE3 = (56, 220), (435, 435)
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, and the number that seccomp calls it
@@ -184,7 +197,8 @@ X32 = 0x40000000  # call numbers of x86_64's other interface begin here
 THREAD = 0x00010000  # the flag of clone that makes a thread and not a process
 
 LOAD, JUMP, EQUAL, AT_LEAST, BITS, RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
-ALLOW, REFUSE, ABSENT, KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS, 0x80000000
+ALLOW, KILL, DONE = 0x7FFF0000, 0x80000000, 0x00050000
+REFUSE, ABSENT = DONE | errno.EPERM, DONE | errno.ENOSYS
 NUMBER, MACHINE, FIRST, SECOND = 0, 4, 16, 20  # places in what a filter is shown: low and high half of argument 0
 
 
@@ -202,9 +216,9 @@ def filter_program(column: int, machine: int, own: int) -> list[tuple[int, int, 
     lines = [(LOAD, 0, 0, MACHINE), (EQUAL, 1, 0, machine), (RETURN, 0, 0, KILL), (LOAD, 0, 0, NUMBER)]
     if column == 0:
         lines += [(AT_LEAST, 0, 1, X32), (RETURN, 0, 0, KILL)]
-    for numbers in FORBIDDEN.values():
-        if numbers[column] >= 0:
-            lines += [(EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, REFUSE)]
+    for calls, answer in ((FORBIDDEN, REFUSE), (WITHOUT_EFFECT, DONE)):
+        for number in (numbers[column] for numbers in calls.values() if numbers[column] >= 0):
+            lines += [(EQUAL, 0, 1, number), (RETURN, 0, 0, answer)]
     lines += [(EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, ABSENT)]  # the C library then uses clone
     lines += [(EQUAL, 0, 4, CLONE[column]), (LOAD, 0, 0, FIRST), (BITS, 0, 1, THREAD), (RETURN, 0, 0, ALLOW),
               (RETURN, 0, 0, REFUSE)]
@@ -222,10 +236,15 @@ def to_itself_alone(number: int, pids: tuple[int, ...]) -> list[tuple[int, int, 
 
 # Around the workers -------------------------------------------------------------------------------------------------
 
-def adopt_orphans() -> None:
-    """Whoever a worker leaves behind becomes a child of this process, where the system can do that."""
+def adopt() -> None:
+    """Whoever a child leaves behind becomes a child of this process, where the system can do that."""
     if sys.platform == "linux":
         prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_with_the_parent() -> None:
+    """Have the system kill this process when its parent has ended."""
+    if sys.platform == "linux":
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

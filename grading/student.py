@@ -11,6 +11,7 @@ for it.
 """
 import builtins
 import os
+import re
 import secrets
 import select
 import shutil
@@ -28,12 +29,16 @@ from pathlib import Path
 import psutil
 import torch
 
-from . import wire
+from . import sandbox, wire
 
 ROOT = Path(__file__).resolve().parents[1]
 START = "import sys; sys.path[:0] = {paths!r}; from grading import worker; worker.main({control})"
+SHUT_IN = b"shut in"  # a worker's first word, as worker.py has it
 POLL = 0.05  # seconds between two looks at a worker that is busy
-NAME, LONGEST_TEXT = 60, 300  # characters of the name and of the text of an exception
+NAME = r"[A-Za-z_]{1,40}"  # of an exception
+LONGEST_TEXT = 300  # characters of an exception's
+PATIENCE = 5  # seconds for the template, which is never busy
+MOST_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -88,14 +93,16 @@ EXPECTED = {kind.__name__: kind for kind in (
 
 def exception_of(told: dict) -> BaseException:
     """The exception that the worker told of; Raised is mixed with its built-in class."""
-    base = getattr(builtins, str(told["raised"]), None)
+    known = told["raised"] if isinstance(told["raised"], str) else ""
+    base = getattr(builtins, known, None)
     if isinstance(base, type) and issubclass(base, BaseException) and not issubclass(base, Exception):
         error = Stopped()
-    elif told["raised"] in EXPECTED:
-        error = type("Raised", (Raised, EXPECTED[told["raised"]]), {})(*texts(told))
+    elif known in EXPECTED:
+        error = type("Raised", (Raised, EXPECTED[known]), {})(*texts(told))
     else:
         error = Raised(*texts(told))
-    error.kind = name[:NAME] if isinstance(name := told.get("name"), str) else "Exception"
+    name = told.get("name")  # one that a learner made up could carry the inputs out
+    error.kind = name if isinstance(name, str) and re.fullmatch(NAME, name) else known if base else "Exception"
     error.line = line if type(line := told.get("line")) is int and 0 < line < 10**6 else None
     return error
 
@@ -113,6 +120,8 @@ class Template:
         self.tier, self.limits = tier, limits
 
     def __enter__(self):
+        sandbox.adopt()
+        self.strangers = {process.pid for process in psutil.Process().children()}
         self.control, other = socket.socketpair()
         paths = [str(ROOT), str(ROOT / "labs")]
         code = START.format(paths=paths, control=other.fileno())
@@ -127,9 +136,15 @@ class Template:
         self.control.close()
         self.process.kill()
         self.process.wait()
+        for process in psutil.Process().children():  # whom the template would have ended
+            if process.pid not in self.strangers and process.ppid() == os.getpid() and not in_this_session(process.pid):
+                with suppress(OSError):
+                    os.kill(process.pid, signal.SIGKILL)
+                    os.waitpid(process.pid, 0)
 
     def ask(self, order: bytes, sockets: list[int]) -> int:
         """The template's answer, a number. Raises Lost if it is gone."""
+        self.control.settimeout(PATIENCE)
         with suppress(OSError):
             socket.send_fds(self.control, [order], sockets)
             if len(answer := self.control.recv(16, socket.MSG_WAITALL)) == 16:
@@ -138,6 +153,17 @@ class Template:
 
     def worker(self) -> "Connection":
         return Connection(self)
+
+
+def in_this_session(pid: int) -> bool:
+    """Whether a process is of this one's own session; what a worker starts is not."""
+    with suppress(OSError):
+        return os.getsid(pid) == os.getsid(0)
+    return True
+
+
+class NotShutIn(Exception):
+    """A worker did not get into its sandbox: a fault of this machine, not of a submission."""
 
 
 class TemplateGone(BaseException):
@@ -163,13 +189,18 @@ class Connection:
         try:
             self.pid = self.template.ask(dumps(settings).encode(), [other.fileno()])
         except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            delete(self.folder)
             raise
         finally:
             other.close()
         with suppress(psutil.Error):
             self.process = psutil.Process(self.pid)
-        return self
+        self.line.settimeout(self.limits.wall + PATIENCE)
+        with suppress(OSError):
+            if self.line.recv(len(SHUT_IN), socket.MSG_WAITALL) == SHUT_IN:
+                return self
+        self.__exit__()
+        raise NotShutIn("a worker did not get into its sandbox")
 
     def __exit__(self, *error):
         self.line.close()
@@ -178,7 +209,7 @@ class Connection:
         try:
             self.template.ask(b"end", [])
         finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            delete(self.folder)
 
     def send(self, message: dict, buffers: list[bytes] = ()) -> str:
         """Send an order; returns the number that its answers must bear."""
@@ -234,10 +265,21 @@ class Watch:
 
     def seconds(self) -> float:
         """Seconds of processor time so far; 0 for a worker that is gone."""
-        with suppress(psutil.Error, AttributeError):
-            times = self.of.process.cpu_times()
-            return times.user + times.system
+        with suppress(psutil.Error):
+            return sum(sum(process.cpu_times()[:4]) for process in self.processes())
         return 0.0
+
+    def processes(self) -> list[psutil.Process]:
+        """The worker and, where a tier lets it have them, its children."""
+        with suppress(psutil.Error, AttributeError):
+            worker = self.of.process
+            return [worker, *(worker.children(recursive=True) if self.of.template.tier == "T0" else [])]
+        return []
+
+    def written(self) -> int:
+        """Bytes that the worker wrote to files in its whole life, where the system tells."""
+        counters = getattr(self.of.process, "io_counters", None)
+        return counters().write_chars if counters else 0
 
     def look(self) -> None:
         """Raise Lost for a worker that has used up a limit."""
@@ -248,25 +290,55 @@ class Watch:
             raise Lost("timeout", f"it computed for more than {self.limits.cpu:g} s")
         if waited > self.limits.wall:
             raise Lost("timeout", f"it took more than {self.limits.wall:g} s", slow=True)
-        with suppress(psutil.Error, AttributeError):
-            if self.of.process.memory_info().rss > self.limits.memory:
-                raise Lost("crashed", f"it took more than {self.limits.memory / 2**30:g} GiB of memory")
+        with suppress(psutil.Error):
+            processes = self.processes()
+            if memory_of(processes) > self.limits.memory:
+                raise Lost("crashed", f"it took more than {self.limits.memory / 2**30:.1f} GiB of memory")
+            if sum(process.num_threads() for process in processes) > MOST_THREADS:
+                raise Lost("crashed", f"it started more than {MOST_THREADS} threads")
+            if self.written() > self.limits.folder:  # also to files that have no name any more
+                raise Lost("crashed", "it wrote too much")
         number, size = contents(self.of.folder, self.limits.files)
         if number > self.limits.files or size > self.limits.folder:
             raise Lost("crashed", "it wrote too much to its folder")
 
 
+def memory_of(processes: list[psutil.Process]) -> int:
+    """Bytes that they hold; of what forks share with each other, each its part."""
+    if len(processes) == 1:
+        return processes[0].memory_info().rss
+    return sum(process.memory_full_info().pss for process in processes)
+
+
 def contents(folder: str, most: int) -> tuple[int, int]:
-    """How many files are below a folder, counted up to a little more than `most`, and their bytes."""
-    number = size = 0
-    for place, _, names in os.walk(folder):
-        number += 1 + len(names)
-        for name in names[:most]:
-            with suppress(OSError):
-                size += os.lstat(os.path.join(place, name)).st_blocks * 512
-        if number > most:
-            break
+    """How many files are below a folder, counted up to a little more than `most`, and their bytes.
+
+    By descriptors and not by paths, which may be longer than the system takes.
+    """
+    number, size, waiting = 0, 0, []
+    with suppress(OSError):
+        waiting.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+    while waiting:
+        place = waiting.pop()
+        try:
+            for entry in os.scandir(place):
+                number += 1
+                size += entry.stat(follow_symlinks=False).st_blocks * 512
+                if number <= most and entry.is_dir(follow_symlinks=False):
+                    waiting.append(os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place))
+        except OSError:
+            number += 1  # closed, or gone in the meantime
+        finally:
+            os.close(place)
     return number, size
+
+
+def delete(folder: str) -> None:
+    """Delete a worker's folder, however it left it: closed, or deeper than any path can say."""
+    with suppress(OSError, RecursionError):
+        return shutil.rmtree(folder)
+    subprocess.run(["chmod", "-R", "u+rwx", folder], stderr=subprocess.DEVNULL)
+    subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL)
 
 
 # The function -------------------------------------------------------------------------------------------------------

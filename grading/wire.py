@@ -23,6 +23,8 @@ NUMPY = {name: np.dtype(name) for name in DTYPES if name != "bfloat16"}
 HEAD = struct.Struct(">QI")
 DEEPEST = 20  # lists within lists
 MOST_DIMENSIONS = 16
+MOST_BUFFERS = 10_000
+LONGEST_SIDE = 10**6  # of a tensor without numbers, whose shape costs nothing to send
 LONGEST_INTEGER = 4000  # digits
 
 
@@ -36,7 +38,7 @@ class Foreign:
 
 def foreign(name: str) -> Foreign:
     """An object without abilities, of a class with this name."""
-    return type(re.sub(r"\W", "_", name, flags=re.ASCII)[:40] or "object", (Foreign,), {})()
+    return type(re.sub(r"[^A-Za-z_]", "_", name)[:40] or "object", (Foreign,), {})()
 
 
 # Frames -------------------------------------------------------------------------------------------------------------
@@ -53,7 +55,7 @@ def unpack(frame: bytes) -> tuple[dict, list[memoryview]]:
         length = int.from_bytes(frame[:4], "big")
         message, rest = json.loads(frame[4:4 + length]), memoryview(frame)[4 + length:]
         sizes = message.pop("sizes")
-        if not all(type(size) is int and size >= 0 for size in sizes) or sum(sizes) != len(rest):
+        if not all(type(size) is int and size >= 0 for size in sizes) or sum(sizes) != len(rest) or len(sizes) > MOST_BUFFERS:
             raise ValueError("the buffers do not have the sizes that were told")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
         raise WireError(f"a message that cannot be read ({type(error).__name__})") from None
@@ -78,8 +80,9 @@ def encode(value, buffers: list[bytes], special: Callable = lambda value: None, 
         return ["int", str(value)]
     if kind is float:
         return ["float", value.hex()]
-    if kind in (list, tuple) and depth < DEEPEST:
-        return [kind.__name__, [encode(element, buffers, special, depth + 1) for element in value]]
+    named = issubclass(kind, tuple) and hasattr(kind, "_fields")  # a named tuple counts as a tuple
+    if (kind in (list, tuple) or named) and depth < DEEPEST:
+        return ["tuple" if named else kind.__name__, [encode(each, buffers, special, depth + 1) for each in value]]
     if kind in (torch.Tensor, torch.nn.Parameter) and travels(value):
         return ["tensor", *numbers(value.detach(), buffers)]
     if kind is np.ndarray and value.dtype.name in NUMPY and value.ndim <= MOST_DIMENSIONS:
@@ -141,11 +144,14 @@ def value_of(data, buffers, special):
 def tensor_of(dtype: str, shape: list[int], place: int, buffers: list[memoryview]) -> torch.Tensor:
     if len(shape) > MOST_DIMENSIONS or not all(type(side) is int and side >= 0 for side in shape):
         raise WireError("a tensor of no possible shape")
+    if type(place) is not int or place < 0 or buffers[place] is None:
+        raise WireError("a tensor whose bytes are elsewhere")
+    data, buffers[place] = buffers[place], None  # each is read once, so what is made is no more than what came
     count = math.prod(shape)
-    if count * DTYPES[dtype].itemsize != len(buffers[place]):
+    if count * DTYPES[dtype].itemsize != len(data) or count == 0 and max(shape) > LONGEST_SIDE:
         raise WireError("a tensor whose bytes do not fill its shape")
-    if dtype == "bool" and not set(bytes(buffers[place])) <= {0, 1}:
+    if dtype == "bool" and not set(bytes(data)) <= {0, 1}:
         raise WireError("a tensor of truth values that are neither")
     if count == 0:
         return torch.empty(shape, dtype=DTYPES[dtype])
-    return torch.frombuffer(bytearray(buffers[place]), dtype=DTYPES[dtype]).reshape(shape)
+    return torch.frombuffer(bytearray(data), dtype=DTYPES[dtype]).reshape(shape)

@@ -10,9 +10,17 @@ asks it for a worker: a fork, shut into the sandbox before it sees any code of a
 
 and has no say in what they are worth. Nothing here is trusted once a cell has run.
 """
+import __future__
+import ast
 import builtins
+import contextlib
+import functools
 import importlib
+import inspect
+import io
 import json
+import linecache
+import operator
 import os
 import pkgutil
 import random
@@ -25,10 +33,13 @@ import numpy as np
 import torch
 
 from checks import models
-from course.withheld import on_its_own
+from course.withheld import refuse
 from . import sandbox, wire
 
+SHUT_IN = b"shut in"  # a worker's first word
 MESSAGE = 300  # characters of an exception's text
+FUTURES = functools.reduce(operator.or_, (getattr(__future__, name).compiler_flag
+                                          for name in __future__.all_feature_names))
 PRELOADED = ("methods", "planning", "helpdesk")
 
 
@@ -41,7 +52,8 @@ def main(control: int) -> None:
         for module in pkgutil.iter_modules(importlib.import_module(name).__path__):
             importlib.import_module(f"{name}.{module.name}")
     transformers_of_the_models()
-    sandbox.adopt_orphans()
+    sandbox.adopt()
+    sandbox.end_with_the_parent()
     judge = socket.socket(fileno=control)
     judge.sendall(b"ready")
     while True:
@@ -76,16 +88,21 @@ def fork_worker(judge: socket.socket, connection: int, settings: dict) -> int:
 def run_worker(connection: int, settings: dict) -> None:
     sandbox.enter(settings["tier"], settings["folder"], settings["limits"], keep=connection)
     sys.path[:] = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
+    sys.stdout = sys.stderr = Nowhere()
     sys.modules["course"] = CourseInTheWorker("course")
-    Worker(socket.socket(fileno=connection)).obey()
+    judge = socket.socket(fileno=connection)
+    judge.sendall(SHUT_IN)
+    Worker(judge).obey()
 
 
 # A worker -----------------------------------------------------------------------------------------------------------
 
 class Worker:
     def __init__(self, judge: socket.socket):
-        self.judge = judge
-        self.names = {"__name__": "__main__", "__builtins__": builtins}
+        self.judge, self.flags = judge, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        sys.modules["__main__"] = types.ModuleType("__main__")  # where pickle and dataclasses look for a cell's classes
+        self.names = vars(sys.modules["__main__"])
+        self.names |= {"__builtins__": builtins, "display": NOTHING, "get_ipython": NOTHING}
         self.calls = []  # of each call: its arguments that have gradients, and what it returned that has one
 
     def obey(self) -> None:
@@ -102,28 +119,35 @@ class Worker:
         self.judge.sendall(wire.pack(message | {"id": asked["id"]}, list(buffers)))
 
     def load(self, message, buffers) -> None:
-        """Run the cells; each stands in a file of its own name, so that a traceback tells its lines."""
-        solutions = {id: getattr(importlib.import_module(module), name)
-                     for id, (module, name) in message["solutions"].items()}
+        """Run the cells, the solution of the exercise that is to be answered out of reach for good."""
+        solutions = {id: solution_at(place) for id, place in message["solutions"].items()}
+        inspect.unwrap(solutions[message["exercise"]]).__code__ = refuse.__code__
         sys.modules["course"].__dict__["exercise"] = exercise_of(solutions, set(message["untouched"]))
         for number, source in message["cells"]:
             try:
-                exec(compile(source, f"<cell {number}>", "exec"), self.names)
+                self.run_cell(source, f"<cell {number}>")
                 told = {"cell": number, "raised": None}
             except BaseException as error:
                 told = {"cell": number} | raised(error)
             self.reply(told, message)
 
+    def run_cell(self, source: str, file: str) -> None:
+        """As a notebook does: with await at the top, and __future__ imports that count for all cells that follow."""
+        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+        code = compile(source, file, "exec", flags=self.flags, dont_inherit=True)
+        self.flags |= code.co_flags & FUTURES
+        if (left := eval(code, self.names)) is not None:
+            with contextlib.suppress(StopIteration):
+                while True:
+                    left.send(None)
+
     def answer(self, message, buffers) -> None:
-        function = self.names.get(message["function"])
-        module, name = message["solution"]
-        if callable(function):
-            self.function = on_its_own(function, getattr(importlib.import_module(module), name))
+        self.function = self.names.get(message["function"])
         random.seed(message["seed"])
         np.random.seed(message["seed"])
         torch.manual_seed(message["seed"])
         self.calls = []
-        self.reply({"there": callable(function)}, message)
+        self.reply({"there": callable(self.function)}, message)
 
     def call(self, message, buffers) -> None:
         given = Given(message, buffers)
@@ -146,6 +170,11 @@ class Worker:
             return self.reply(raised(error), message)
         sent = []
         self.reply({"gradients": [wire.encode(gradient, sent) for gradient in found]}, message, sent)
+
+
+def solution_at(place: list[str]):
+    module, name = place
+    return getattr(importlib.import_module(module), name)
 
 
 def raised(error: BaseException) -> dict:
@@ -271,6 +300,13 @@ class Nothing:
 
 
 NOTHING = Nothing()
+
+
+class Nowhere(io.TextIOBase):
+    """Takes what is printed, and writes it to no file."""
+
+    def write(self, text):
+        return len(text)
 
 
 def exercise_of(solutions: dict, untouched: set[str]):

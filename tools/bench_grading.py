@@ -30,7 +30,7 @@ from grading import records  # noqa: E402
 from grading.files import write_whole  # noqa: E402
 from made import EXERCISE, published, solutions, submission  # noqa: E402
 
-NUMBER, HONEST, ROUNDS, KILLS = 300, 40, 3, 3
+NUMBER, HONEST, ROUNDS, KILLS = 300, 40, 2, 3
 LABS = ("01_sft", "02_lora", "03_reward_model", "04_ppo")
 NBGRADER = ROOT / ".nbgrader"
 PIN = "nbgrader==0.9.6"

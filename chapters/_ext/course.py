@@ -8,6 +8,7 @@
     {fixed}`4,096`                             a number that is a setting or arithmetic, printed as it is
     {ledger}                                   all claims of claims.yml
     {document}                                 the document on trial, line by line
+    {check-strength}                           how well the checks tell right from wrong (course_strength.py)
 
 Everything comes from chapters/claims.yml, chapters/source.md and labs/results/*.json. A name that is in
 none of them is a warning.
@@ -316,6 +317,7 @@ def setup(app):
     app.setup_extension("course_element")
     app.setup_extension("course_quiz")
     app.setup_extension("course_html")
+    app.setup_extension("course_strength")
     app.connect("builder-inited", read_facts)
     app.connect("missing-reference", resolve_link)
     app.add_role("claim", ClaimRole())

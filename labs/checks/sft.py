@@ -328,6 +328,9 @@ def collated(student, seed: int, pad_id: int) -> tuple[list, Tensor, Tensor]:
     if ids.shape != labels.shape or ids.is_floating_point() or labels.is_floating_point():
         raise Mistake(f"ids {tuple(ids.shape)} and labels {tuple(labels.shape)} must be integers of one shape",
                       next="pad both to the same length")
+    if ids.ndim != 2 or len(ids) != len(examples):
+        raise Mistake(f"{len(examples)} examples need as many rows, and the ids are {tuple(ids.shape)}",
+                      next="one row for each example, all of one length: (batch, time)")
     return examples, ids, labels
 
 

@@ -8,6 +8,7 @@ class SolutionWithheld(Exception):
 
 
 def refuse(*args, **kwargs):
+    from course.withheld import SolutionWithheld  # this code stands in for another module's, whose names it sees
     raise SolutionWithheld("this calls the course's own solution: write the body yourself")
 
 

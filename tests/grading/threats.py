@@ -1,4 +1,4 @@
-"""What the tests of attacks share: answers that attack, one judge for each tier, and what must hold after every attack."""
+"""What the tests of attacks share: answers that attack, a judge for each tier, what must hold after every attack."""
 import atexit
 import contextlib
 import functools
@@ -23,6 +23,7 @@ LAB = "01_sft"
 SECRET = b"known to the judge alone"
 LIMITS = Limits(cpu=1, wall=4, total_cpu=30, memory=640 * 2**20, file=2 * 2**20, folder=8 * 2**20, files=300)
 SOLVED = solutions(LAB)
+WITNESS = "sft.mask_prompt"
 CANARY = "CANARY_OF_THE_GRADER"
 
 TIERS = ["T0", "T1"] if sandbox.can_enter("T1") else ["T0"]
@@ -51,6 +52,11 @@ def answer(exercise, body, above="", below=""):
 def answers(**bodies):
     """Cells by exercise, from bodies by the exercise's name: answers(loss="return 0")."""
     return {f"sft.{name}": answer(f"sft.{name}", body) for name, body in bodies.items()}
+
+
+def cells(**bodies):
+    """The same for a right submission's other exercises."""
+    return SOLVED | answers(**bodies)
 
 
 # The judges ---------------------------------------------------------------------------------------------------------
@@ -101,22 +107,35 @@ def honest():
 def attack(tier, attacked, expected, before=(), after=(), **limits):
     """Grade a right submission but for the answers `attacked`, and hold the record against `expected`.
 
+    All exercises are graded where cells are added or several exercises attacked; else the one and WITNESS are.
+
     expected: by exercise, the result that all its checks have, or a set of results that they may have
     limits: other than LIMITS · returns the record
     """
+    alone = len(attacked) == 1 and not before and not after
+    kept = {id: exercise for id, exercise in honest().items() if alone and id not in (*attacked, WITNESS)}
     judge = judge_at(tier)
+    open_files = psutil.Process().num_fds()
     with limited(judge, **limits):
-        record = grade(judge, submission(LAB, SOLVED | attacked, before, after))
-    results = {exercise["id"]: {check["result"] for check in exercise["checks"]} for exercise in record["exercises"]}
+        record = grade(judge, submission(LAB, SOLVED | attacked, before, after), kept)
     wanted = {id: {word} if isinstance(word, str) else word for id, word in expected.items()}
     assert record["status"] == "graded", record["reason"]
-    for id, found in results.items():
-        assert found <= wanted.get(id, {"passed"}), (id, found, record["notes"], told(record, id))
+    for id in HEADS:
+        found = set(results(record, id))
+        assert found and found <= wanted.get(id, {"passed"}), (id, found, record["notes"], told(record, id))
+    assert psutil.Process().num_fds() <= open_files
     leaves_nothing(judge)
     return record
 
 
+def results(record, id):
+    """The result of each check of an exercise."""
+    return [check["result"] for exercise in record["exercises"] if exercise["id"] == id
+            for check in exercise["checks"]]
+
+
 def told(record, id):
+    """What each check of an exercise says to the learner."""
     return [check["mistake"] for exercise in record["exercises"] if exercise["id"] == id
             for check in exercise["checks"]]
 
@@ -127,7 +146,7 @@ def leaves_nothing(judge):
     started = {each.template.process.pid for each in map(judge_at, TIERS)}
     assert template.children(recursive=True) == []
     assert {child.pid for child in psutil.Process().children()} <= started
-    assert [*folder().iterdir()] == []
-    kept = {id: exercise for id, exercise in honest().items() if id != "sft.mask_prompt"}
+    assert [*folder().glob("answer-*")] == []
+    kept = {id: exercise for id, exercise in honest().items() if id != WITNESS}
     record = grade(judge, submission(LAB, "solved"), kept)
     assert (record["status"], record["earned"], record["notes"]) == ("graded", 21, [])

@@ -329,6 +329,10 @@ def cut_to_shortest(examples, pad_id):
     return tuple(torch.tensor([part[:shortest] for part in parts]) for parts in zip(*examples))
 
 
+def no_rows(examples, pad_id):
+    return torch.empty(0, 0, dtype=torch.long), torch.empty(0, 0, dtype=torch.long)
+
+
 def lists_only(examples, pad_id):
     return tuple(t.tolist() for t in sft.collate(examples, pad_id))
 
@@ -381,7 +385,7 @@ WRONG = {
     "sft.silent_bug": [
         (mask_by_id, "stop token"), (mask_labels_by_id, "stop token"), (padding_counts, "padding counts"),
         (pad_left, "on the left"), (cut_to_shortest, "padded to one length"), (lists_only, "two tensors"),
-        (pads_with_0, "the padding is not pad_id"), (by_heart("sft.silent_bug"), "padded to one length")],
+        (pads_with_0, "the padding is not pad_id"), (no_rows, "4 examples need as many rows"), (by_heart("sft.silent_bug"), "padded to one length")],
 }
 RIGHT = {
     "sft.mask_prompt": [sft.mask_prompt, mask_by_loop, mask_in_place, mask_by_comprehension],

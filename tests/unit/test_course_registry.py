@@ -279,3 +279,12 @@ def test_an_exercise_is_registered_once_with_a_known_difficulty(demo):
 
 def test_an_error_of_the_course_is_shown_as_one_sentence():
     assert CourseError("Do this.")._render_traceback_() == ["CourseError: Do this."]
+
+
+def test_an_answer_that_calls_the_solution_is_none(demo, capsys):
+    def calls_it(values, ignore=None):
+        return mean(values, ignore)
+    assert told(calls_it, capsys)[0].startswith("demo.mean: 0/4 — your function raised SolutionWithheld: this calls the")
+    assert mean([1, 3]) == 2  # within reach again
+    assert told(lambda values, ignore=None: sum(v for v in values if v != ignore) / sum(v != ignore for v in values),
+                capsys)[0] == "demo.mean: 4/4 points"
