@@ -47,7 +47,7 @@ class Limits:
     file and folder in bytes · files: in the worker's folder · total_cpu: seconds of a worker's whole life
     """
     cpu: float = 10
-    wall: float = 60
+    wall: float = 30
     total_cpu: int = 120
     memory: int = 3 * 2**30
     reply: int = 32 * 2**20

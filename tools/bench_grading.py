@@ -41,7 +41,8 @@ BODIES = ["while True:\n        pass", "import os; os._exit(0)", "import ctypes;
           "return 0", "return None", "import torch; return torch.empty(10**11).fill_(1)", "return [" * 50 + "]" * 50,
           "print('x' * 10**8)", "import socket; socket.create_connection(('127.0.0.1', 9))", "return float('nan')",
           "import os; os.kill(os.getppid(), 9)", "open('/tmp/mine', 'w').write('x')", "import subprocess; subprocess.run('ls')"]
-CELLS = ["import time\nwhile True: time.sleep(1)", "import os\nos._exit(0)", "raise KeyboardInterrupt", "x = (", "%matplotlib inline",
+CELLS = ["import os\nos._exit(0)", "raise KeyboardInterrupt", "x = (", "%matplotlib inline",
+         "x = 1 +", "while True: pass", "import time\nwhile True: time.sleep(1)",
          "import torch\ntorch.allclose = lambda *a, **k: True", "import nowhere", "def helper(x):\n    return x"]
 
 

@@ -90,7 +90,7 @@ STYLES = {
     "a dataclass": """
         from dataclasses import dataclass
         @dataclass
-        class Batch:
+        class Held:
             values: "Tensor"
         EXERCISE
         def sequence_loss(logits, labels):
