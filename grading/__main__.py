@@ -44,14 +44,16 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--results", type=Path, help="where everything goes (the folder's name with .graded behind it)")
     made.add_argument("--workers", type=int, default=os.cpu_count(), help="how many notebooks at a time (%(default)s)")
     made.add_argument("--require-tier", choices=("T0", "T1", "T2"), help="refuse to grade in a weaker sandbox")
-    made.add_argument("--seed-secret", type=Path, help="a file with a secret of your own, the same for several machines")
+    made.add_argument("--seed-secret", type=Path,
+                      help="a file with a secret of your own, the same for several machines")
     made.add_argument("--policy", choices=("latest", "best"), default="latest",
                       help="which of several submissions of one learner for one lab counts (%(default)s)")
     made.add_argument("--canvas", type=Path, help="the gradebook that Canvas exported: writes a filled copy")
     made.add_argument("--moodle", type=Path, help="the grading worksheet that Moodle exported: writes a filled copy")
     made.add_argument("--lab", help="the lab whose points are filled in, as 01_sft; needed if there are several")
     made.add_argument("--column", help="the column to fill, if --canvas has several that could be meant")
-    made.add_argument("--explain", type=Path, metavar="RECORD", help="say what a record says, and what has changed since")
+    made.add_argument("--explain", type=Path, metavar="RECORD",
+                      help="say what a record says, and what has changed since")
     return made
 
 

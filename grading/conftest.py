@@ -26,7 +26,9 @@ def pytest_configure(config):
     torch.set_num_threads(1)
     if hasattr(config, "workerinput"):
         told = config.workerinput
-        config.stash[PLAN] = run.load_plan(Path(told["plan"]), bytes.fromhex(told["secret"])) if "plan" in told else None
+        config.stash[PLAN] = None
+        if "plan" in told:
+            config.stash[PLAN] = run.load_plan(Path(told["plan"]), bytes.fromhex(told["secret"]))
         return
     config.stash[DONE] = contextlib.ExitStack()
     config.stash[PLAN] = None

@@ -34,7 +34,7 @@ class Ungradable(Exception):
 
 @dataclass
 class Cell:
-    """A code cell: its number among all cells from 1 on, its id, its text, and its parsed text or what is wrong with it."""
+    """A code cell: its number among all cells from 1 on, id and text; and its parsed text, or what is wrong with it."""
 
     number: int
     id: str

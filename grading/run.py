@@ -52,7 +52,8 @@ def secret_of(results: Path, file: Path | None) -> bytes:
     try:
         secret = (file or own).read_bytes().strip()
     except OSError as error:
-        raise GradingError(f"{file or own} cannot be read ({error.strerror}): name a file that holds the secret.") from None
+        raise GradingError(f"{file or own} cannot be read ({error.strerror}): name a file that holds the "
+                           "secret.") from None
     if len(secret) < 16:
         raise GradingError(f"The secret in {file or own} has fewer than 16 characters: take a longer one, as from "
                            "python -c 'import secrets; print(secrets.token_hex())'.")

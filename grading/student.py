@@ -125,8 +125,9 @@ class Template:
         self.control, other = socket.socketpair()
         paths = [str(ROOT), str(ROOT / "labs")]
         code = START.format(paths=paths, control=other.fileno())
-        self.process = subprocess.Popen([sys.executable, "-I", "-c", code], pass_fds=[other.fileno()], env=environment(),
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=tempfile.gettempdir())
+        self.process = subprocess.Popen([sys.executable, "-I", "-c", code], pass_fds=[other.fileno()],
+                                        env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        cwd=tempfile.gettempdir())
         other.close()
         if self.control.recv(5, socket.MSG_WAITALL) != b"ready":
             raise RuntimeError("the template of the workers did not start: see the error above")

@@ -55,7 +55,8 @@ def unpack(frame: bytes) -> tuple[dict, list[memoryview]]:
         length = int.from_bytes(frame[:4], "big")
         message, rest = json.loads(frame[4:4 + length]), memoryview(frame)[4 + length:]
         sizes = message.pop("sizes")
-        if not all(type(size) is int and size >= 0 for size in sizes) or sum(sizes) != len(rest) or len(sizes) > MOST_BUFFERS:
+        whole = all(type(size) is int and size >= 0 for size in sizes) and sum(sizes) == len(rest)
+        if not whole or len(sizes) > MOST_BUFFERS:
             raise ValueError("the buffers do not have the sizes that were told")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
         raise WireError(f"a message that cannot be read ({type(error).__name__})") from None

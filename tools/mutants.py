@@ -189,8 +189,8 @@ def in_place(names: set[str]) -> Change:
     """Arithmetic that changes an argument instead of making something new."""
     def change(node):
         match node:
-            case ast.BinOp(left=ast.Name(id=name) as left, op=op, right=right) if name in names and type(op) in IN_PLACE:
-                yield ast.Call(attribute("operator", IN_PLACE[type(op)]), [left, right], [])
+            case ast.BinOp(left=ast.Name(id=name), op=op) if name in names and type(op) in IN_PLACE:
+                yield ast.Call(attribute("operator", IN_PLACE[type(op)]), [node.left, node.right], [])
     return change
 
 

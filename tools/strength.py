@@ -115,7 +115,7 @@ class TooLong(BaseException):
 
 
 class Case(NamedTuple):
-    """A function to judge. kind: stub, reference, wrong, right or mutant · told: the words that a wrong one must hear."""
+    """A function to judge. kind: stub, reference, wrong, right or mutant · told: what a wrong one must hear."""
     id: str
     kind: str
     name: str
@@ -152,7 +152,7 @@ def as_it_is(function: Callable) -> Callable:
 
 
 def mutants_of(id: str) -> list[tuple[Callable, Mutant]]:
-    """The mutants of the reference, and of the functions beside it that it calls and that are no exercise themselves."""
+    """The mutants of the reference, and of the functions beside it that it calls and that are no exercises."""
     reference = find(id).reference
     names = inspect.signature(reference)
     calls = [dict(names.bind(*arguments).arguments) for arguments in public_calls(id)]
@@ -183,8 +183,8 @@ def build(reference: Callable, part: Callable, source: str) -> Callable:
 
 # Judging --------------------------------------------------------------------------------------------------------------
 
-def judged(case: Case) -> list[Verdict] | None:
-    """The verdict for each seed; of a mutant, only as far as it gets full marks. None if it took too long."""
+def judged(case: Case) -> list[Verdict]:
+    """The verdict for each seed; of a mutant, only as far as it gets full marks. The last tells if it took too long."""
     verdicts = []
     signal.alarm(PATIENCE)
     try:
@@ -194,7 +194,7 @@ def judged(case: Case) -> list[Verdict] | None:
             if case.kind == "mutant" and not full_marks(verdicts[-1]):
                 break
     except TooLong:
-        return None
+        verdicts.append([(0, f"it took longer than {PATIENCE} s")] * len(find(case.id).checks))
     finally:
         signal.alarm(0)
     return verdicts
@@ -204,7 +204,7 @@ def full_marks(verdict: Verdict) -> bool:
     return not any(mistake for _, mistake in verdict)
 
 
-def judge_all(cases: list[Case]) -> list[list[Verdict] | None]:
+def judge_all(cases: list[Case]) -> list[list[Verdict]]:
     """All verdicts, from as many processes as there are processors; a forked one knows `cases` from its parent."""
     def too_long(*_):
         raise TooLong
@@ -215,18 +215,17 @@ def judge_all(cases: list[Case]) -> list[list[Verdict] | None]:
         return list(pool.map(judge_case, range(len(cases)), chunksize=4))
 
 
-def judge_case(place: int) -> list[Verdict] | None:
+def judge_case(place: int) -> list[Verdict]:
     return judged(_cases[place])
 
 
 # Counting -------------------------------------------------------------------------------------------------------------
 
-def entry(id: str, lab: str, found: list[tuple[Case, list[Verdict] | None]]) -> dict:
+def entry(id: str, lab: str, found: list[tuple[Case, list[Verdict]]]) -> dict:
     """What is published of one exercise. Lists hold the names of what went wrong, and are empty where nothing did."""
     def of(*kinds: str) -> list[tuple[Case, list[Verdict]]]:
-        return [(case, verdicts or []) for case, verdicts in found if case.kind in kinds]
-    survived = [case.name for case, verdicts in of("mutant") if len(verdicts) == len(SEEDS_OF_A_MUTANT)
-                and all(map(full_marks, verdicts))]
+        return [(case, verdicts) for case, verdicts in found if case.kind in kinds]
+    survived = [case.name for case, verdicts in of("mutant") if all(map(full_marks, verdicts))]
     solutions = of("reference", "wrong", "right")
     return {
         "id": id, "lab": lab, "points": find(id).points, "checks": len(find(id).checks),
@@ -238,10 +237,9 @@ def entry(id: str, lab: str, found: list[tuple[Case, list[Verdict] | None]]) -> 
         "not_named": [case.name for case, verdicts in of("wrong") if not all(
             any(case.told in mistake for _, mistake in verdict) for verdict in verdicts)],
         "right": len(of("right")),
-        "rejected": [case.name for case, verdicts in of("right") if not verdicts or not all(map(full_marks, verdicts))],
+        "rejected": [case.name for case, verdicts in of("right") if not all(map(full_marks, verdicts))],
         "mutants": len(of("mutant")),
-        "raising": sum(bool(verdicts) and all("raised" in mistake for _, mistake in verdicts[-1])
-                       for _, verdicts in of("mutant")),
+        "raising": sum(all("raised" in mistake for _, mistake in verdicts[-1]) for _, verdicts in of("mutant")),
         "equivalent": {name: EQUIVALENT[id][name] for name in survived if name in EQUIVALENT.get(id, {})},
         "survivors": [name for name in survived if name not in EQUIVALENT.get(id, {})],
         "verdicts": sum(len(verdicts) for _, verdicts in solutions),

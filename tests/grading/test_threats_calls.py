@@ -25,8 +25,8 @@ LOOPS = {"in Python": "while True:\n    pass",
 @pytest.mark.parametrize("tier, loop", [(TIERS[place % len(TIERS)], loop) for place, loop in enumerate(LOOPS)])
 def test_g04_an_endless_loop(tier, loop):
     """G04, judge's watch: processor time is counted for each call; two timeouts are enough for an exercise."""
-    record = attack(tier, answers(sequence_loss=LOOPS[loop]), {"sft.sequence_loss": "timeout"}, cpu=0.5)
-    assert record["run"]["seconds"] < 15 and "0.5 s" in told(record, "sft.sequence_loss")[0]
+    record = attack(tier, answers(sequence_loss=LOOPS[loop]), {"sft.sequence_loss": "timeout"}, cpu=0.3)
+    assert record["run"]["seconds"] < 15 and "0.3 s" in told(record, "sft.sequence_loss")[0]
 
 
 def test_g04_waiting_for_ever():
@@ -54,13 +54,12 @@ def test_g04_an_endless_loop_in_the_gradient():
     assert "ended the program" in told(record, "sft.sequence_loss")[-1]
 
 
-@at_each_tier
-@pytest.mark.parametrize("cell, limits", [("while True: pass", {"cpu": 0.5}),
-                                          ("import time; time.sleep(60)", {"wall": 0.5})])
+@pytest.mark.parametrize("tier, cell, limits", [(TIERS[-1], "while True: pass", {"cpu": 0.5}),
+                                                ("T0", "import time; time.sleep(60)", {"wall": 0.5})])
 def test_g05_a_cell_that_does_not_end(tier, cell, limits):
     """G05, judge's watch: the cell is left out, the cells after it are run."""
-    record = attack(tier, {}, {}, before=[cell], after=[cell], **limits)
-    assert len(record["notes"]) == 2 and all("was left out" in note for note in record["notes"])
+    record = attack(tier, {}, {}, before=[cell], **limits)
+    assert len(record["notes"]) == 1 and "was left out" in record["notes"][0]
 
 
 def test_g05_a_cell_that_does_not_end_under_an_answer():
@@ -96,8 +95,7 @@ MORE = {"loss": "import sys\nsys.setrecursionlimit(10**7)\nx = []\nfor _ in rang
                          "        pass\nRIGHT"}
 
 
-@at_each_tier
-@pytest.mark.parametrize("crashes", [CRASHES, MORE], ids=["exits", "more"])
+@pytest.mark.parametrize("tier, crashes", [*((tier, CRASHES) for tier in TIERS), (TIERS[-1], MORE)])
 def test_g07_g08_crashes(tier, crashes):
     """G07, G08, judge: a worker that is gone has given no answer, whatever its exit status says."""
     attack(tier, answers(**crashes), {f"sft.{name}": "crashed" for name in crashes}, cpu=4)

@@ -4,6 +4,7 @@ If a layer is missing, nothing here endangers the machine: what would is first t
 """
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -88,7 +89,9 @@ def test_g09_memory_of_orphans():
         import mmap, os, time
         if os.fork() == 0:
             if os.fork() == 0:
-                mmap.mmap(-1, 2**29).write(bytes(2**29))
+                shared = mmap.mmap(-1, 2**29)
+                for _ in range(32):
+                    shared.write(bytes(2**24))
                 time.sleep(1)
             os._exit(0)
         os.wait()
@@ -118,7 +121,7 @@ def test_g04_processor_time_of_children():
 
 def test_g10_children_at_t0():
     """G10, template: the children of a worker end with it. (T0 sets no bound to how many there are.)"""
-    body = "import os, time\nfor _ in range(12):\n    if os.fork() == 0:\n        time.sleep(30)\nRIGHT"
+    body = "import os, time\nfor _ in range(6):\n    if os.fork() == 0:\n        time.sleep(30)\nRIGHT"
     attack("T0", answers(loss=body), {})
 
 
@@ -180,11 +183,12 @@ def unstuck_after(judge, seconds):
 
 
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGSTOP"])
-def test_g12_signals_to_the_template_at_t0(number):
+def test_g12_signals_to_the_template_at_t0(monkeypatch, number):
     """G12, judge: at T0 a worker can end the template; the judge starts another, and a person looks at it."""
     judge = judge_at("T0")
     body = f"import os, signal, time\nos.kill(os.getppid(), signal.{number})\ntime.sleep(0.1)\nRIGHT"
-    with unstuck_after(judge, 20) as killed, limited(judge, wall=1):
+    monkeypatch.setattr("grading.student.PATIENCE", 2)
+    with unstuck_after(judge, 12) as killed, limited(judge, wall=1):
         record = grade(judge, submission(LAB, cells(loss=body)))
     assert not killed, "the judge waited for a template that was stopped"
     assert record["status"] == "needs review" and record["earned"] == 0
@@ -201,6 +205,8 @@ def test_g12_a_daemon_that_ends_the_template(tmp_path):
     living = [int(file.name) for file in tmp_path.iterdir() if is_alive(int(file.name))]
     for pid in living:
         os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
     assert len([*tmp_path.iterdir()]) == 2 and living == []
     leaves_nothing(judge_at("T0"))
 
@@ -239,6 +245,58 @@ def test_g12_signals_through_a_file():
     pid = judge.template.process.pid
     attack("T1", answers(loss=body), {"sft.loss": {"passed", "error"}})
     assert judge.template.process.pid == pid and judge.template.process.poll() is None
+
+
+class OldLandlock:
+    """The C library on Linux 5.13, whose Landlock does not know of truncation, of ports and of signals."""
+
+    def __init__(self, real):
+        self.real = real
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+    def syscall(self, number, *rest):
+        return 1 if number == sandbox.CREATE_RULESET and rest[0] is None else self.real.syscall(number, *rest)
+
+
+def signals_by_a_file(pid):
+    read, write = os.pipe()
+    fcntl.fcntl(read, fcntl.F_SETOWN, pid)
+    fcntl.fcntl(read, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    os.write(write, b"x")
+
+
+@needs_t1
+@pytest.mark.parametrize("attempt", ["truncate", "open", "signal"])
+def test_g12_g13_an_older_system(tmp_path, attempt):
+    """G12, G13, seccomp: T1 is T1 from Linux 5.13 on, or is not given: what its Landlock does not know is refused."""
+    there = Path(sysconfig.get_path("purelib")) / f"readable-{uuid.uuid4().hex}.txt"
+    there.write_text("as it was")
+    victim = subprocess.Popen(["sleep", "20"])  # SIGIO ends it
+    attempts = {"truncate": lambda: os.truncate(there, 0), "open": lambda: os.open(there, os.O_RDONLY | os.O_TRUNC),
+                "signal": lambda: signals_by_a_file(victim.pid)}
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            sandbox.LIBC = OldLandlock(sandbox.LIBC)
+            sandbox.shut("T1", str(tmp_path))
+            attempts[attempt]()
+        os._exit(0)
+    os.waitpid(child, 0)
+    text, ended = there.read_text(), victim.poll()
+    there.unlink()
+    victim.kill()
+    victim.wait()
+    assert (text, ended) == ("as it was", None)
+
+
+@needs_t1
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are x86_64's")
+def test_g12_what_all_processes_share():
+    """G12, seccomp: queues of messages, the kernel's log, and what there is only so much of for the whole machine."""
+    attack("T1", refuses("call(241, b'nobody')", "call(103, 3, ctypes.create_string_buffer(99), 99)",
+                         "call(206, 8, ctypes.byref(ctypes.c_ulong()))"), {})
 
 
 # The attacks of a worker whose grader has no rights beyond a user's. Prints what has come of each.
@@ -410,7 +468,8 @@ HIDDEN = {
 @pytest.mark.parametrize("way", HIDDEN)
 def test_g14_a_full_disk_without_a_file(way):
     """G14, judge's watch: files that were deleted while they are in use take room as well."""
-    body = "import ctypes, mmap, os, time\nkept, libc = [], ctypes.CDLL(None)\nlibc.mmap.restype = ctypes.c_ssize_t\n" \
+    body = "import ctypes, mmap, os, time\nkept, libc = [], ctypes.CDLL(None)\n" \
+           "libc.mmap.restype = ctypes.c_ssize_t\n" \
            f"for _ in range(24):\n{textwrap.indent(textwrap.dedent(HIDDEN[way]), '    ')}\ntime.sleep(0.5)\nRIGHT"
     attack(TIERS[-1], answers(loss=body), {"sft.loss": {"crashed", "error"}})
 

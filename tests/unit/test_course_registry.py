@@ -49,6 +49,12 @@ def told(function, capsys):
     return capsys.readouterr().out.splitlines()
 
 
+def own_mean(values, ignore):
+    """What a learner may write: the solution itself is out of reach of an answer."""
+    kept = [value for value in values if value != ignore]
+    return sum(kept) / len(kept)
+
+
 def no_division(values, ignore=None):
     return sum(value for value in values if value != ignore)
 
@@ -175,7 +181,7 @@ def test_other_ways_to_go_wrong_are_told_without_a_traceback(demo, capsys):
 
 
 def wrong_for_one(values, ignore=None):
-    return mean(values, ignore) if len(values) > 1 else 0
+    return own_mean(values, ignore) if len(values) > 1 else 0
 
 
 def test_a_bare_assert_is_named_by_its_check(demo, capsys):
@@ -184,7 +190,7 @@ def test_a_bare_assert_is_named_by_its_check(demo, capsys):
 
 def chatty(values, ignore=None):
     print("seen", len(values))
-    return mean(values, ignore)
+    return own_mean(values, ignore)
 
 
 def test_what_the_function_prints_follows_the_verdict(demo, capsys):

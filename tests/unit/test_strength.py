@@ -26,7 +26,8 @@ def made(body, arguments="x, y", calls=()):
 
 @pytest.mark.parametrize("body, faults", [
     ("return -x", ["sign: return x"]),
-    ("return x + y", ["sign: return x - y", "sign: return -(x + y)", "part left out: return x", "part left out: return y"]),
+    ("return x + y", ["sign: return x - y", "sign: return -(x + y)",
+                      "part left out: return x", "part left out: return y"]),
     ("x -= y", ["sign: x += y"]),
     ("return x - y", ["order: return y - x", "part left out: return x", "part left out: return -y"]),
     ("return x @ y", ["order: return y @ x"]),
@@ -54,7 +55,8 @@ def made(body, arguments="x, y", calls=()):
     ("return x < y", ["comparison: return x <= y"]),
     ("return x != y", ["comparison: return x == y"]),
     ("return not x", ["comparison: return x"]),
-    ("return x.clamp(-1, y)", ["clamp of one side: return x.clamp(min=-1)", "clamp of one side: return x.clamp(max=y)"]),
+    ("return x.clamp(-1, y)", ["clamp of one side: return x.clamp(min=-1)",
+                               "clamp of one side: return x.clamp(max=y)"]),
     ("return g(True, 1, 2)", ["constant: return g(False, 1, 2)", "constant: return g(True, 0, 2)",
                               "constant: return g(True, 1, 1)"]),
     ("if x:\n    raise ValueError(x - y)", ["statement left out: raise ValueError(x - y)"]),
@@ -106,9 +108,10 @@ def test_a_mutant_is_the_solution_with_the_fault():
     reference = find("ppo.value_loss").reference
     found = {mutant.fault: (part, mutant.source) for part, mutant in strength.mutants_of("ppo.value_loss")}
     given = torch.tensor([1.0, 2.0]), torch.zeros(2), torch.tensor([4.0, 4.0]), torch.tensor([True, True]), 9.0
-    half = strength.build(reference, *found["part left out: return masked_mean(torch.maximum((values - returns).square(),"
-                                            " (held - returns).square()), counts)"])
-    in_helper = strength.build(reference, *found["masked_mean: other function: return (values * counts).mean() / counts.sum()"])
+    half = strength.build(reference, *found[
+        "part left out: return masked_mean(torch.maximum((values - returns).square(), (held - returns).square()), counts)"])
+    in_helper = strength.build(reference, *found[
+        "masked_mean: other function: return (values * counts).mean() / counts.sum()"])
     assert half(*given) == 2 * reference(*given) == 4 * in_helper(*given) == 6.5
 
 
@@ -153,20 +156,21 @@ def counted(monkeypatch):
     return count
 
 
-FULL, NAMED, OTHER = [(2, ""), (1, "")], [(0, "it is too small"), (1, "")], [(0, "no"), (0, "no")]
+FULL, NAMED = [(2, ""), (1, "")], [(0, "it is too small"), (1, "")]
+OTHER, SLOW = [(0, "no"), (0, "no")], [(0, "too long"), (0, "too long")]
 
 
 def test_what_goes_wrong_is_counted_by_name(counted):
     told = counted(("stub", "stub", [OTHER]), ("reference", "reference", [FULL, FULL, NAMED]),
                    ("wrong", "good", [NAMED, NAMED]), ("wrong", "lucky", [NAMED, FULL]), ("wrong", "vague", [OTHER]),
-                   ("right", "fine", [FULL]), ("right", "odd", [FULL, NAMED]), ("right", "slow", None),
-                   ("mutant", "sign: x", [FULL] * 3), ("mutant", "order: y", [FULL] * 3), ("mutant", "a", [FULL, OTHER]),
-                   ("mutant", "loops", None), ("mutant", "b", [[(0, "your function raised KeyError")] * 2]))
+                   ("right", "fine", [FULL]), ("right", "odd", [FULL, NAMED]), ("right", "slow", [FULL, SLOW]),
+                   ("mutant", "sign: x", [FULL] * 3), ("mutant", "order: y", [FULL] * 3),
+                   ("mutant", "a", [FULL, OTHER]), ("mutant", "loops", [SLOW]), ("mutant", "b", [[(0, "your function raised KeyError")] * 2]))
     assert told == {
         "id": "tiny.sum", "lab": "01_tiny", "points": 3, "checks": 2, "checks_sha256": "sha", "stub_earned": 0,
         "reference_failed": 1, "wrong": 3, "accepted": ["lucky"], "not_named": ["lucky", "vague"], "right": 3,
         "rejected": ["odd", "slow"], "mutants": 5, "raising": 1, "equivalent": {"sign: x": "squared"},
-        "survivors": ["order: y"], "verdicts": 11, "flakes": 3}
+        "survivors": ["order: y"], "verdicts": 13, "flakes": 4}
     assert strength.killed(told) == 3 / 4
     assert strength.missed(told) == [
         "the reference fails", "wrong solutions are accepted", "mistakes are not named", "right solutions are rejected",
@@ -183,7 +187,8 @@ def test_a_mutant_that_loops_for_ever_is_stopped_and_counts_as_killed(monkeypatc
         while True:
             pass
     monkeypatch.setattr(strength, "PATIENCE", 1)
-    assert strength.judge_all([strength.Case("sft.loss", "mutant", "loops", lambda: loop)]) == [None]
+    verdicts, = strength.judge_all([strength.Case("sft.loss", "mutant", "loops", lambda: loop)])
+    assert verdicts == [[(0, "it took longer than 1 s")] * len(find("sft.loss").checks)]
 
 
 # What is published ----------------------------------------------------------------------------------------------------
@@ -199,7 +204,7 @@ def test_what_is_published_is_of_the_checks_as_they_are(id):
     assert (told["points"], told["checks"]) == (find(id).points, len(find(id).checks))
     cases = strength.cases_of(id)
     for kind, counted in (("wrong", told["wrong"]), ("right", told["right"]), ("mutant", told["mutants"])):
-        assert counted == sum(case.kind == kind for case in cases), "the banks have changed: run python tools/strength.py"
+        assert counted == sum(case.kind == kind for case in cases), "a bank has changed: run python tools/strength.py"
 
 
 @every_exercise
