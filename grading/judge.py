@@ -27,7 +27,7 @@ from .text import clean
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 2  # checks of one exercise that may time out or crash before the rest is taken for lost as well
-MOST_LOST_CELLS = 20  # of one submission, before a person has to look at it
+MOST_LOST_CELLS, BUDGET = 20, 20  # of one submission, in cells and in limits.wall, before a person has to look at it
 REASONS = {"timeout": "your function takes too long", "crashed": "your function ended the program that ran it"}
 
 
@@ -112,7 +112,7 @@ class Marking:
         self.template, self.settings, self.answers = template, settings, answers
         self.key = hashlib.sha256(data).digest()
         self.cells, self.notes, self.told = list(answers.cells), list(answers.notes), set()
-        self.lost_cells, self.waited = 0, set()
+        self.lost_cells, self.waited, self.began = 0, set(), time.monotonic()
 
     def marks(self, kept: dict[str, dict]) -> dict:
         exercises = [kept.get(answer.id) or self.exercise(answer) for answer in self.answers.answers]
@@ -188,6 +188,8 @@ class Marking:
     def worker(self, exercise: str) -> Iterator[Connection]:
         """A worker in which the cells have run; those that cannot be run to an end are left out."""
         while True:
+            if time.monotonic() - self.began > BUDGET * self.settings.limits.wall:
+                raise Fault("it took the grader too long")
             with self.template.worker() as connection:
                 if (stuck := self.load(connection, exercise)) is None:
                     yield connection

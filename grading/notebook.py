@@ -142,10 +142,19 @@ def without_magics(source: str) -> str:
     return "\n".join(map(without_magic, source.split("\n")))
 
 
+def is_magic(text: str) -> bool:
+    """Whether a line begins as IPython's own do, and not with an operator, as one that goes on with an expression."""
+    return text.startswith("?") or text[:1] in ("%", "!") and text[1:2] not in ("", " ", "=")
+
+
+def is_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
 def without_magic(line: str) -> str:
     text = line.strip()
     indent = line[:len(line) - len(line.lstrip())]
-    if text.startswith(("%", "!", "?")) or text.endswith("?"):
+    if is_magic(text) or text.endswith("?") and is_name(text.rstrip("?").rstrip()):
         return f"{indent}pass"
     names, equals, value = text.partition("=")
     if equals and value.lstrip().startswith(("%", "!")) and NAMES.fullmatch(names):

@@ -181,7 +181,9 @@ FORBIDDEN = {
     "shmctl": (31, 195), "msgctl": (71, 187), "msgsnd": (69, 189), "msgrcv": (70, 188), "semctl": (66, 191),
     "semop": (65, 193), "semtimedop": (220, 192), "inotify_init": (253, -1), "inotify_init1": (294, 26),
     "inotify_add_watch": (254, 27), "setpriority": (141, 140), "ioprio_set": (251, 30), "sched_setparam": (142, 118),
-    "sched_setscheduler": (144, 119), "sched_setaffinity": (203, 122), "sched_setattr": (314, 274)}
+    "sched_setscheduler": (144, 119), "sched_setaffinity": (203, 122), "sched_setattr": (314, 274),
+    "mq_unlink": (241, 181), "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183), "syslog": (103, 116),
+    "io_setup": (206, 0), "truncate": (76, 45), "openat2": (437, 437)}
 # Landlock does not look after what these change, and they reach all files of the user. They do nothing and say that all
 # is well, since copying and touching a file of one's own must not fail.
 WITHOUT_EFFECT = {
@@ -192,14 +194,18 @@ WITHOUT_EFFECT = {
     "removexattrat": (466, 466), "file_setattr": (469, 469)}
 TO_ITSELF_ALONE = {"kill": (62, 129), "tgkill": (234, 131), "tkill": (200, 130), "prlimit64": (302, 261)}
 CLONE, CLONE3 = (56, 220), (435, 435)
+# Before Linux 6.2 and 6.12 Landlock does not see these: (call, place of the argument, mask, value that is refused).
+IN_THIS_FORM = [((2, -1), 1, 0o1003, 0o1000), ((257, 56), 2, 0o1003, 0o1000),  # open to read, and empty
+                *(((72, 25), 1, 0xFFFFFFFF, command) for command in (8, 10, 15)),  # fcntl: signals for others
+                *(((16, 29), 1, 0xFFFFFFFF, request) for request in (0x8901, 0x8902, 0x5452))]  # ioctl: the same
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, and the number that seccomp calls it
 X32 = 0x40000000  # call numbers of x86_64's other interface begin here
 THREAD = 0x00010000  # the flag of clone that makes a thread and not a process
 
-LOAD, JUMP, EQUAL, AT_LEAST, BITS, RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
+LOAD, EQUAL, AT_LEAST, BITS, RETURN, AND = 0x20, 0x15, 0x35, 0x45, 0x06, 0x54
 ALLOW, KILL, DONE = 0x7FFF0000, 0x80000000, 0x00050000
 REFUSE, ABSENT = DONE | errno.EPERM, DONE | errno.ENOSYS
-NUMBER, MACHINE, FIRST, SECOND = 0, 4, 16, 20  # places in what a filter is shown: low and high half of argument 0
+NUMBER, MACHINE, FIRST = 0, 4, 16  # places in what a filter is shown; an argument has 8 bytes, its low half first
 
 
 def forbid_calls() -> None:
@@ -222,6 +228,10 @@ def filter_program(column: int, machine: int, own: int) -> list[tuple[int, int, 
     lines += [(EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, ABSENT)]  # the C library then uses clone
     lines += [(EQUAL, 0, 4, CLONE[column]), (LOAD, 0, 0, FIRST), (BITS, 0, 1, THREAD), (RETURN, 0, 0, ALLOW),
               (RETURN, 0, 0, REFUSE)]
+    for numbers, place, mask, value in IN_THIS_FORM:
+        if numbers[column] >= 0:
+            lines += [(EQUAL, 0, 5, numbers[column]), (LOAD, 0, 0, FIRST + 8 * place), (AND, 0, 0, mask),
+                      (EQUAL, 0, 1, value), (RETURN, 0, 0, REFUSE), (LOAD, 0, 0, NUMBER)]
     for name, numbers in TO_ITSELF_ALONE.items():
         lines += to_itself_alone(numbers[column], (own,) if name in ("kill", "tgkill") else (0, own))
     return [*lines, (RETURN, 0, 0, ALLOW)]

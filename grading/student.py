@@ -137,11 +137,16 @@ class Template:
         self.control.close()
         self.process.kill()
         self.process.wait()
-        for process in psutil.Process().children():  # whom the template would have ended
-            if process.pid not in self.strangers and process.ppid() == os.getpid() and not in_this_session(process.pid):
+        while left := self.left_behind():  # whom the template would have ended; what they started comes after them
+            for pid in left:
                 with suppress(OSError):
-                    os.kill(process.pid, signal.SIGKILL)
-                    os.waitpid(process.pid, 0)
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+
+    def left_behind(self) -> list[int]:
+        """Children of this process that are neither its own nor of its session: they came from a worker."""
+        return [process.pid for process in psutil.Process().children()
+                if process.pid not in self.strangers and not in_this_session(process.pid)]
 
     def ask(self, order: bytes, sockets: list[int]) -> int:
         """The template's answer, a number. Raises Lost if it is gone."""
@@ -273,8 +278,9 @@ class Watch:
     def processes(self) -> list[psutil.Process]:
         """The worker and, where a tier lets it have them, its children."""
         with suppress(psutil.Error, AttributeError):
-            worker = self.of.process
-            return [worker, *(worker.children(recursive=True) if self.of.template.tier == "T0" else [])]
+            if self.of.template.tier == "T0":
+                return psutil.Process(self.of.template.process.pid).children(recursive=True)
+            return [self.of.process]
         return []
 
     def written(self) -> int:
@@ -297,7 +303,7 @@ class Watch:
                 raise Lost("crashed", f"it took more than {self.limits.memory / 2**30:.1f} GiB of memory")
             if sum(process.num_threads() for process in processes) > MOST_THREADS:
                 raise Lost("crashed", f"it started more than {MOST_THREADS} threads")
-            if self.written() > self.limits.folder:  # also to files that have no name any more
+            if max(self.written(), nameless(self.of.pid, self.of.folder, self.limits.file)) > self.limits.folder:
                 raise Lost("crashed", "it wrote too much")
         number, size = contents(self.of.folder, self.limits.files)
         if number > self.limits.files or size > self.limits.folder:
@@ -332,6 +338,24 @@ def contents(folder: str, most: int) -> tuple[int, int]:
         finally:
             os.close(place)
     return number, size
+
+
+def nameless(pid: int, folder: str, largest: int) -> int:
+    """Bytes in files of the folder that were deleted while a process still holds them, where the system tells.
+
+    largest: what a file is taken for that is only held by a piece of memory
+    """
+    size = 0
+    with suppress(OSError):
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                if os.readlink(f"/proc/{pid}/fd/{number}").endswith("(deleted)"):
+                    size += os.stat(f"/proc/{pid}/fd/{number}").st_blocks * 512
+    with suppress(OSError):
+        held = {line.split(maxsplit=5)[4] for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
+                if folder in line and line.endswith("(deleted)")}
+        size += len(held) * largest
+    return size
 
 
 def delete(folder: str) -> None:

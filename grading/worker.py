@@ -14,6 +14,7 @@ import __future__
 import ast
 import builtins
 import contextlib
+import copy
 import functools
 import importlib
 import inspect
@@ -38,6 +39,7 @@ from . import sandbox, wire
 
 SHUT_IN = b"shut in"  # a worker's first word
 MESSAGE = 300  # characters of an exception's text
+MODELS = {}  # made before the doors close, and before a solution that they need is withheld
 FUTURES = functools.reduce(operator.or_, (getattr(__future__, name).compiler_flag
                                           for name in __future__.all_feature_names))
 PRELOADED = ("methods", "planning", "helpdesk")
@@ -51,7 +53,7 @@ def main(control: int) -> None:
     for name in PRELOADED:
         for module in pkgutil.iter_modules(importlib.import_module(name).__path__):
             importlib.import_module(f"{name}.{module.name}")
-    transformers_of_the_models()
+    MODELS.update((name, make()) for name, make in models.RECIPES.items())
     sandbox.adopt()
     sandbox.end_with_the_parent()
     judge = socket.socket(fileno=control)
@@ -64,12 +66,6 @@ def main(control: int) -> None:
             judge.sendall(str(fork_worker(judge, sockets[0], json.loads(order))).encode().ljust(16))
         else:
             judge.sendall(str(sandbox.end_children()).encode().ljust(16))
-
-
-def transformers_of_the_models() -> None:
-    """Make each model once, so that what their classes import late is there before the doors close."""
-    for make in models.RECIPES.values():
-        make()
 
 
 def fork_worker(judge: socket.socket, connection: int, settings: dict) -> int:
@@ -219,7 +215,7 @@ class Given:
         return made
 
     def make_model(self, buffers, name, parameters):
-        model = models.RECIPES[name]()
+        model = copy.deepcopy(MODELS[name])
         for (_, parameter), (data, requires_grad) in zip(model.named_parameters(), parameters, strict=True):
             parameter.data.copy_(wire.decode(data, buffers))
             parameter.requires_grad_(requires_grad)

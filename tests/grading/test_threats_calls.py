@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from grading import wire
-from threats import LAB, SOLVED, TIERS, answer, answers, at_each_tier, attack, grade, judge_at, leaves_nothing, told
 from made import submission
+from threats import LAB, SOLVED, TIERS, answer, answers, at_each_tier, attack, grade, judge_at, leaves_nothing, told
 
 LOOPS = {"in Python": "while True:\n    pass",
          "in C": "sum(iter(int, 1))",

@@ -19,11 +19,12 @@ from grading.judge import Judge, Settings
 from grading.student import Limits
 from made import solutions, submission
 
+ROOT = Path(sandbox.__file__).resolve().parents[1]
 LAB = "01_sft"
 SECRET = b"known to the judge alone"
 LIMITS = Limits(cpu=1, wall=4, total_cpu=30, memory=640 * 2**20, file=2 * 2**20, folder=8 * 2**20, files=300)
 SOLVED = solutions(LAB)
-WITNESS = "sft.mask_prompt"
+WITNESS = "sft.gradient_step"  # it has few checks
 CANARY = "CANARY_OF_THE_GRADER"
 
 TIERS = ["T0", "T1"] if sandbox.can_enter("T1") else ["T0"]
@@ -57,6 +58,31 @@ def answers(**bodies):
 def cells(**bodies):
     """The same for a right submission's other exercises."""
     return SOLVED | answers(**bodies)
+
+
+# In the worker: try things that must not work. What works, or fails otherwise than by a refusal, is raised.
+REFUSED = '''
+import ctypes, errno, os, socket, subprocess, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+
+def refused(*attempts, by=PermissionError):
+    for attempt in attempts:
+        try:
+            done = attempt()
+        except by:
+            continue
+        raise RuntimeError(done)
+
+def call(*arguments):
+    if libc.syscall(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+'''
+
+
+def refuses(*attempts, by="PermissionError"):
+    """A cell whose function gives the right value if the system refuses each of these expressions."""
+    tries = ", ".join(f"lambda: {attempt}" for attempt in attempts)
+    return {"sft.loss": answer("sft.loss", f"refused({tries}, by={by})\nRIGHT", REFUSED)}
 
 
 # The judges ---------------------------------------------------------------------------------------------------------
