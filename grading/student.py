@@ -33,7 +33,6 @@ from . import sandbox, wire
 
 ROOT = Path(__file__).resolve().parents[1]
 START = "import sys; sys.path[:0] = {paths!r}; from grading import worker; worker.main({control})"
-SHUT_IN = b"shut in"  # a worker's first word, as worker.py has it
 POLL = 0.05  # seconds between two looks at a worker that is busy
 NAME = r"[A-Za-z_]{1,40}"  # of an exception
 LONGEST_TEXT = 300  # characters of an exception's
@@ -203,7 +202,7 @@ class Connection:
             self.process = psutil.Process(self.pid)
         self.line.settimeout(self.limits.wall + PATIENCE)
         with suppress(OSError):
-            if self.line.recv(len(SHUT_IN), socket.MSG_WAITALL) == SHUT_IN:
+            if self.line.recv(len(wire.SHUT_IN), socket.MSG_WAITALL) == wire.SHUT_IN:
                 return self
         self.__exit__()
         raise NotShutIn("a worker did not get into its sandbox")

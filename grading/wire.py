@@ -21,6 +21,7 @@ DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (
     torch.uint8, torch.bool, torch.complex64, torch.complex128)}
 NUMPY = {name: np.dtype(name) for name in DTYPES if name != "bfloat16"}
 HEAD = struct.Struct(">QI")
+SHUT_IN = b"shut in"  # a worker's first word, before any frame
 DEEPEST = 20  # lists within lists
 MOST_DIMENSIONS = 16
 MOST_BUFFERS = 10_000

@@ -37,7 +37,6 @@ from checks import models
 from course.withheld import refuse
 from . import sandbox, wire
 
-SHUT_IN = b"shut in"  # a worker's first word
 MESSAGE = 300  # characters of an exception's text
 MODELS = {}  # made before the doors close, and before a solution that they need is withheld
 FUTURES = functools.reduce(operator.or_, (getattr(__future__, name).compiler_flag
@@ -87,7 +86,7 @@ def run_worker(connection: int, settings: dict) -> None:
     sys.stdout = sys.stderr = Nowhere()
     sys.modules["course"] = CourseInTheWorker("course")
     judge = socket.socket(fileno=connection)
-    judge.sendall(SHUT_IN)
+    judge.sendall(wire.SHUT_IN)
     Worker(judge).obey()
 
 

@@ -90,7 +90,7 @@ def alarm():
     ("_12345_678901_01_sft.ipynb", "12345", None),                      # a name of which Canvas kept no letter
     ("Zoë Ångström_12345_assignsubmission_file_/01_sft.ipynb", "Zoë Ångström", None),
     ("Zoë Ångström_12345_assignsubmission_file/01_sft.ipynb", "Zoë Ångström", None),
-    ("Zoë Ångström_12345_assignsubmission_file_/work/day 2/01_sft-2.ipynb", "Zoë Ångström", None),
+    ("Zoë Ångström_12345_assignsubmission_file_/week 1/day 2/01_sft-2.ipynb", "Zoë Ångström", None),
     ("Zoë Ångström_12345_assignsubmission_file_01_sft.ipynb", "Zoë Ångström", None),
     (" Zoë _12345_assignsubmission_file_/01_sft.ipynb", "Zoë", None),
     ("Zoë Ångström/01_sft.ipynb", "Zoë Ångström", None),

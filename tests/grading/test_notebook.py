@@ -44,7 +44,6 @@ def test_the_labs_know_their_exercises_and_points():
     labs = notebook.labs()
     assert sorted(labs) == ["01_sft", "02_lora", "03_reward_model", "04_ppo"]
     assert labs[LAB].points == 21 and list(labs[LAB].functions) == IDS
-    notebook.check_registry()
 
 
 @pytest.mark.parametrize("body", ["...", "pass", '"""Only words."""', "return", "return None", '"""Words."""\n    ...'])

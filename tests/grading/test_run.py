@@ -27,7 +27,7 @@ def folder(tmp_path):
     made = tmp_path / "exports"
     texts = {"zoe/01_sft.ipynb": submission(LAB, "solved"), "adam/01_sft.ipynb": submission(LAB),
              "ines/01_sft.ipynb": submission(LAB, solutions(LAB) | {"sft.loss": WRONG}),
-             "ines/03_reward_model.ipynb": submission("03_reward_model", "solved"), "omar/work.ipynb": "no notebook"}
+             "ines/03_reward_model.ipynb": submission("03_reward_model", "solved"), "omar/essay.ipynb": "no notebook"}
     for name, text in texts.items():
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text(text)
@@ -57,8 +57,8 @@ def test_a_run_marks_keeps_and_marks_again(folder):
     earned = {file: (record["status"], record["earned"], record["points"]) for file, record in all_records(folder).items()}
     assert earned == {"zoe/01_sft.ipynb": ("graded", 21, 21), "adam/01_sft.ipynb": ("graded", 0, 21),
                       "ines/01_sft.ipynb": ("graded", 17, 21), "ines/03_reward_model.ipynb": ("graded", 20, 20),
-                      "omar/work.ipynb": ("ungradable", 0, 0)}
-    assert "4 graded, 1 ungradable" in text and "omar/work.ipynb" in text
+                      "omar/essay.ipynb": ("ungradable", 0, 0)}
+    assert "4 graded, 1 ungradable" in text and "omar/essay.ipynb" in text
     results = folder.with_name("exports.graded")
     with open(results / "totals.csv", encoding="utf-8-sig", newline="") as file:
         assert {line["student"] for line in csv.DictReader(file)} == {"zoe", "adam", "ines", "omar"}
