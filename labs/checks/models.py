@@ -5,12 +5,15 @@ numbers, and nothing that holds code has to travel.
 """
 import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from methods import lora, reward
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
 
 VOCAB, PAD = 11, 0
 MINE, OTHER = "triage", "triage_old"  # two adapters, one's name inside the other's
@@ -30,8 +33,9 @@ def recipe(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
 
 
 @recipe
-def small_model() -> LlamaForCausalLM:
+def small_model() -> "LlamaForCausalLM":
     """A language model of VOCAB tokens, its parameters large enough that every token makes a difference."""
+    from transformers import LlamaConfig, LlamaForCausalLM  # two seconds, and most exercises do without it
     return LlamaForCausalLM(LlamaConfig(
         vocab_size=VOCAB, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
         num_key_value_heads=2, max_position_embeddings=32, initializer_range=0.4, pad_token_id=PAD)).eval()

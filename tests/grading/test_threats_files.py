@@ -257,10 +257,11 @@ def test_g17_imports_of_checks_and_tests():
 
 @at_each_tier
 def test_g18_nothing_shadows_python(tier):
-    """G18, worker: Python is started without the folder, the user's packages and the environment on its path."""
+    """G18, worker: Python is started without the folder, the user's packages and the judge's environment."""
     body = """
         import importlib, os, sys
-        assert sys.flags.isolated and sys.flags.no_user_site and sys.flags.ignore_environment
+        assert sys.flags.safe_path and sys.flags.no_user_site
+        assert {name for name in os.environ if name[:6] == "PYTHON"} == {"PYTHONHASHSEED", "PYTHONMALLOC"}
         assert all(path.startswith((sys.prefix, sys.base_prefix)) for path in sys.path), sys.path
         for name in ("colorsys", "sitecustomize", "conftest"):
             open(f"{name}.py", "w").write("raise SystemExit('shadowed')")
