@@ -252,7 +252,9 @@ def counts_both_matrices(student, seed):
 
 @lora_parameters.check(points=1)
 def gives_a_whole_number(student, seed):
-    *_, value = counted(student, seed)
+    (*_, value), (*_, other) = counted(student, seed), counted(student, seed + 10**6)
+    if float(value) == float(other):
+        raise Mistake("the count is the same for another matrix", next="it depends on d_out, d_in and rank")
     try:
         operator.index(value)
     except (TypeError, RuntimeError):
@@ -300,6 +302,8 @@ def needs_an_untouched_weight(student, seed: int) -> None:
             raise Mistake(f"{name} is changed in place", next="make a new tensor: no +=, no -=, no add_")
     if value is given[0]:
         raise Mistake("this is the weight itself, not a new tensor", next="weight + … makes a new one")
+    if not isinstance(value, Tensor) or value.shape != weight.shape or close(value, weight):
+        raise Mistake("this is not the weight with the adapter", next=LIKE_THE_WEIGHT)
 
 
 @merged_weight.check(points=2)

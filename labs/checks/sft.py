@@ -201,11 +201,13 @@ def does_not_count_the_prompt(student, seed):
     logits, labels = random_batch(seed)
     noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(seed + 1)) * 5
     # The logits that stand two places or more before the first counted label predict the prompt alone.
-    before = (labels.roll(-1, 1) != IGNORE).cumsum(-1) == 0
-    one, two = student(logits, labels.clone()), student(logits + noise * before.unsqueeze(-1), labels.clone())
+    before = ((labels.roll(-1, 1) != IGNORE).cumsum(-1) == 0).unsqueeze(-1)
+    one, two, three = (student(each, labels.clone()) for each in (logits, logits + noise * before, logits + noise * ~before))
     needs_scalar(one)
     if not close(two, torch.as_tensor(one).detach()):
         raise Mistake("the prompt tokens are being counted", next=f"leave out every token labelled {IGNORE}")
+    if close(three, torch.as_tensor(one).detach()):
+        raise Mistake("the response's tokens do not count either", next="score each token by the logits before it")
 
 
 @sft_loss.check(points=1)
@@ -247,17 +249,19 @@ def sums_each_response_then_averages(student, seed):
 
 @sequence_loss.check(points=1)
 def weighs_by_length(student, seed):
-    labels = torch.full((2, 42), IGNORE)
-    labels[0, 1:5], labels[1, 1:41] = 3, 3
-    logits = torch.zeros(2, 42, VOCAB, requires_grad=True)
+    rng = random.Random(seed)
+    few, times = rng.randint(2, 5), rng.randint(5, 10)
+    labels = torch.full((2, few * times + 2), IGNORE)
+    labels[0, 1:1 + few], labels[1, 1:1 + few * times] = 3, 3
+    logits = torch.zeros(*labels.shape, VOCAB, requires_grad=True)
     value = student(logits, labels)
     needs_scalar(value)
     if not value.requires_grad:
         raise Mistake("no gradient flows through the loss", next="no detach, no .item(), no numpy on the way")
     value.backward()
     short, long = logits.grad[0].abs().sum(), logits.grad[1].abs().sum()
-    if not close(long / short, torch.tensor(10.0), 1e-3):
-        raise Mistake("a response of 40 tokens must pull ten times as hard as one of 4",
+    if not close(long / short, torch.tensor(float(times)), 1e-3):
+        raise Mistake(f"a response of {few * times} tokens must pull {times} times as hard as one of {few}",
                       next="do not divide by a response's length")
 
 
