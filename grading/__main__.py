@@ -70,8 +70,10 @@ def grade(options: argparse.Namespace) -> int:
     for export in (options.canvas, options.moodle):
         if export and not export.is_file():
             raise GradingError(f"There is no file {export}: name the CSV file that the LMS exported.")
-    status = subprocess.run(command(options), cwd=ROOT, env=environment()).returncode
-    if status not in (FINAL, REVIEW):
+    ended = subprocess.run(command(options), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True,
+                           errors="replace")  # pytest's own words; the bar and all that counts go to stderr
+    if (status := ended.returncode) not in (FINAL, REVIEW):
+        print(ended.stdout.strip(), file=sys.stderr)
         return USAGE if status == 4 else status if status == 2 else REVIEW
     results = results_of(options)
     print(summary(results))

@@ -6,6 +6,7 @@
 With pytest-xdist (-n 4) the submissions are dealt out to several processes. Each has a judge of its own.
 """
 import contextlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,5 +149,5 @@ def conclude(config, exitstatus):
     if run.trusted_files() != config.option.trusted:
         problems.append("files of the course have changed during the run: check them out again, and grade afresh")
     for problem in problems:
-        print(problem)
+        print(problem, file=sys.stderr)
     return 3 if problems or exitstatus == 1 else 0

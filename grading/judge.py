@@ -112,7 +112,7 @@ class Marking:
         self.template, self.settings, self.answers = template, settings, answers
         self.key = hashlib.sha256(data).digest()
         self.cells, self.notes, self.told = list(answers.cells), list(answers.notes), set()
-        self.lost_cells, self.waited, self.began = 0, set(), time.monotonic()
+        self.lost_cells, self.tried, self.began = 0, set(), time.monotonic()
 
     def marks(self, kept: dict[str, dict]) -> dict:
         exercises = [kept.get(answer.id) or self.exercise(answer) for answer in self.answers.answers]
@@ -142,15 +142,17 @@ class Marking:
     def patient_verdict(self, answer, registered, check, lost: int) -> tuple[str, str, str, int]:
         """A verdict, and how often a worker of this exercise was lost.
 
-        One that waited for too long gets a second chance, since the machine may have been busy.
+        One that waited for too long, or was ended by the system, gets a second chance: the machine may have been busy
+        or short of memory.
         """
         for again in (True, False):
             try:
                 return *self.verdict(answer, registered, check), lost
             except Lost as loss:
-                if not (loss.slow and again):
+                if not (loss.doubtful and again):
+                    waited = loss.doubtful and loss.result == "timeout"  # twice, and that is long enough
                     return (loss.result, f"{REASONS[loss.result]}: {loss}", "try it in the notebook, on small inputs",
-                            PATIENCE if loss.slow else lost + 1)
+                            PATIENCE if waited else lost + 1)
         raise AssertionError("the second chance returns")
 
     def verdict(self, answer, registered, check) -> tuple[str, str, str]:
@@ -220,8 +222,8 @@ class Marking:
             self.notes.append(f"cell {number} raised {clean(error.kind, 60)}; the cells after it were run all the same")
 
     def leave_out(self, number: int, loss: Lost | Unusable) -> None:
-        if getattr(loss, "slow", False) and number not in self.waited:
-            self.waited.add(number)  # one more chance
+        if getattr(loss, "doubtful", False) and number not in self.tried:
+            self.tried.add(number)  # one more chance
             return
         self.lost_cells += 1
         if self.lost_cells > MOST_LOST_CELLS:

@@ -72,8 +72,8 @@ def read_cells(data: bytes) -> list[Cell]:
     """The code cells of a notebook's bytes. Raises Ungradable for anything that is no notebook."""
     text = as_text(data)
     try:
-        found = [Cell(number, str(cell.get("id", "")), source_of(cell)) for number, cell in enumerate(cells_of(text), start=1)
-                 if cell.get("cell_type") == "code"]
+        found = [Cell(number, str(cell.get("id", "")), source_of(cell))
+                 for number, cell in enumerate(cells_of(text), start=1) if cell.get("cell_type") == "code"]
     except Exception as error:
         if not text.strip():
             raise Ungradable("the file is empty") from None
@@ -288,7 +288,8 @@ def untouched(function: ast.FunctionDef) -> bool:
 def parameters_fault(id: str, function: ast.FunctionDef) -> str:
     wanted = list(inspect.signature(find(id).reference).parameters)
     parts = function.args
-    given = [part.arg for part in [*parts.posonlyargs, *parts.args, parts.vararg, *parts.kwonlyargs, parts.kwarg] if part]
+    given = [part.arg for part in (*parts.posonlyargs, *parts.args, parts.vararg, *parts.kwonlyargs, parts.kwarg)
+             if part]
     if given == wanted:
         return ""
     return f"the parameters are ({', '.join(given)[:80]}) and must be ({', '.join(wanted)})"

@@ -11,7 +11,7 @@ from .sandbox import TIERS
 def pytest_addoption(parser):
     group = parser.getgroup("grading")
     group.addoption("--submissions", type=Path, help="a folder of submitted notebooks, or one of them")
-    group.addoption("--results", type=Path, help="where everything goes (the submissions' folder with .graded behind it)")
+    group.addoption("--results", type=Path, help="where everything goes (the folder's name with .graded behind it)")
     group.addoption("--require-tier", choices=TIERS, help="refuse to grade in a weaker sandbox")
     group.addoption("--seed-secret", type=Path, help="a file; who knows its content knows the inputs of the checks")
     group.addoption("--policy", choices=("latest", "best"), default="latest",

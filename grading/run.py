@@ -95,8 +95,8 @@ def plan(run: Run) -> tuple[list[Submission], list[Submission]]:
 
 def grade(run: Run, judge: Judge, submission: Submission) -> dict:
     """Grade one submission and put its record in its place."""
-    about = {"submission": submission.id, "student": clean(submission.student, 200), "file": clean(submission.file, 500),
-             "sha256": submission.sha256, "attempt": submission.attempt, "modified": submission.modified}
+    about = {"submission": submission.id, "student": clean(submission.student, 200),
+             "file": clean(submission.file, 500), "sha256": submission.sha256, "attempt": submission.attempt, "modified": submission.modified}
     if submission.problem:
         record = about | judge.refuse(submission.problem)
     else:

@@ -36,6 +36,8 @@ START = "import sys; sys.path[:0] = {paths!r}; from grading import worker; worke
 POLL = 0.05  # seconds between two looks at a worker that is busy
 NAME = r"[A-Za-z_]{1,40}"  # of an exception
 LONGEST_TEXT = 300  # characters of an exception's
+LONGEST_MESSAGE = 2 * 2**20  # bytes of a reply, its tensors left out
+ENDED = "the process ended: os._exit, a crash or a limit of the system"
 PATIENCE = 5  # seconds for the template, which is never busy
 MOST_THREADS = 256
 
@@ -68,11 +70,11 @@ class Stopped(BaseException):
 
 
 class Lost(BaseException):
-    """The worker is gone. `result`: timeout or crashed · `slow`: it waited rather than computed."""
+    """The worker is gone. `result`: timeout or crashed · `doubtful`: this machine may have brought it about."""
 
-    def __init__(self, result: str, reason: str, slow: bool = False):
+    def __init__(self, result: str, reason: str, doubtful: bool = False):
         super().__init__(reason)
-        self.result, self.slow = result, slow
+        self.result, self.doubtful = result, doubtful
 
 
 class Unusable(BaseException):
@@ -227,9 +229,9 @@ class Connection:
         try:
             self.line.sendall(wire.pack(message | {"id": id}, list(buffers)))
         except (BrokenPipeError, ConnectionResetError):
-            raise Lost("crashed", "the process ended") from None
+            raise Lost("crashed", ENDED, doubtful=True) from None
         except TimeoutError:
-            raise Lost("timeout", "it did not listen", slow=True) from None
+            raise Lost("timeout", "it did not listen", doubtful=True) from None
         return id
 
     def ask(self, message: dict, buffers: list[bytes] = ()) -> tuple[dict, list[memoryview]]:
@@ -243,7 +245,7 @@ class Connection:
         if length > self.limits.reply:
             raise Unusable(f"what your function returned is too big: {length / 2**20:.0f} MiB")
         try:
-            message, buffers = wire.unpack(self.read(length, watch))
+            message, buffers = wire.unpack(self.read(length, watch), LONGEST_MESSAGE)
         except wire.WireError as error:
             raise Unusable(str(error)) from None
         if message.get("id") != id:
@@ -260,7 +262,7 @@ class Connection:
                 except ConnectionResetError:
                     part = b""
                 if not part:
-                    raise Lost("crashed", "the process ended: os._exit, a crash or a limit of the system")
+                    raise Lost("crashed", ENDED, doubtful=True)
                 data += part
         return bytes(data)
 
@@ -299,7 +301,7 @@ class Watch:
         if self.seconds() - self.cpu > self.limits.cpu:
             raise Lost("timeout", f"it computed for more than {self.limits.cpu:g} s")
         if waited > self.limits.wall:
-            raise Lost("timeout", f"it took more than {self.limits.wall:g} s", slow=True)
+            raise Lost("timeout", f"it took more than {self.limits.wall:g} s", doubtful=True)
         with suppress(psutil.Error):
             processes = self.processes()
             if memory_of(processes) > self.limits.memory:

@@ -50,10 +50,16 @@ def pack(message: dict, buffers: list[bytes]) -> bytes:
     return b"".join([HEAD.pack(4 + len(text) + sum(map(len, buffers)), len(text)), text, *buffers])
 
 
-def unpack(frame: bytes) -> tuple[dict, list[memoryview]]:
-    """The message and the buffers of a frame, its first 8 bytes left out. Raises WireError."""
+def unpack(frame: bytes, longest: int = 2**32) -> tuple[dict, list[memoryview]]:
+    """The message and the buffers of a frame, its first 8 bytes left out.
+
+    longest: bytes of JSON, which takes up to 40 times as much memory when it is read
+    Raises WireError.
+    """
+    length = int.from_bytes(frame[:4], "big")
+    if length > longest:
+        raise WireError("more than can be read, tensors aside")
     try:
-        length = int.from_bytes(frame[:4], "big")
         message, rest = json.loads(frame[4:4 + length]), memoryview(frame)[4 + length:]
         sizes = message.pop("sizes")
         whole = all(type(size) is int and size >= 0 for size in sizes) and sum(sizes) == len(rest)

@@ -1,7 +1,7 @@
 """What runs in the sandbox: one process that has everything imported, and forks of it that run a submission's answers.
 
-The judge starts the template once, `python -s -P -c "… worker.main(fd)"`, with a scrubbed environment. For each check it
-asks it for a worker: a fork, shut into the sandbox before it sees any code of a submission. A worker obeys four orders
+The judge starts the template once, `python -s -P -c "… worker.main(fd)"`, in an environment of its own. For each check
+it asks it for a worker: a fork, shut into the sandbox before it sees any code of a submission. A worker obeys four orders
 
     load        run cells of the notebook, one after the other, telling after each that it is done
     answer      pick the function that answers an exercise, and seed the random generators

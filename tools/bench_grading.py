@@ -40,7 +40,8 @@ FILE = ROOT / "labs" / "results" / "grading.json"
 BODIES = ["while True:\n        pass", "import os; os._exit(0)", "import ctypes; ctypes.string_at(0)", "raise SystemExit",
           "return 0", "return None", "import torch; return torch.empty(10**11).fill_(1)", "return [" * 50 + "]" * 50,
           "print('x' * 10**8)", "import socket; socket.create_connection(('127.0.0.1', 9))", "return float('nan')",
-          "import os; os.kill(os.getppid(), 9)", "open('/tmp/mine', 'w').write('x')", "import subprocess; subprocess.run('ls')"]
+          "import os; os.kill(os.getppid(), 9)", "open('/tmp/mine', 'w').write('x')",
+          "import subprocess; subprocess.run('ls')"]
 CELLS = ["import os\nos._exit(0)", "raise KeyboardInterrupt", "x = (", "%matplotlib inline",
          "x = 1 +", "while True: pass", "import time\nwhile True: time.sleep(1)",
          "import torch\ntorch.allclose = lambda *a, **k: True", "import nowhere", "def helper(x):\n    return x"]
@@ -132,9 +133,11 @@ def whole_folder(scratch: Path) -> dict:
     kills = killed_run(grade_command(folder, scratch / "one", 1, secret), scratch / "one")
     two, one = marks(scratch / "two"), marks(scratch / "one")
     differing = [file for file in two.keys() | one.keys() if two.get(file) != one.get(file)]
-    print(f"after {kills} kills {len(one)} records, {len(differing)} other than with two workers: {differing[:5]}", flush=True)
+    print(f"after {kills} kills {len(one)} records, {len(differing)} other than with two workers: {differing[:5]}",
+          flush=True)
     full = sum(record["earned"] == record["points"] > 0 for record in two.values())
-    return {"grading.submissions": (NUMBER, "submissions"), "grading.per_minute": (60 * NUMBER / seconds, "submissions a minute"),
+    return {"grading.submissions": (NUMBER, "submissions"),
+            "grading.per_minute": (60 * NUMBER / seconds, "submissions a minute"),
             "grading.peak_mib": (peak, "MiB, all processes"), "grading.kills": (kills, "kills"),
             "grading.records_after_kills": (len(one), "records"), "grading.differing": (len(differing), "records"),
             "grading.full_marks": (full, "submissions"),
@@ -159,15 +162,18 @@ def make_nbgrader() -> Path:
 
 def as_assignment(lab: str, answers: dict[str, str]) -> str:
     """The lab's exercises alone as nbgrader wants them: an answer and a test cell for each, no training at all."""
-    first = f"import sys\nsys.path.insert(0, {str(ROOT / 'labs')!r})\nimport torch\nfrom course import exercise, find, run_checks"
+    first = (f"import sys\nsys.path.insert(0, {str(ROOT / 'labs')!r})\n"
+             "import torch\nfrom course import exercise, find, run_checks")
     cells = [v4.new_code_cell(first, metadata={"nbgrader": told("first", grade=False, solution=False, locked=True)})]
     for cell in published(lab).cells:
         if cell.cell_type == "code" and (ids := EXERCISE.findall(cell.source)):
             text, name = answers[ids[0]], ids[0].replace(".", "_")
             function = next(line for line in text.split("\n") if line.startswith("def ")).split("(")[0][4:]
-            test = f"for result in run_checks(find({ids[0]!r}), {function}, 0):\n    assert not result.mistake, result.mistake"
+            test = (f"for result in run_checks(find({ids[0]!r}), {function}, 0):\n"
+                    "    assert not result.mistake, result.mistake")
+            graded = told(f"test_{name}", grade=True, solution=False, locked=True) | {"points": 4}
             cells.append(v4.new_code_cell(text, metadata={"nbgrader": told(name, grade=False, solution=True)}))
-            cells.append(v4.new_code_cell(test, metadata={"nbgrader": told(f"test_{name}", grade=True, solution=False, locked=True) | {"points": 4}}))
+            cells.append(v4.new_code_cell(test, metadata={"nbgrader": graded}))
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     return nbformat.writes(v4.new_notebook(cells=cells, metadata=kernel))
 
@@ -211,8 +217,8 @@ def against_nbgrader(scratch: Path) -> dict:
 def run_nbgrader(program: Path, course: Path, *words: str) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "JUPYTER_PATH": str(Path(sys.prefix, "share", "jupyter")),
                                 "PATH": f"{program.parent}:{os.environ['PATH']}"}
-    ended = subprocess.run([str(program), *words, "--course", str(course), f"--CourseDirectory.root={course}"], cwd=course,
-                           env=environment, capture_output=True, text=True)
+    ended = subprocess.run([str(program), *words, "--course", str(course), f"--CourseDirectory.root={course}"],
+                           cwd=course, env=environment, capture_output=True, text=True)
     if ended.returncode:
         sys.exit(f"nbgrader {words[0]} ended with status {ended.returncode}:\n{ended.stderr[-2000:]}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from grading import wire
+from grading import student, wire
 from made import submission
 from threats import LAB, SOLVED, TIERS, answer, answers, at_each_tier, attack, grade, judge_at, leaves_nothing, told
 
@@ -293,6 +293,15 @@ def test_g23_a_small_frame_stays_small():
     for shape in ([2**40, 0], [0, 2**62], [1, 0, 2**50]):
         with pytest.raises(wire.WireError):
             wire.decode(["tensor", "int64", shape, 0], [memoryview(b"")])  # .tolist() of the first never ends
+
+
+def test_g23_text_has_a_bound_of_its_own():
+    """G23, boundary: 30 MiB of brackets would be a gigabyte of lists."""
+    text = b"[" + b"[]," * 2**20 + b"[]]"
+    with pytest.raises(wire.WireError, match="more than can be read"):
+        wire.unpack(struct.pack(">I", len(text)) + text, student.LONGEST_MESSAGE)
+    record = attack(TIERS[-1], answers(loss="return [[]] * (2 * 10**5)"), {"sft.loss": "failed"})
+    assert "more than can be read" in told(record, "sft.loss")[0]
 
 
 def test_g23_a_buffer_is_read_once():

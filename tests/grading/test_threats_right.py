@@ -26,6 +26,17 @@ def test_g45_a_slow_machine(where, tmp_path):
     assert record["notes"] == []
 
 
+@pytest.mark.parametrize("where", ["cell", "call"])
+def test_g45_a_machine_without_memory(where, tmp_path):
+    """G45, judge: a worker that the system ended once, as it does when memory is short, loses nothing."""
+    marker = tmp_path / "end"
+    marker.touch()
+    end = f"import os\nif os.path.exists({str(marker)!r}):\n    os.unlink({str(marker)!r})\n    os.kill(os.getpid(), 9)\n"
+    record = attack("T0", answers(sequence_loss=end + "RIGHT") if where == "call" else {}, {},
+                    before=[end] if where == "cell" else ())
+    assert record["notes"] == [] and not marker.exists()
+
+
 NOISE = """
 import logging, os, sys, warnings
 from tqdm.auto import tqdm
