@@ -300,7 +300,7 @@ def test_g23_text_has_a_bound_of_its_own():
     text = b"[" + b"[]," * 2**20 + b"[]]"
     with pytest.raises(wire.WireError, match="more than can be read"):
         wire.unpack(struct.pack(">I", len(text)) + text, student.LONGEST_MESSAGE)
-    record = attack(TIERS[-1], answers(loss="return [[]] * (2 * 10**5)"), {"sft.loss": "failed"})
+    record = attack(TIERS[-1], answers(loss="return 'x' * (3 * 2**20)"), {"sft.loss": "failed"})
     assert "more than can be read" in told(record, "sft.loss")[0]
 
 
