@@ -136,12 +136,20 @@ def whole_folder(scratch: Path) -> dict:
     print(f"after {kills} kills {len(one)} records, {len(differing)} other than with two workers: {differing[:5]}",
           flush=True)
     full = sum(record["earned"] == record["points"] > 0 for record in two.values())
-    return {"grading.submissions": (NUMBER, "submissions"),
-            "grading.per_minute": (60 * NUMBER / seconds, "submissions a minute"),
+    whole = records.read_all(scratch / "two")
+    return {"grading.submissions": (NUMBER, "submissions"), "grading.minutes": (seconds / 60, "minutes"),
+            "grading.seconds": (statistics.median(record["run"]["seconds"] for record in whole), "seconds a submission"),
+            "grading.waited_for": (sum(map(hangs, whole)), "submissions"),
             "grading.peak_mib": (peak, "MiB, all processes"), "grading.kills": (kills, "kills"),
             "grading.records_after_kills": (len(one), "records"), "grading.differing": (len(differing), "records"),
             "grading.full_marks": (full, "submissions"),
             "grading.needs_review": (sum(record["status"] == "needs review" for record in two.values()), "submissions")}
+
+
+def hangs(record: dict) -> bool:
+    """Whether code of the submission had to be ended because it took too long."""
+    results = [check["result"] for exercise in record["exercises"] for check in exercise["checks"]]
+    return "timeout" in results or any("left out: it" in note for note in record["notes"])
 
 
 # nbgrader -----------------------------------------------------------------------------------------------------------

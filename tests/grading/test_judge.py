@@ -173,6 +173,13 @@ def test_only_what_passed_earns_points(monkeypatch, result):
     assert record["earned"] == 0 and all(check["earned"] == 0 for check in record["checks"])
 
 
+def test_what_a_check_says_becomes_one_plain_line(monkeypatch):
+    this = marking()
+    monkeypatch.setattr(this, "verdict", lambda *_: ("failed", "one\x1b[2J\ntwo\u202e" + "x" * 400, "do\x00 this\n"))
+    said = this.exercise(answer_of(this))["checks"][0]
+    assert said["next"].isprintable() and said["mistake"].isprintable() and len(said["mistake"]) <= 200
+
+
 def test_no_worker_is_asked_for_what_was_not_attempted_or_cannot_run(monkeypatch):
     data = submission(LAB, {"sft.loss": '@exercise("sft.loss")\ndef sft_loss(logits, labels):\n    return (\n'}).encode()
     this = marking(data=data)
