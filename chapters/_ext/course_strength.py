@@ -13,8 +13,8 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 FILE = "labs/results/checks/strength.json"
-HEAD = ["Exercise", "Points", "Checks", "Wrong solutions caught", "Right ones accepted", "Mutants killed",
-        "Equivalent mutants", "Flakes"]
+HEAD = ["Exercise", "Points", "Checks", "Wrong caught", "Right accepted", "Mutants killed",
+        "Equivalent", "Flakes"]
 
 
 def read(root):
@@ -63,7 +63,7 @@ class CheckStrength(SphinxDirective):
             content += self.parse_text_to_nodes("\n".join(text))
         for node in content:
             if isinstance(node, nodes.table):
-                node["classes"].append("ledger-summary")
+                node["classes"] += ["ledger-summary", "check-strength"]
         return content
 
 

@@ -25,7 +25,7 @@ def strength():
 
 def test_a_row_tells_what_was_counted_and_the_last_one_adds_up(strength):
     head, _, loss, step, total = strength.table([ENTRY, OTHER])
-    assert head.startswith("| Exercise | Points | Checks | Wrong solutions caught | Right ones accepted | Mutants killed")
+    assert head.startswith("| Exercise | Points | Checks | Wrong caught | Right accepted | Mutants killed")
     assert loss == "| `demo.loss` | 4 | 3 | 11 of 12 | 3 of 3 | 37 of 39 | 1 | 1 of 1,320 |"
     assert step == "| `demo.step` | 2 | 3 | 12 of 12 | 3 of 3 | 39 of 39 | 1 | 0 of 1,320 |"
     assert total == "| all | 6 | 6 | 23 of 24 | 6 of 6 | 76 of 78 | 2 | 1 of 2,640 |"
@@ -56,5 +56,5 @@ def test_the_page_has_a_table_for_each_lab(tmp_path, write_book, build_book):
     html = (built.html / "index.html").read_text("utf8")
     table = re.search(r'<table class="[^"]*ledger-summary[^"]*".*?</table>', html, re.DOTALL)[0]
     text = " ".join(re.sub(r"<[^>]+>", " ", table).split())
-    assert "Mutants killed Equivalent mutants Flakes demo.loss 4 3 11 of 12" in text
+    assert "Mutants killed Equivalent Flakes demo.loss 4 3 11 of 12" in text
     assert '<a class="reference internal" href="labs/01_demo.html">' in html
