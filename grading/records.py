@@ -40,7 +40,18 @@ def write(results: Path, record: dict) -> None:
         earlier = folder(results) / "earlier"
         number = len(list(earlier.glob(f"{record['submission']}.*.json"))) + 1
         write_whole(earlier / f"{record['submission']}.{number}.json", path.read_bytes())
+    put(path, record)
+
+
+def put(path: Path, record: dict) -> None:
     write_whole(path, json.dumps(record, indent=1, ensure_ascii=True) + "\n")
+
+
+def update(results: Path, record: dict, about: dict) -> dict:
+    """The record with what `about` says beside the marks, also on the disk."""
+    if record | about != record:
+        put(path_of(results, record["submission"]), record | about)
+    return record | about
 
 
 def marks_of(record: dict) -> dict:

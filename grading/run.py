@@ -95,8 +95,7 @@ def plan(run: Run) -> tuple[list[Submission], list[Submission]]:
 
 def grade(run: Run, judge: Judge, submission: Submission) -> dict:
     """Grade one submission and put its record in its place."""
-    about = {"submission": submission.id, "student": clean(submission.student, 200),
-             "file": clean(submission.file, 500), "sha256": submission.sha256, "attempt": submission.attempt, "modified": submission.modified}
+    about = {"submission": submission.id, **whose(submission), "sha256": submission.sha256}
     if submission.problem:
         record = about | judge.refuse(submission.problem)
     else:
@@ -107,10 +106,21 @@ def grade(run: Run, judge: Judge, submission: Submission) -> dict:
     return record
 
 
+def whose(submission: Submission) -> dict:
+    """What this run knows of where a submission comes from.
+
+    A run over a part of the folder does not see a student's namesakes, and a copy of a file may bear another time: so
+    records of other runs are brought up to date before the views are made.
+    """
+    return {"student": clean(submission.student, 200), "file": clean(submission.file, 500),
+            "attempt": submission.attempt, "modified": submission.modified}
+
+
 def finish(run: Run, submissions: list[Submission], policy: str) -> list[str]:
     """Write the views; what is wrong with the run itself, a sentence each."""
     found = {record["submission"]: record for record in records.read_all(run.results)}
-    mine = [found[submission.id] for submission in submissions if submission.id in found]
+    mine = [records.update(run.results, found[submission.id], whose(submission)) for submission in submissions
+            if submission.id in found]
     problems = [f"{submission.file} has no record: run the same command again" for submission in submissions
                 if submission.id not in found]
     problems += [f"{record['submission']}: {fault}" for record in mine if (fault := incomplete(record))]

@@ -14,7 +14,7 @@ from grading import judge, notebook, student, wire
 from grading.judge import Fault, Judge, Marking, Settings
 from grading.student import Connection, Limits, Lost, Raised, Stopped, Unusable, exception_of
 from made import submission
-from threats import LAB, TIERS, judge_at
+from threats import LAB
 
 SECRET = b"a secret of this test"
 LOSS = find("sft.loss")
@@ -40,22 +40,6 @@ def test_a_check_s_inputs_depend_on_all_that_should_matter_and_on_nothing_else()
     assert same == marking().seed("sft.loss", "passes_the_gradient") and len({same, *other}) == 5
     assert all(0 <= seed < 2**31 for seed in (same, *other))
     assert marking(None).seed("sft.loss", "passes_the_gradient") == NOTEBOOK_SEED
-
-
-def test_random_numbers_in_an_answer_are_the_same_for_a_seed_and_others_for_another():
-    body = "def draw():\n    import random, numpy, torch\n" \
-           "    return random.random(), float(numpy.random.rand()), torch.rand(()).item()"
-
-    def drawn(seed):
-        with judge_at(TIERS[0]).template.worker() as connection:
-            id = connection.send({"order": "load", "exercise": "sft.loss", "cells": [[1, body]], "untouched": [],
-                                  "solutions": {"sft.loss": judge.place_of(LOSS.reference)}})
-            assert connection.receive(id)[0]["raised"] is None
-            connection.ask({"order": "answer", "function": "draw", "seed": seed})
-            return student.Student(connection)()
-
-    first, second = drawn(5), drawn(5)
-    assert first == second and all(one != other for one, other in zip(first, drawn(6)))
 
 
 # What comes over the line -------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,6 +179,28 @@ def one(tmp_path, judge):
 def test_a_final_record_is_left_alone(one):
     this, _, _ = one
     assert run.plan(this)[1] == []
+
+
+def test_parts_of_a_folder_come_together_though_none_shows_a_namesake(tmp_path, judge):
+    whole = run.Run(tmp_path / "whole", tmp_path / "results", judge.settings)
+    for number, text in ((70006, submission(LAB)), (70007, submission(LAB, {"sft.loss": solutions(LAB)["sft.loss"]}))):
+        part = run.Run(tmp_path / str(number), tmp_path / f"{number}.results", judge.settings)
+        for folder in (part.folder, whole.folder):
+            place = folder / f"Wei Zhang_{number}_assignsubmission_file" / "01_sft.ipynb"
+            place.parent.mkdir(parents=True)
+            place.write_text(text)
+        (found,), _ = run.plan(part)
+        run.grade(part, judge, found)
+        shutil.copytree(records.folder(part.results), records.folder(whole.results), dirs_exist_ok=True)
+    found, waiting = run.plan(whole)
+    assert waiting == [] and run.finish(whole, found, "latest") == []
+    totals = (whole.results / "totals.csv").read_text("utf-8-sig").splitlines()
+    assert [line.split(",")[:2] for line in totals[1:]] == [["Wei Zhang (70006)", "0"], ["Wei Zhang (70007)", "4"]]
+    assert "no" not in [line["counts"] for line in csv.DictReader(
+        (whole.results / "gradebook.csv").read_text("utf-8-sig").splitlines())]
+    students = {record["student"] for record in records.read_all(whole.results)}
+    assert students == {"Wei Zhang (70006)", "Wei Zhang (70007)"}
+    assert not (records.folder(whole.results) / "earlier").exists()
 
 
 def test_a_record_that_cannot_be_read_is_made_again(one):

@@ -17,6 +17,7 @@ from course.registry import Check
 from grading import notebook
 from grading.__main__ import environment
 from grading.judge import Settings
+from grading.student import Student
 from made import published, submission
 from threats import (HEADS, LAB, LIMITS, SOLVED, TIERS, answer, answers, attack, cells, grade, honest, judge_at,
                      leaves_nothing, results, told)
@@ -151,6 +152,23 @@ STATE = {
                        "calls = []"),
     "sft.mask_prompt": answer("sft.mask_prompt", "seen.extend(prompt)\nreturn seen + response, "
                                                  "[-100] * len(seen) + response", "seen = []")}
+
+
+def test_g33_an_answer_s_own_random_numbers():
+    """G33, worker: they are the same for a seed, and others for another."""
+    body = "def draw():\n    import random, numpy, torch\n" \
+           "    return random.random(), float(numpy.random.rand()), torch.rand(()).item()"
+
+    def drawn(seed):
+        with judge_at(TIER).template.worker() as connection:
+            id = connection.send({"order": "load", "exercise": "sft.loss", "cells": [[1, body]], "untouched": [],
+                                  "solutions": {"sft.loss": ["methods.sft", "sft_loss"]}})
+            assert connection.receive(id)[0]["raised"] is None
+            connection.ask({"order": "answer", "function": "draw", "seed": seed})
+            return Student(connection)()
+
+    first, second = drawn(5), drawn(5)
+    assert first == second and all(one != other for one, other in zip(first, drawn(6)))
 
 
 def test_g33_state_between_calls(monkeypatch):
