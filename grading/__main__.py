@@ -70,10 +70,9 @@ def grade(options: argparse.Namespace) -> int:
     for export in (options.canvas, options.moodle):
         if export and not export.is_file():
             raise GradingError(f"There is no file {export}: name the CSV file that the LMS exported.")
-    ended = subprocess.run(command(options), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True,
-                           errors="replace")  # pytest's own words; the bar and all that counts go to stderr
-    if (status := ended.returncode) not in (FINAL, REVIEW):
-        print(ended.stdout.strip(), file=sys.stderr)
+    status, said = run_pytest(options)
+    if status not in (FINAL, REVIEW):
+        print(said.strip(), file=sys.stderr)
         return USAGE if status == 4 else status if status == 2 else REVIEW
     results = results_of(options)
     print(summary(results))
@@ -81,6 +80,18 @@ def grade(options: argparse.Namespace) -> int:
         if export := getattr(options, name):
             fill_in(export, fill, results, options)
     return status
+
+
+def run_pytest(options: argparse.Namespace) -> tuple[int, str]:
+    """Its exit status and its own words; the bar, and all that concerns an instructor, go to stderr."""
+    with subprocess.Popen(command(options), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True,
+                          errors="replace") as process:
+        try:
+            said = process.communicate()[0]
+        except KeyboardInterrupt:  # it was interrupted as well, and puts its processes away
+            process.communicate()
+            raise
+    return process.returncode, said
 
 
 def results_of(options: argparse.Namespace) -> Path:

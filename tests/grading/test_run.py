@@ -103,6 +103,21 @@ def test_a_run_that_is_killed_loses_nothing(folder):
     assert len(all_records(folder)) == 17 and {path: path.read_bytes() for path in there} == there
 
 
+def test_an_interrupted_run_says_one_sentence_and_keeps_what_it_has(folder):
+    results = folder.with_name("exports.graded")
+    process = subprocess.Popen([sys.executable, "-E", "-m", "grading", str(folder), "--workers", "2"], cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    while not list((results / "records").glob("*.json")) and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate()
+    assert process.returncode in (0, 130), said  # 0 if all was done before the signal came
+    if process.returncode == 130:
+        assert "nothing is lost" in said and "Traceback" not in said and "Warning" not in said, said
+    assert records.read_all(results) and graded(folder)[0] == 0
+
+
 def test_a_second_run_on_the_same_results_is_refused(folder):
     with run.locked(folder.with_name("exports.graded")):
         status, text = graded(folder)
