@@ -94,7 +94,7 @@ def alarm():
     ("Zoë Ångström_12345_assignsubmission_file_01_sft.ipynb", "Zoë Ångström", None),
     (" Zoë _12345_assignsubmission_file_/01_sft.ipynb", "Zoë", None),
     ("Zoë Ångström/01_sft.ipynb", "Zoë Ångström", None),
-    ("zoe/work/02_lora/final.ipynb", "zoe", None),
+    ("zoe/drafts/02_lora/final.ipynb", "zoe", None),
     (" zoe /01_sft.ipynb", "zoe", None),
     ("zoe.ipynb", "zoe", None),
     ("zoe.IPYNB", "zoe", None),

@@ -83,14 +83,20 @@ def test_a_run_marks_keeps_and_marks_again(folder):
     assert marks(folder)["zoe/01_sft.ipynb"] == first["zoe/01_sft.ipynb"]  # the same with one worker and with two
 
 
-def test_a_run_that_is_killed_loses_nothing(folder):
+@pytest.fixture
+def larger(folder):
+    """The folder with twelve more submissions, so that a run over it can be cut off on its way."""
     for number in range(12):
         place = folder / f"learner{number}"
         place.mkdir()
         (place / "01_sft.ipynb").write_text(submission(LAB, "solved", after=[f"x = {number}"]))
-    words = [sys.executable, "-E", "-m", "grading", str(folder), "--workers", "2"]
+    return folder
+
+
+def test_a_run_that_is_killed_loses_nothing(larger):
+    words = [sys.executable, "-E", "-m", "grading", str(larger), "--workers", "2"]
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    place = folder.with_name("exports.graded") / "records"
+    place = larger.with_name("exports.graded") / "records"
     end = time.monotonic() + 120
     while len(list(place.glob("*.json"))) < 3 and time.monotonic() < end:
         time.sleep(0.05)
@@ -98,24 +104,23 @@ def test_a_run_that_is_killed_loses_nothing(folder):
     process.wait()
     there = {path: path.read_bytes() for path in place.glob("*.json")}
     assert 3 <= len(there) < 17 and all(json.loads(data) for data in there.values())
-    status, text = graded(folder, "--workers", "2")
+    status, text = graded(larger, "--workers", "2")
     assert status == 0, text
-    assert len(all_records(folder)) == 17 and {path: path.read_bytes() for path in there} == there
+    assert len(all_records(larger)) == 17 and {path: path.read_bytes() for path in there} == there
 
 
-def test_an_interrupted_run_says_one_sentence_and_keeps_what_it_has(folder):
-    results = folder.with_name("exports.graded")
-    process = subprocess.Popen([sys.executable, "-E", "-m", "grading", str(folder), "--workers", "2"], cwd=ROOT, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+def test_an_interrupted_run_says_one_sentence_and_keeps_what_it_has(larger):
+    results = larger.with_name("exports.graded")
+    process = subprocess.Popen([sys.executable, "-E", "-m", "grading", str(larger), "--workers", "2"], cwd=ROOT,
+                               text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     while not list((results / "records").glob("*.json")) and process.poll() is None:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     said, _ = process.communicate()
-    assert process.returncode in (0, 130), said  # 0 if all was done before the signal came
-    if process.returncode == 130:
-        assert "nothing is lost" in said and "Traceback" not in said and "Warning" not in said, said
-    assert records.read_all(results) and graded(folder)[0] == 0
+    assert process.returncode == 130, said
+    assert "nothing is lost" in said and "Traceback" not in said and "Warning" not in said, said
+    assert 0 < len(records.read_all(results)) < 17
 
 
 def test_a_second_run_on_the_same_results_is_refused(folder):
