@@ -1,7 +1,7 @@
 """Grading: a folder of submitted notebooks becomes marks.
 
-A submission's code runs in a sandboxed process, the worker. The marks are made in another, the judge. Between the two
-goes data alone: JSON and the bytes of tensors.
+A submission's code runs in a sandboxed process, the worker. The marks are made in another, the
+judge. Between the two goes data alone: JSON and the bytes of tensors.
 
     intake    a folder → submissions            notebook   a notebook → the answers in it, without running any
     worker    runs the answers                  sandbox    what the worker may not do

@@ -1,9 +1,12 @@
-"""Grade a folder of submitted notebooks: `make grade SUBMISSIONS=folder`, or `python -m grading folder`.
+"""Grade a folder of submitted notebooks: `make grade SUBMISSIONS=folder`, or `python -m grading
+folder`.
 
-Everything goes to the folder's name with .graded behind it: records, gradebook.csv, totals.csv, feedback, junit.xml,
-Gradescope's files. A run that was cut off goes on where it stopped. The exit status speaks of the run, never of marks:
-0 all is final · 2 wrong usage · 3 a person has to look at something · 4 the sandbox that was asked for is not there
+Everything goes to the folder's name with .graded behind it: records, gradebook.csv, totals.csv,
+feedback, junit.xml, Gradescope's files. A run that was cut off goes on where it stopped. The exit
+status speaks of the run, never of marks: 0 all is final · 2 wrong usage · 3 a person has to look at
+something · 4 the sandbox that was asked for is not there
 """
+
 import argparse
 import csv
 import os
@@ -20,7 +23,13 @@ from .text import clean
 
 ROOT = Path(__file__).resolve().parents[1]
 FINAL, USAGE, REVIEW, TIER = 0, 2, 3, 4
-FOREIGN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME")  # none of our business
+FOREIGN = (
+    "PYTEST_ADDOPTS",
+    "PYTEST_PLUGINS",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "PYTHONHOME",
+)  # none of our business
 
 
 def main(words: list[str]) -> int:
@@ -40,20 +49,54 @@ def main(words: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m grading", description=__doc__.partition("\n")[0])
-    made.add_argument("submissions", nargs="?", type=Path, help="a folder as an LMS exports it, or one notebook")
-    made.add_argument("--results", type=Path, help="where everything goes (the folder's name with .graded behind it)")
-    made.add_argument("--workers", type=int, default=os.cpu_count(), help="how many notebooks at a time (%(default)s)")
-    made.add_argument("--require-tier", choices=("T0", "T1", "T2"), help="refuse to grade in a weaker sandbox")
-    made.add_argument("--seed-secret", type=Path,
-                      help="a file with a secret of your own, the same for several machines")
-    made.add_argument("--policy", choices=("latest", "best"), default="latest",
-                      help="which of several submissions of one learner for one lab counts (%(default)s)")
-    made.add_argument("--canvas", type=Path, help="the gradebook that Canvas exported: writes a filled copy")
-    made.add_argument("--moodle", type=Path, help="the grading worksheet that Moodle exported: writes a filled copy")
-    made.add_argument("--lab", help="the lab whose points are filled in, as 01_sft; needed if there are several")
-    made.add_argument("--column", help="the column to fill, if --canvas has several that could be meant")
-    made.add_argument("--explain", type=Path, metavar="RECORD",
-                      help="say what a record says, and what has changed since")
+    made.add_argument(
+        "submissions", nargs="?", type=Path, help="a folder as an LMS exports it, or one notebook"
+    )
+    made.add_argument(
+        "--results",
+        type=Path,
+        help="where everything goes (the folder's name with .graded behind it)",
+    )
+    made.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count(),
+        help="how many notebooks at a time (%(default)s)",
+    )
+    made.add_argument(
+        "--require-tier", choices=("T0", "T1", "T2"), help="refuse to grade in a weaker sandbox"
+    )
+    made.add_argument(
+        "--seed-secret",
+        type=Path,
+        help="a file with a secret of your own, the same for several machines",
+    )
+    made.add_argument(
+        "--policy",
+        choices=("latest", "best"),
+        default="latest",
+        help="which of several submissions of one learner for one lab counts (%(default)s)",
+    )
+    made.add_argument(
+        "--canvas", type=Path, help="the gradebook that Canvas exported: writes a filled copy"
+    )
+    made.add_argument(
+        "--moodle",
+        type=Path,
+        help="the grading worksheet that Moodle exported: writes a filled copy",
+    )
+    made.add_argument(
+        "--lab", help="the lab whose points are filled in, as 01_sft; needed if there are several"
+    )
+    made.add_argument(
+        "--column", help="the column to fill, if --canvas has several that could be meant"
+    )
+    made.add_argument(
+        "--explain",
+        type=Path,
+        metavar="RECORD",
+        help="say what a record says, and what has changed since",
+    )
     return made
 
 
@@ -69,7 +112,9 @@ def grade(options: argparse.Namespace) -> int:
         return TIER
     for export in (options.canvas, options.moodle):
         if export and not export.is_file():
-            raise GradingError(f"There is no file {export}: name the CSV file that the LMS exported.")
+            raise GradingError(
+                f"There is no file {export}: name the CSV file that the LMS exported."
+            )
     status, said = run_pytest(options)
     if status not in (FINAL, REVIEW):
         print(said.strip(), file=sys.stderr)
@@ -83,9 +128,16 @@ def grade(options: argparse.Namespace) -> int:
 
 
 def run_pytest(options: argparse.Namespace) -> tuple[int, str]:
-    """Its exit status and its own words; the bar, and all that concerns an instructor, go to stderr."""
-    with subprocess.Popen(command(options), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True,
-                          errors="replace") as process:
+    """Its exit status and its own words; the bar, and all that concerns an instructor, go to
+    stderr."""
+    with subprocess.Popen(
+        command(options),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
         try:
             said = process.communicate()[0]
         except KeyboardInterrupt:  # it was interrupted as well, and puts its processes away
@@ -101,9 +153,28 @@ def results_of(options: argparse.Namespace) -> Path:
 
 def command(options: argparse.Namespace) -> list[str]:
     """The plain pytest command behind a run."""
-    words = [sys.executable, "-E", "-m", "pytest", "-c", "grading/pytest.ini", "--rootdir", "grading", "grading", "-q",
-             "--no-header", "--no-summary", "-p", "no:cacheprovider", "--policy", options.policy,
-             "--submissions", str(options.submissions.resolve()), "--results", str(results_of(options))]
+    words = [
+        sys.executable,
+        "-E",
+        "-m",
+        "pytest",
+        "-c",
+        "grading/pytest.ini",
+        "--rootdir",
+        "grading",
+        "grading",
+        "-q",
+        "--no-header",
+        "--no-summary",
+        "-p",
+        "no:cacheprovider",
+        "--policy",
+        options.policy,
+        "--submissions",
+        str(options.submissions.resolve()),
+        "--results",
+        str(results_of(options)),
+    ]
     if options.workers > 1:
         words += ["-p", "xdist.plugin", "-n", str(options.workers)]
     if options.require_tier:
@@ -122,10 +193,17 @@ def environment() -> dict[str, str]:
 def summary(results: Path) -> str:
     found = listed(results)
     counts = Counter(record["status"] for record in found)
-    lines = [f"{len(found)} records in {results}: "
-             + ", ".join(f"{counts[status]} {status}" for status in ("graded", "ungradable", "needs review"))]
-    lines += [f"  {record['status']}: {clean(record['file'], 100)}: {clean(record['reason'], 200)}"
-              for record in found if record["status"] != "graded"]
+    lines = [
+        f"{len(found)} records in {results}: "
+        + ", ".join(
+            f"{counts[status]} {status}" for status in ("graded", "ungradable", "needs review")
+        )
+    ]
+    lines += [
+        f"  {record['status']}: {clean(record['file'], 100)}: {clean(record['reason'], 200)}"
+        for record in found
+        if record["status"] != "graded"
+    ]
     return "\n".join([*lines, f"gradebook: {results / 'gradebook.csv'}"])
 
 
@@ -134,9 +212,13 @@ def fill_in(export: Path, fill, results: Path, options: argparse.Namespace) -> N
     found = listed(results)
     labs = sorted({record["lab"] for record in found if record["lab"]})
     if not labs or options.lab not in (None, *labs):
-        raise GradingError(f"There is no graded notebook of {options.lab or 'any lab'}: nothing can be filled in.")
+        raise GradingError(
+            f"There is no graded notebook of {options.lab or 'any lab'}: nothing can be filled in."
+        )
     if options.lab is None and len(labs) > 1:
-        raise GradingError(f"The records are of several labs: name one with --lab, of {', '.join(labs)}.")
+        raise GradingError(
+            f"The records are of several labs: name one with --lab, of {', '.join(labs)}."
+        )
     mine = [record for record in found if record["lab"] in (None, options.lab or labs[0])]
     filled, told = fill(export.read_bytes(), mine, choose(mine, options.policy), options.column)
     write_whole(results / export.name, filled)
@@ -144,7 +226,8 @@ def fill_in(export: Path, fill, results: Path, options: argparse.Namespace) -> N
 
 
 def listed(results: Path) -> list[dict]:
-    """The records that this run's views show; older ones, of submissions that are gone, are left out."""
+    """The records that this run's views show; older ones, of submissions that are gone, are left
+    out."""
     with open(results / "gradebook.csv", encoding="utf-8-sig", newline="") as file:
         shown = {line["submission"] for line in csv.DictReader(file)}
     return [record for record in records.read_all(results) if record["submission"] in shown]
@@ -153,6 +236,7 @@ def listed(results: Path) -> list[dict]:
 def explain(path: Path) -> int:
     from .run import checks_now, provenance_of
     from .judge import Settings
+
     record = records.read(path)
     if record is None:
         raise GradingError(f"{path} is no record: name a file from the folder records/ of a run.")

@@ -3,8 +3,10 @@
     python -m pytest -c grading/pytest.ini grading --submissions FOLDER     mark a folder: one test for each submission
     python -m pytest -c grading/pytest.ini grading --notebook FILE          your own notebook: one test for each check
 
-With pytest-xdist (-n 4) the submissions are dealt out to several processes. Each has a judge of its own.
+With pytest-xdist (-n 4) the submissions are dealt out to several processes. Each has a judge of its
+own.
 """
+
 import contextlib
 import sys
 from pathlib import Path
@@ -37,7 +39,9 @@ def pytest_configure(config):
         with usage_errors():
             config.stash[PLAN] = planned(config)
     elif not config.option.notebook and not config.option.help:
-        raise pytest.UsageError("name what to grade: --submissions FOLDER, or --notebook FILE for your own notebook")
+        raise pytest.UsageError(
+            "name what to grade: --submissions FOLDER, or --notebook FILE for your own notebook"
+        )
 
 
 @contextlib.contextmanager
@@ -60,7 +64,8 @@ def planned(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node):
-    """Tell a process of pytest-xdist what to do; the secret goes down the pipe and not over a command line."""
+    """Tell a process of pytest-xdist what to do; the secret goes down the pipe and not over a
+    command line."""
     if node.config.stash[PLAN]:
         this, waiting = node.config.stash[PLAN]
         plan = this.results / ".plan.json"
@@ -68,15 +73,21 @@ def pytest_configure_node(node):
         node.workerinput |= {"plan": str(plan), "secret": this.settings.secret.hex()}
 
 
-# The tests ----------------------------------------------------------------------------------------------------------
+# The tests ----------------------------------------------------------------------------------------
+
 
 def pytest_ignore_collect(collection_path, config):
-    if collection_path.name == ("test_notebook.py" if config.stash[PLAN] else "test_submissions.py"):
+    if collection_path.name == (
+        "test_notebook.py" if config.stash[PLAN] else "test_submissions.py"
+    ):
         return True
+
 
 def pytest_generate_tests(metafunc):
     if "submission" in metafunc.fixturenames:
-        metafunc.parametrize("submission", metafunc.config.stash[PLAN][1], ids=lambda submission: submission.id)
+        metafunc.parametrize(
+            "submission", metafunc.config.stash[PLAN][1], ids=lambda submission: submission.id
+        )
     if "answered" in metafunc.fixturenames:
         cases = checks_of(metafunc.config.option.notebook)
         metafunc.parametrize("answered", cases, ids=lambda case: ".".join(case))
@@ -104,19 +115,23 @@ def judge(this_run):
 
 @pytest.fixture(scope="session")
 def own_record(pytestconfig):
-    """What the checks say of a learner's own notebook, on the inputs that the notebook's check uses."""
+    """What the checks say of a learner's own notebook, on the inputs that the notebook's check
+    uses."""
     path = pytestconfig.option.notebook
     with Judge(Settings(None, sandbox.tier_for(None))) as judge:
         return judge.grade(path.read_bytes(), path.name)
 
 
-# The end ------------------------------------------------------------------------------------------------------------
+# The end ------------------------------------------------------------------------------------------
+
 
 class Bar:
     """A progress bar in the place of pytest's dots."""
 
     def __init__(self, total, before):
-        self.bar = tqdm(total=total + before, initial=before, desc="graded", unit="notebook", smoothing=0.05)
+        self.bar = tqdm(
+            total=total + before, initial=before, desc="graded", unit="notebook", smoothing=0.05
+        )
 
     def pytest_runtest_logreport(self, report):
         if report.when == "call":
@@ -129,7 +144,9 @@ class Bar:
 def pytest_sessionstart(session):
     if session.config.stash.get(DONE, None) and session.config.stash[PLAN]:
         waiting = len(session.config.stash[PLAN][1])
-        session.config.pluginmanager.register(Bar(waiting, len(session.config.option.all_submissions) - waiting))
+        session.config.pluginmanager.register(
+            Bar(waiting, len(session.config.option.all_submissions) - waiting)
+        )
 
 
 @pytest.hookimpl(trylast=True)
@@ -147,7 +164,9 @@ def conclude(config, exitstatus):
     this, _ = config.stash[PLAN]
     problems = run.finish(this, config.option.all_submissions, config.option.policy)
     if run.trusted_files() != config.option.trusted:
-        problems.append("files of the course have changed during the run: check them out again, and grade afresh")
+        problems.append(
+            "files of the course have changed during the run: check them out again, and grade afresh"
+        )
     for problem in problems:
         print(problem, file=sys.stderr)
     return 3 if problems or exitstatus == 1 else 0

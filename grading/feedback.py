@@ -1,4 +1,5 @@
-"""The page that a learner gets for one submission: one HTML file that needs no other file and runs no script."""
+"""The page that a learner gets for one submission: one HTML file that needs no other file and runs
+no script."""
 
 import html
 
@@ -13,8 +14,14 @@ CHECK_HELP = {
     "error": "Your function raised an error.",
     "missing": "This function was not found in your notebook: put its cell back, with the id above it.",
     "not attempted": "This function is as it was handed out: write its body.",
-    "needs review": "This check waits for your instructor."}
-SIGNS = {"passed": "✓", "not attempted": "–", "missing": "–", "needs review": "?"}  # the others are crosses
+    "needs review": "This check waits for your instructor.",
+}
+SIGNS = {
+    "passed": "✓",
+    "not attempted": "–",
+    "missing": "–",
+    "needs review": "?",
+}  # the others are crosses
 
 STYLE = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --text: #1c2430; --muted: #566072; --line: #dde2ea;
@@ -69,12 +76,17 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }
 
 
 def feedback_page(record: dict, counts: bool) -> str:
-    """The page of one record. counts: whether this submission is the one that counts for its student and lab."""
+    """The page of one record. counts: whether this submission is the one that counts for its
+    student and lab."""
     lab = readable(record["lab"]) if record["lab"] else "lab not known"
     title = f"{esc(lab)} · feedback for {esc(record['student'], 120)}"
-    parts = [header(record, lab), verdict(record, counts),
-             *(section(number, exercise) for number, exercise in enumerate(record["exercises"], 1)),
-             notes(record), footer(record)]
+    parts = [
+        header(record, lab),
+        verdict(record, counts),
+        *(section(number, exercise) for number, exercise in enumerate(record["exercises"], 1)),
+        notes(record),
+        footer(record),
+    ]
     body = "\n".join(filter(None, parts))
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -110,58 +122,83 @@ def header(record: dict, lab: str) -> str:
     earned, points = record["earned"], record["points"]
     share = 100 * earned / points if points else 0
     so_far = " so far" if record["status"] == "needs review" else ""
-    return (f'<header>\n{name}\n<p class="score"><strong>{earned}</strong> of {plural(points, "point")}{so_far}</p>\n'
-            f'<div class="bar" aria-hidden="true"><span style="width: {share:.2f}%"></span></div>\n</header>')
+    return (
+        f'<header>\n{name}\n<p class="score"><strong>{earned}</strong> of {plural(points, "point")}{so_far}</p>\n'
+        f'<div class="bar" aria-hidden="true"><span style="width: {share:.2f}%"></span></div>\n</header>'
+    )
 
 
 def verdict(record: dict, counts: bool) -> str:
-    """The sentences under the score: what is open, what to begin with, and whether this submission counts."""
+    """The sentences under the score: what is open, what to begin with, and whether this submission
+    counts."""
     other = "" if counts else '\n<p class="small">This submission is not the one that counts.</p>'
     if record["status"] == "graded":
         return f"<p>{summary(record)}</p>{other}"
     if record["status"] == "needs review":
         return f'<p class="banner">{PENDING}</p>{other}'
-    return (f'<div class="banner"><p><strong>This submission could not be graded.</strong></p>\n'
-            f'<p class="reason">{esc(record["reason"])}</p>\n'
-            f"<p>It has no mark yet: hand in the notebook again or ask your instructor.</p></div>{other}")
+    return (
+        f'<div class="banner"><p><strong>This submission could not be graded.</strong></p>\n'
+        f'<p class="reason">{esc(record["reason"])}</p>\n'
+        f"<p>It has no mark yet: hand in the notebook again or ask your instructor.</p></div>{other}"
+    )
 
 
 def summary(record: dict) -> str:
-    checks = [(f"c{i}-{j}", exercise, check) for i, exercise in enumerate(record["exercises"], 1)
-              for j, check in enumerate(exercise["checks"], 1)]
+    checks = [
+        (f"c{i}-{j}", exercise, check)
+        for i, exercise in enumerate(record["exercises"], 1)
+        for j, check in enumerate(exercise["checks"], 1)
+    ]
     open_ones = [entry for entry in checks if entry[2]["result"] != "passed"]
     if not open_ones:
         return "Every check passed."
     anchor, exercise, check = open_ones[0]
-    return (f"{len(checks) - len(open_ones)} of {plural(len(checks), 'check')} passed. Begin with "
-            f'<a href="#{anchor}">{esc(readable(check["name"]))}</a> in {esc(exercise["id"], 120)}.')
+    return (
+        f"{len(checks) - len(open_ones)} of {plural(len(checks), 'check')} passed. Begin with "
+        f'<a href="#{anchor}">{esc(readable(check["name"]))}</a> in {esc(exercise["id"], 120)}.'
+    )
 
 
 def section(number: int, exercise: dict) -> str:
-    """One exercise. What is true of all its checks, such as a function that is missing, is said once."""
+    """One exercise. What is true of all its checks, such as a function that is missing, is said
+    once."""
     alike = exercise["state"] != "attempted"
     hint = f'<p class="hint">{CHECK_HELP[exercise["state"]]}</p>\n' if alike else ""
-    checks = "\n".join(item(f"c{number}-{j}", check, alike) for j, check in enumerate(exercise["checks"], 1))
-    points = f'<span class="points">{exercise["earned"]} of {plural(exercise["points"], "point")}</span>'
-    return (f'<section aria-labelledby="e{number}">\n<div class="head">'
-            f'<h2 id="e{number}">{esc(exercise["id"], 120)}</h2>{points}</div>\n'
-            f'{hint}<ul class="checks">\n{checks}\n</ul>\n</section>')
+    checks = "\n".join(
+        item(f"c{number}-{j}", check, alike) for j, check in enumerate(exercise["checks"], 1)
+    )
+    points = (
+        f'<span class="points">{exercise["earned"]} of {plural(exercise["points"], "point")}</span>'
+    )
+    return (
+        f'<section aria-labelledby="e{number}">\n<div class="head">'
+        f'<h2 id="e{number}">{esc(exercise["id"], 120)}</h2>{points}</div>\n'
+        f'{hint}<ul class="checks">\n{checks}\n</ul>\n</section>'
+    )
 
 
 def item(anchor: str, check: dict, brief: bool) -> str:
     """One check. brief: without the words that the exercise says already."""
     result = check["result"]
-    colour = {"passed": "passed", "not attempted": "open", "needs review": "open"}.get(result, "wrong")
-    told = "" if brief or result == "passed" else f'<p class="told">{html.escape(mistake(check))}</p>'
+    colour = {"passed": "passed", "not attempted": "open", "needs review": "open"}.get(
+        result, "wrong"
+    )
+    told = (
+        "" if brief or result == "passed" else f'<p class="told">{html.escape(mistake(check))}</p>'
+    )
     step = esc(check["next"])
-    if result == "needs review":  # the grader failed, not the answer: the words are for the instructor
+    if (
+        result == "needs review"
+    ):  # the grader failed, not the answer: the words are for the instructor
         told, step = f'<p class="told">{CHECK_HELP[result]}</p>', ""
     if step:
         told += f'<p class="told"><strong>Next:</strong> {step}</p>'
     sign = f'<span class="sign {colour}" aria-hidden="true">{SIGNS.get(result, "✗")}</span>'
     name = f'<span class="name">{esc(readable(check["name"]))}</span> <span class="result {colour}">{result}</span>'
     points = f'<span class="points">{check["earned"]} of {check["points"]}</span>'
-    return f'<li id="{anchor}"><div class="check">{sign}<span>{name}</span>{points}</div>{told}</li>'
+    return (
+        f'<li id="{anchor}"><div class="check">{sign}<span>{name}</span>{points}</div>{told}</li>'
+    )
 
 
 def mistake(check: dict) -> str:
@@ -174,20 +211,30 @@ def notes(record: dict) -> str:
     items = "\n".join(f"<li>{esc(line)}</li>" for line in remarks(record))
     if not items:
         return ""
-    return (f'<section aria-labelledby="notes">\n<h2 id="notes">About your notebook</h2>\n'
-            f'<ul class="notes">\n{items}\n</ul>\n</section>')
+    return (
+        f'<section aria-labelledby="notes">\n<h2 id="notes">About your notebook</h2>\n'
+        f'<ul class="notes">\n{items}\n</ul>\n</section>'
+    )
 
 
 def remarks(record: dict) -> list[str]:
     """What the grader noticed about the exercises, then about the notebook."""
-    flags = [f"{exercise['id']}: {flag}" for exercise in record["exercises"] for flag in exercise["flags"]]
+    flags = [
+        f"{exercise['id']}: {flag}"
+        for exercise in record["exercises"]
+        for flag in exercise["flags"]
+    ]
     return [*flags, *record["notes"]]
 
 
 def footer(record: dict) -> str:
     """Which file this page speaks of, so that a learner can tell one upload from another."""
     when = record["run"]["date"].replace("T", " ").replace("Z", " UTC")
-    facts = {"file": f"<bdi>{esc(record['file'], 300)}</bdi>", "SHA-256": esc(record["sha256"] or "not readable"),
-             "submission": esc(record["submission"], 300), "graded": esc(when)}
+    facts = {
+        "file": f"<bdi>{esc(record['file'], 300)}</bdi>",
+        "SHA-256": esc(record["sha256"] or "not readable"),
+        "submission": esc(record["submission"], 300),
+        "graded": esc(when),
+    }
     lines = "\n".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items())
     return f"<footer>\n<dl>\n{lines}\n</dl>\n</footer>"

@@ -11,9 +11,11 @@ from .text import clean
 
 
 def write_whole(path: Path, text: str | bytes) -> None:
-    """Put `text` (UTF-8) or bytes into the file `path` by renaming, on the disk before the name points to it.
+    """Put `text` (UTF-8) or bytes into the file `path` by renaming, on the disk before the name
+    points to it.
 
-    Raises GradingError when the disk is full or the folder cannot be written; the old file is then unchanged.
+    Raises GradingError when the disk is full or the folder cannot be written; the old file is then
+    unchanged.
     """
     data = text.encode("utf-8") if isinstance(text, str) else text
     temporary = None
@@ -23,7 +25,9 @@ def write_whole(path: Path, text: str | bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())  # without it, a loss of power can leave the new name on an empty file
+            os.fsync(
+                file.fileno()
+            )  # without it, a loss of power can leave the new name on an empty file
         os.chmod(temporary, 0o644)  # mkstemp keeps its files private
         os.replace(temporary, path)
         temporary = None

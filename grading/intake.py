@@ -1,7 +1,9 @@
-"""What an instructor has, an LMS's export or one notebook, becomes a list of submissions. Nothing in it is trusted.
+"""What an instructor has, an LMS's export or one notebook, becomes a list of submissions. Nothing
+in it is trusted.
 
-Links are not followed, pipes and devices not opened, archives read in memory and never unpacked to the disk. What
-cannot be read is listed with its problem, so that nobody's work is lost without a word.
+Links are not followed, pipes and devices not opened, archives read in memory and never unpacked to
+the disk. What cannot be read is listed with its problem, so that nobody's work is lost without a
+word.
 """
 
 import calendar
@@ -22,18 +24,27 @@ from typing import NamedTuple
 from .errors import GradingError
 from .text import clean
 
-MAX_FILES = 10_000          # in the folder, and in each archive
-MAX_BYTES = 50_000_000      # of a notebook or an archive
+MAX_FILES = 10_000  # in the folder, and in each archive
+MAX_BYTES = 50_000_000  # of a notebook or an archive
 MAX_UNPACKED = 500_000_000  # of all notebooks in one archive
 
-# Canvas: name[_LATE]_user_upload_file; the user is anon_… where names are hidden. A file uploaded again under the
-# same name gets a number behind it. An upload's number has three digits or more, so that no lab is taken for one.
-CANVAS = re.compile(r"(?:(?P<name>.*?)_)??(?:LATE_)?(?P<number>\d+|anon_[0-9A-Za-z]+)_\d{3,}_"
-                    r".*?(?:-(?P<attempt>\d{1,2}))?(?:\.\w+)?", re.DOTALL)
-# Moodle: name_number_assignsubmission_file_, a folder or the beginning of a file; _onlinetext_ beside it.
-MOODLE = re.compile(r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_[a-z]+(?P<attempt>)(?:_.*)?", re.DOTALL)
+# Canvas: name[_LATE]_user_upload_file; the user is anon_… where names are hidden. A file uploaded
+# again under the same name gets a number behind it. An upload's number has three digits or more, so
+# that no lab is taken for one.
+CANVAS = re.compile(
+    r"(?:(?P<name>.*?)_)??(?:LATE_)?(?P<number>\d+|anon_[0-9A-Za-z]+)_\d{3,}_"
+    r".*?(?:-(?P<attempt>\d{1,2}))?(?:\.\w+)?",
+    re.DOTALL,
+)
+# Moodle: name_number_assignsubmission_file_, a folder or the beginning of a file; _onlinetext_
+# beside it.
+MOODLE = re.compile(
+    r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_[a-z]+(?P<attempt>)(?:_.*)?", re.DOTALL
+)
 LABS = {path.stem.lower() for path in Path(__file__).parents[1].glob("labs/[0-9][0-9]_*.ipynb")}
-TRAILING_LAB = re.compile(rf"(?:^|[\W_])(?:{'|'.join(sorted(LABS))})(?:[\s_(-]*\d+\)?)?\Z", re.IGNORECASE)
+TRAILING_LAB = re.compile(
+    rf"(?:^|[\W_])(?:{'|'.join(sorted(LABS))})(?:[\s_(-]*\d+\)?)?\Z", re.IGNORECASE
+)
 
 LINK = "it is a symbolic link, and links are not followed: ask for the file itself"
 
@@ -42,13 +53,13 @@ LINK = "it is a symbolic link, and links are not followed: ask for the file itse
 class Submission:
     """One notebook that was handed in, or what stands where a notebook should be."""
 
-    id: str               # the name of its record, safe as a file name on every system
-    student: str          # as the export names the student
-    file: str             # relative to the folder; a member of an archive is "a.zip!inner/01_sft.ipynb"
-    sha256: str           # of the notebook's bytes, "" if they could not be read
-    attempt: int | None   # the export's own number of the attempt, if it tells
-    modified: float       # seconds since the epoch: the file's time, or the archive member's
-    problem: str          # "" or why it cannot be read: one sentence
+    id: str  # the name of its record, safe as a file name on every system
+    student: str  # as the export names the student
+    file: str  # relative to the folder; a member of an archive is "a.zip!inner/01_sft.ipynb"
+    sha256: str  # of the notebook's bytes, "" if they could not be read
+    attempt: int | None  # the export's own number of the attempt, if it tells
+    modified: float  # seconds since the epoch: the file's time, or the archive member's
+    problem: str  # "" or why it cannot be read: one sentence
 
 
 class Entry(NamedTuple):
@@ -56,7 +67,7 @@ class Entry(NamedTuple):
 
     parts: tuple[str, ...]
     file: str
-    kind: str             # "notebook", "archive", "folder" or "other"; a notebook is always a submission
+    kind: str  # "notebook", "archive", "folder" or "other"; a notebook is always a submission
     modified: float
     sha256: str = ""
     problem: str = ""
@@ -66,12 +77,13 @@ class Owner(NamedTuple):
     """Whose an entry is, told by its path alone."""
 
     student: str
-    number: str           # the LMS's number of the student, "" where there is none
+    number: str  # the LMS's number of the student, "" where there is none
     attempt: int | None
     key: tuple[str, ...]  # what one student handed in together has one key
 
 
-# --- from the folder to submissions -------------------------------------------------------------------------
+# --- from the folder to submissions ---------------------------------------------------------------
+
 
 def find_submissions(folder: Path) -> list[Submission]:
     """The submissions in a folder, or in one notebook or archive, sorted by file.
@@ -79,9 +91,13 @@ def find_submissions(folder: Path) -> list[Submission]:
     Raises GradingError if there is no such folder, nothing in it, or more in it than MAX_FILES.
     """
     base, listed = listing(folder)
-    entries = sorted((found for entry in listed for found in inspected(base, entry)), key=lambda one: one.file)
+    entries = sorted(
+        (found for entry in listed for found in inspected(base, entry)), key=lambda one: one.file
+    )
     outer = wrapper(entries)
-    owned = [(entry, owner_of(entry.parts[outer:])) for entry in entries if len(entry.parts) > outer]
+    owned = [
+        (entry, owner_of(entry.parts[outer:])) for entry in entries if len(entry.parts) > outer
+    ]
     handed_in = {owner.key for entry, owner in owned if entry.kind == "notebook"}
     numbers = defaultdict(set)
     for _, owner in owned:
@@ -92,17 +108,32 @@ def find_submissions(folder: Path) -> list[Submission]:
             handed_in.add(owner.key)
             submissions.append(submission(entry, owner, namesakes=len(numbers[owner.student]) > 1))
     if not submissions:
-        raise GradingError(f"There is no submission in {clean(str(folder), 200)}: name the folder that holds the "
-                           "notebooks (.ipynb), or one notebook.")
+        raise GradingError(
+            f"There is no submission in {clean(str(folder), 200)}: name the folder that holds the "
+            "notebooks (.ipynb), or one notebook."
+        )
     return submissions
 
 
 def submission(entry: Entry, owner: Owner, namesakes: bool) -> Submission:
-    missing = f"there is no notebook in {clean(entry.parts[-1], 80)}: ask for a file that ends in .ipynb"
-    slugs = slug(owner.student), slug(entry.parts[-1]), hashlib.sha256(entry.file.encode()).hexdigest()[:10]
+    missing = (
+        f"there is no notebook in {clean(entry.parts[-1], 80)}: ask for a file that ends in .ipynb"
+    )
+    slugs = (
+        slug(owner.student),
+        slug(entry.parts[-1]),
+        hashlib.sha256(entry.file.encode()).hexdigest()[:10],
+    )
     student = f"{owner.student} ({owner.number})" if namesakes and owner.number else owner.student
-    return Submission("-".join(filter(None, slugs)), student, entry.file, entry.sha256, owner.attempt,
-                      entry.modified, entry.problem or ("" if entry.kind == "notebook" else missing))
+    return Submission(
+        "-".join(filter(None, slugs)),
+        student,
+        entry.file,
+        entry.sha256,
+        owner.attempt,
+        entry.modified,
+        entry.problem or ("" if entry.kind == "notebook" else missing),
+    )
 
 
 def is_claim(entry: Entry, owner: Owner) -> bool:
@@ -113,26 +144,34 @@ def is_claim(entry: Entry, owner: Owner) -> bool:
 
 
 def wrapper(entries: list[Entry]) -> int:
-    """1 if all entries lie in one folder or archive that is not a student's but holds an LMS's export, else 0."""
+    """1 if all entries lie in one folder or archive that is not a student's but holds an LMS's
+    export, else 0."""
     tops = {entry.parts[0] for entry in entries}
     inside = any(len(entry.parts) > 1 and lms(entry.parts[1]) for entry in entries)
     return int(len(tops) == 1 and inside and not lms(tops.pop()))
 
 
 def owner_of(parts: tuple[str, ...]) -> Owner:
-    """The student whom the outermost name tells. Names further in are the student's own, and could name another."""
+    """The student whom the outermost name tells. Names further in are the student's own, and could
+    name another."""
     depth = 0
     while depth < len(parts) - 1 and parts[depth].lower() in LABS:  # one folder for each lab
         depth += 1
     part, match = parts[depth], lms(parts[depth])
     if match:
         attempt = int(match["attempt"]) if match["attempt"] else None
-        return Owner(text(match["name"] or "").strip() or match["number"], match["number"], attempt,
-                     (*parts[:depth], match["number"]))
+        return Owner(
+            text(match["name"] or "").strip() or match["number"],
+            match["number"],
+            attempt,
+            (*parts[:depth], match["number"]),
+        )
     stem = re.sub(r"\.(ipynb|zip)\Z", "", part, flags=re.IGNORECASE)
     lab = TRAILING_LAB.search(stem)
-    name = stem[:lab.start()].rstrip("_-( ") if lab else stem
-    return Owner(text(name).strip() or text(stem).strip() or ascii(part), "", None, parts[:depth + 1])
+    name = stem[: lab.start()].rstrip("_-( ") if lab else stem
+    return Owner(
+        text(name).strip() or text(stem).strip() or ascii(part), "", None, parts[: depth + 1]
+    )
 
 
 def lms(name: str) -> re.Match[str] | None:
@@ -141,12 +180,17 @@ def lms(name: str) -> re.Match[str] | None:
 
 def slug(name: str) -> str:
     """The name in at most 40 small letters, digits and single hyphens of ASCII."""
-    letters = unicodedata.normalize("NFKD", name[:200].removesuffix(".ipynb")).encode("ascii", "ignore").decode()
+    letters = (
+        unicodedata.normalize("NFKD", name[:200].removesuffix(".ipynb"))
+        .encode("ascii", "ignore")
+        .decode()
+    )
     return re.sub("[^a-z0-9]+", "-", letters.lower())[:40].strip("-")
 
 
 def text(name: str) -> str:
-    """The name as a record can hold it: bytes that are no UTF-8 are escaped, so that raw() gives the name back.
+    """The name as a record can hold it: bytes that are no UTF-8 are escaped, so that raw() gives
+    the name back.
 
     A file may have ".zip!" in its name; escaped, it cannot pass for a member of an archive.
     """
@@ -158,7 +202,8 @@ def raw(name: str) -> str:
     return re.sub(r"\\(\\|x21|u[0-9a-f]{4})", lambda code: chr(int(code[1][1:] or "5c", 16)), name)
 
 
-# --- files and folders --------------------------------------------------------------------------------------
+# --- files and folders ----------------------------------------------------------------------------
+
 
 def listing(folder: Path) -> tuple[str, list[Entry]]:
     """The folder that all files are relative to, and what can be seen in it."""
@@ -169,29 +214,40 @@ def listing(folder: Path) -> tuple[str, list[Entry]]:
         raise GradingError(f"There is no folder {name}: check the path.")
     kind = kind_of(folder.name)
     if kind == "other":
-        raise GradingError(f"{name} is no notebook: name a folder of submissions, a notebook (.ipynb) or a .zip.")
-    return str(folder.parent), [Entry((folder.name,), text(folder.name), kind, os.lstat(folder).st_mtime)]
+        raise GradingError(
+            f"{name} is no notebook: name a folder of submissions, a notebook (.ipynb) or a .zip."
+        )
+    return str(folder.parent), [
+        Entry((folder.name,), text(folder.name), kind, os.lstat(folder).st_mtime)
+    ]
 
 
 def walk(base: str) -> list[Entry]:
-    """Everything in the folder that can be seen. A link is never entered; what cannot be listed is a problem."""
+    """Everything in the folder that can be seen. A link is never entered; what cannot be listed is
+    a problem."""
     entries, folders = [], [Entry((), "", "folder", 0.0)]
     while folders:
         folder = folders.pop()
         try:
             with os.scandir(os.path.join(base, *folder.parts)) as inside:
-                seen = islice((one for one in inside if visible([one.name])), MAX_FILES + 1 - len(entries))
+                seen = islice(
+                    (one for one in inside if visible([one.name])), MAX_FILES + 1 - len(entries)
+                )
                 found = [entry_of(folder.parts, one) for one in seen]
         except OSError as error:
             if not folder.parts:
-                raise GradingError(f"{clean(base, 200)} cannot be opened ({error.strerror}): check its "
-                                   "permissions.") from None
+                raise GradingError(
+                    f"{clean(base, 200)} cannot be opened ({error.strerror}): check its "
+                    "permissions."
+                ) from None
             found = [folder._replace(kind="notebook", problem=unreadable(error))]
         entries += found
         folders += [entry for entry in found if entry.kind == "folder"]
         if len(entries) > MAX_FILES:
-            raise GradingError(f"{clean(base, 200)} holds more than {MAX_FILES:,} files: name the folder of one "
-                               "export.")
+            raise GradingError(
+                f"{clean(base, 200)} holds more than {MAX_FILES:,} files: name the folder of one "
+                "export."
+            )
     return entries
 
 
@@ -202,7 +258,9 @@ def entry_of(parents: tuple[str, ...], found: os.DirEntry) -> Entry:
         about = found.stat(follow_symlinks=False)
     except OSError as error:  # it has vanished since
         return Entry(parts, file, "notebook", 0.0, problem=unreadable(error))
-    if stat.S_ISLNK(about.st_mode) or getattr(found, "is_junction", bool)():  # Python 3.12 knows Windows' junctions
+    if (
+        stat.S_ISLNK(about.st_mode) or getattr(found, "is_junction", bool)()
+    ):  # Python 3.12 knows Windows' junctions
         return Entry(parts, file, "notebook", about.st_mtime, problem=LINK)
     kind = "folder" if stat.S_ISDIR(about.st_mode) else kind_of(found.name)
     return Entry(parts, file, kind, about.st_mtime)
@@ -213,7 +271,8 @@ def kind_of(name: str) -> str:
 
 
 def visible(parts: Iterable[str]) -> bool:
-    """False for what editors and archivers put beside the work: hidden files, checkpoints, copies by macOS."""
+    """False for what editors and archivers put beside the work: hidden files, checkpoints, copies
+    by macOS."""
     return not any(part.startswith(".") and part != ".." or part == "__MACOSX" for part in parts)
 
 
@@ -238,12 +297,15 @@ def judged(entry: Entry, data: bytes) -> Entry:
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of a regular file of at most MAX_BYTES. Raises GradingError for a link, pipe, device or socket."""
+    """The bytes of a regular file of at most MAX_BYTES. Raises GradingError for a link, pipe,
+    device or socket."""
     flags = [getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY")]
     try:
         check_regular(os.lstat(path))  # opening a device can already move it
         with open(os.open(path, os.O_RDONLY | sum(flags)), "rb") as file:
-            check_regular(os.fstat(file.fileno()))  # what was opened, whatever the path was a moment ago
+            check_regular(
+                os.fstat(file.fileno())
+            )  # what was opened, whatever the path was a moment ago
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise GradingError(unreadable(error)) from None
@@ -269,7 +331,8 @@ def unreadable(error: OSError) -> str:
     return f"it cannot be read ({error.strerror}): check its permissions, or ask for it again"
 
 
-# --- archives -----------------------------------------------------------------------------------------------
+# --- archives -------------------------------------------------------------------------------------
+
 
 def members(outer: Entry, data: bytes) -> list[Entry]:
     """What can be seen in the archive. Raises GradingError if it is broken."""
@@ -278,20 +341,28 @@ def members(outer: Entry, data: bytes) -> list[Entry]:
         named = Counter(info.filename for info in archive.infolist())
         for name, info in {info.filename: info for info in archive.infolist()}.items():
             entry = member(outer, info)
-            if not visible(entry.parts[len(outer.parts):]):
+            if not visible(entry.parts[len(outer.parts) :]):
                 continue
             if entry.kind == "notebook" and not entry.problem:
                 content, problem = unpacked(archive, info, min(MAX_BYTES, left))
                 left -= len(content)
-                problem = problem if named[name] == 1 else "the archive has two files of this name: ask for one"
+                problem = (
+                    problem
+                    if named[name] == 1
+                    else "the archive has two files of this name: ask for one"
+                )
                 entry = entry._replace(problem=problem) if problem else judged(entry, content)
             entries.append(entry)
     return entries
 
 
 def opened(data: bytes) -> zipfile.ZipFile:
-    if data.count(b"PK\x01\x02") > MAX_FILES:  # one for each member, counted before anything is made of them
-        raise GradingError(f"the archive holds more than {MAX_FILES:,} files: ask for the notebooks alone")
+    if (
+        data.count(b"PK\x01\x02") > MAX_FILES
+    ):  # one for each member, counted before anything is made of them
+        raise GradingError(
+            f"the archive holds more than {MAX_FILES:,} files: ask for the notebooks alone"
+        )
     try:
         return zipfile.ZipFile(io.BytesIO(data))
     except Exception:  # zipfile raises a dozen kinds of errors where an archive is broken
@@ -299,19 +370,24 @@ def opened(data: bytes) -> zipfile.ZipFile:
 
 
 def member(outer: Entry, info: zipfile.ZipInfo) -> Entry:
-    """The member as an entry, not yet unpacked. One whose name leads out of the archive is a problem."""
+    """The member as an entry, not yet unpacked. One whose name leads out of the archive is a
+    problem."""
     path = info.filename.replace("\\", "/")
     parts = tuple(part for part in path.split("/") if part not in ("", "."))
     kind, problem = "folder" if path.endswith("/") else kind_of(path), ""
     if kind == "archive":
         problem = "it is an archive in an archive: unpack the outer one"
-    if kind == "notebook" and (path.startswith("/") or ".." in parts or re.match("[A-Za-z]:", path)):
+    if kind == "notebook" and (
+        path.startswith("/") or ".." in parts or re.match("[A-Za-z]:", path)
+    ):
         problem = "its name leads out of the archive: ask for the notebook itself"
     try:
         modified = float(calendar.timegm(info.date_time))
     except ValueError:  # month 0, as some archivers write
         modified = outer.modified
-    return Entry(outer.parts + parts, f"{outer.file}!{text(info.filename)}", kind, modified, problem=problem)
+    return Entry(
+        outer.parts + parts, f"{outer.file}!{text(info.filename)}", kind, modified, problem=problem
+    )
 
 
 def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> tuple[bytes, str]:
@@ -323,8 +399,14 @@ def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> tup
         return b"", LINK
     if info.flag_bits & 1:
         return b"", "it is encrypted: ask for an archive without a password"
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a bound
-        return b"", "it is packed in a rare way: ask for an ordinary zip archive, or for the notebook itself"
+    if info.compress_type not in (
+        zipfile.ZIP_STORED,
+        zipfile.ZIP_DEFLATED,
+    ):  # others unpack without a bound
+        return (
+            b"",
+            "it is packed in a rare way: ask for an ordinary zip archive, or for the notebook itself",
+        )
     content = bytearray()
     try:
         with archive.open(info) as file:
@@ -335,7 +417,9 @@ def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> tup
     if len(content) <= limit:
         return bytes(content), ""
     if limit < MAX_BYTES:
-        return bytes(content), f"its archive unpacks to more than {MAX_UNPACKED / 1e6:.0f} MB: ask for one notebook"
+        return bytes(
+            content
+        ), f"its archive unpacks to more than {MAX_UNPACKED / 1e6:.0f} MB: ask for one notebook"
     return bytes(content), too_big(f"more than {MAX_BYTES / 1e6:.0f} MB")
 
 
@@ -346,18 +430,25 @@ def read_submission(folder: Path, submission: Submission) -> bytes:
         raise GradingError(f"{name} was not read: {submission.problem}.")
     outer, *inner = re.split(r"(?<=\.zip)!", submission.file, maxsplit=1, flags=re.IGNORECASE)
     try:
-        data = read_file(os.path.join(folder if os.path.isdir(folder) else folder.parent, *raw(outer).split("/")))
+        data = read_file(
+            os.path.join(folder if os.path.isdir(folder) else folder.parent, *raw(outer).split("/"))
+        )
         if inner:
             with opened(data) as archive:
                 data = unpacked(archive, archive.getinfo(raw(inner[0])), MAX_BYTES)[0]
     except (GradingError, KeyError) as error:
-        raise GradingError(f"{name} was there and cannot be read now ({clean(str(error), 200)}).") from None
+        raise GradingError(
+            f"{name} was there and cannot be read now ({clean(str(error), 200)})."
+        ) from None
     if hashlib.sha256(data).hexdigest() != submission.sha256:
-        raise GradingError(f"{name} has changed since the submissions were listed: run the command again.")
+        raise GradingError(
+            f"{name} has changed since the submissions were listed: run the command again."
+        )
     return data
 
 
-# --- which submissions count --------------------------------------------------------------------------------
+# --- which submissions count ----------------------------------------------------------------------
+
 
 def choose(records: list[dict], policy: str) -> dict[str, bool]:
     """Which records count, by id: for each student and lab one, the "latest" or the "best".
@@ -371,13 +462,18 @@ def choose(records: list[dict], policy: str) -> dict[str, bool]:
         groups[record["student"], record["lab"]].append(record)
     counting = set()
     for group in groups.values():
-        graded = [record for record in group if record["status"] == "graded"] if policy == "best" else []
-        best = max(graded, key=lambda record: (record["earned"], newness(record))) if graded else None
+        graded = (
+            [record for record in group if record["status"] == "graded"] if policy == "best" else []
+        )
+        best = (
+            max(graded, key=lambda record: (record["earned"], newness(record))) if graded else None
+        )
         counting.add((best or max(group, key=newness))["submission"])
     return {record["submission"]: record["submission"] in counting for record in records}
 
 
 def newness(record: dict) -> tuple[int, float, str]:
-    """Sorts records by attempt, then time, then name. An export numbers only what was uploaded again."""
+    """Sorts records by attempt, then time, then name. An export numbers only what was uploaded
+    again."""
     attempt = record["attempt"]
     return -1 if attempt is None else attempt, record["modified"], record["file"]

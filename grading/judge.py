@@ -1,8 +1,10 @@
 """The judge: a submission's bytes become a record, and no line of its code runs in this process.
 
-Each check of each exercise gets a worker of its own, so no verdict depends on what was asked before. Its inputs come
-from a seed that a secret and the submission's own bytes determine: nobody can know them, and a second run has the same.
+Each check of each exercise gets a worker of its own, so no verdict depends on what was asked
+before. Its inputs come from a seed that a secret and the submission's own bytes determine: nobody
+can know them, and a second run has the same.
 """
+
 import hashlib
 import hmac
 import platform
@@ -21,24 +23,44 @@ from course import Mistake, find
 from course.learner import NOTEBOOK_SEED
 from course.registry import explain, one_line, seeded
 from . import notebook
-from .student import (Connection, Limits, Lost, Raised, Stopped, Student, Template, TemplateGone, Unsendable, Unusable,
-                      exception_of)
+from .student import (
+    Connection,
+    Limits,
+    Lost,
+    Raised,
+    Stopped,
+    Student,
+    Template,
+    TemplateGone,
+    Unsendable,
+    Unusable,
+    exception_of,
+)
 from .text import clean
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 2  # checks of one exercise that may time out or crash before the rest is taken for lost as well
-MOST_LOST_CELLS, BUDGET = 20, 20  # of one submission, in cells and in limits.wall, before a person has to look at it
-REASONS = {"timeout": "your function takes too long", "crashed": "your function ended the program that ran it"}
+PATIENCE = (
+    2  # checks of one exercise that may time out or crash before the rest is taken for lost as well
+)
+MOST_LOST_CELLS, BUDGET = (
+    20,
+    20,
+)  # of one submission, in cells and in limits.wall, before a person has to look at it
+REASONS = {
+    "timeout": "your function takes too long",
+    "crashed": "your function ended the program that ran it",
+}
 
 
 class Fault(Exception):
-    """Something of the course's own is wrong: the submission needs a review, and no point is given or taken."""
+    """Something of the course's own is wrong: the submission needs a review, and no point is given
+    or taken."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """secret: whoever knows it knows the inputs; None for the inputs of the notebook's own check · tier: a name in
-    sandbox.TIERS · limits: of a worker
+    """secret: whoever knows it knows the inputs; None for the inputs of the notebook's own check ·
+    tier: a name in sandbox.TIERS · limits: of a worker
     """
 
     secret: bytes | None
@@ -47,7 +69,8 @@ class Settings:
 
 
 class Judge:
-    """Grades submissions one after the other. Use as a context manager: it keeps a template of the workers."""
+    """Grades submissions one after the other. Use as a context manager: it keeps a template of the
+    workers."""
 
     def __init__(self, settings: Settings):
         self.settings, self.template = settings, None
@@ -62,31 +85,52 @@ class Judge:
     def grade(self, data: bytes, file: str = "", kept: dict[str, dict] | None = None) -> dict:
         """The part of a record that says what the submission is worth.
 
-        kept: results by exercise that stay as they are. Never raises for anything in the submission.
+        kept: results by exercise that stay as they are. Never raises for anything in the
+        submission.
         """
+
         def marks(record: dict) -> dict:
             answers = notebook.find_answers(data, file)
             record |= {"lab": answers.lab.name, "points": answers.lab.points}
             return Marking(self.template, self.settings, answers, data).marks(kept or {})
+
         return self.grade_with(marks)
 
     def grade_with(self, marks: Callable[[dict], dict]) -> dict:
         began = time.monotonic()
-        record = {"lab": None, "status": "graded", "reason": "", "earned": 0, "points": 0, "exercises": [], "notes": []}
+        record = {
+            "lab": None,
+            "status": "graded",
+            "reason": "",
+            "earned": 0,
+            "points": 0,
+            "exercises": [],
+            "notes": [],
+        }
         try:
             record |= marks(record)
         except notebook.Ungradable as reason:
             record |= {"status": "ungradable", "reason": str(reason)}
         except TemplateGone:
             self.restart()
-            record |= {"status": "needs review", "reason": "the submission ended the grader's own processes"}
+            record |= {
+                "status": "needs review",
+                "reason": "the submission ended the grader's own processes",
+            }
         except Fault as reason:
             record |= {"status": "needs review", "reason": str(reason)}
         except Exception as error:  # whatever it is, it is not the learner's
-            record |= {"status": "needs review", "reason": f"the grader failed: {clean(repr(error), 150)}"}
-        return record | {"grader": self.provenance(record["lab"]),
-                         "run": {"seconds": round(time.monotonic() - began, 3),
-                                 "date": datetime.now(UTC).isoformat(timespec="seconds")}}
+            record |= {
+                "status": "needs review",
+                "reason": f"the grader failed: {clean(repr(error), 150)}",
+            }
+        return record | {
+            "grader": self.provenance(record["lab"]),
+            "run": {
+                "seconds": round(time.monotonic() - began, 3),
+                "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        }
 
     def refuse(self, reason: str) -> dict:
         """The same for a submission that cannot even be read."""
@@ -98,28 +142,45 @@ class Judge:
 
     def provenance(self, lab: str | None) -> dict:
         """What a record's marks depend on, beside the submission."""
-        return {"tier": self.settings.tier, "limits": asdict(self.settings.limits),
-                "seed": hashlib.sha256(b"secret" + (self.settings.secret or b"")).hexdigest(),
-                "notebook": notebook.labs()[lab].code_sha256 if lab else "", "engine": digest("grading"),
-                "lock": digest("constraints.txt"),
-                "versions": {"python": platform.python_version(), "torch": torch.__version__}}
+        return {
+            "tier": self.settings.tier,
+            "limits": asdict(self.settings.limits),
+            "seed": hashlib.sha256(b"secret" + (self.settings.secret or b"")).hexdigest(),
+            "notebook": notebook.labs()[lab].code_sha256 if lab else "",
+            "engine": digest("grading"),
+            "lock": digest("constraints.txt"),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        }
 
 
 class Marking:
     """One submission's way to its marks."""
 
-    def __init__(self, template: Template, settings: Settings, answers: notebook.Answers, data: bytes):
+    def __init__(
+        self, template: Template, settings: Settings, answers: notebook.Answers, data: bytes
+    ):
         self.template, self.settings, self.answers = template, settings, answers
         self.key = hashlib.sha256(data).digest()
         self.cells, self.notes, self.told = list(answers.cells), list(answers.notes), set()
         self.lost_cells, self.tried, self.began = 0, set(), time.monotonic()
 
     def marks(self, kept: dict[str, dict]) -> dict:
-        exercises = [kept.get(answer.id) or self.exercise(answer) for answer in self.answers.answers]
-        review = [check["name"] for each in exercises for check in each["checks"] if check["result"] == "needs review"]
-        return {"exercises": exercises, "earned": sum(each["earned"] for each in exercises), "notes": self.notes,
-                "status": "needs review" if review else "graded",
-                "reason": f"checks failed by themselves: {', '.join(review)}" if review else ""}
+        exercises = [
+            kept.get(answer.id) or self.exercise(answer) for answer in self.answers.answers
+        ]
+        review = [
+            check["name"]
+            for each in exercises
+            for check in each["checks"]
+            if check["result"] == "needs review"
+        ]
+        return {
+            "exercises": exercises,
+            "earned": sum(each["earned"] for each in exercises),
+            "notes": self.notes,
+            "status": "needs review" if review else "graded",
+            "reason": f"checks failed by themselves: {', '.join(review)}" if review else "",
+        }
 
     def exercise(self, answer: notebook.Answer) -> dict:
         registered, checks, lost = find(answer.id), [], 0
@@ -127,32 +188,59 @@ class Marking:
             if answer.state != "attempted":
                 result, mistake, next = answer.state, "", ""
             elif answer.fault:
-                result, mistake, next = "error", answer.fault, "put the cell back into a form that runs in the notebook"
+                result, mistake, next = (
+                    "error",
+                    answer.fault,
+                    "put the cell back into a form that runs in the notebook",
+                )
             elif lost >= PATIENCE:
-                result, mistake, next = checks[-1]["result"], checks[-1]["mistake"], checks[-1]["next"]
+                result, mistake, next = (
+                    checks[-1]["result"],
+                    checks[-1]["mistake"],
+                    checks[-1]["next"],
+                )
             else:
                 result, mistake, next, lost = self.patient_verdict(answer, registered, check, lost)
-            checks.append({"name": check.name, "points": check.points,
-                           "earned": check.points if result == "passed" else 0, "result": result,
-                           "mistake": clean(mistake, 200), "next": clean(next, 200)})
-        return {"id": answer.id, "points": registered.points, "earned": sum(check["earned"] for check in checks),
-                "state": answer.state, "flags": list(answer.flags), "checks_sha256": digest_of_checks(answer.id),
-                "checks": checks}
+            checks.append(
+                {
+                    "name": check.name,
+                    "points": check.points,
+                    "earned": check.points if result == "passed" else 0,
+                    "result": result,
+                    "mistake": clean(mistake, 200),
+                    "next": clean(next, 200),
+                }
+            )
+        return {
+            "id": answer.id,
+            "points": registered.points,
+            "earned": sum(check["earned"] for check in checks),
+            "state": answer.state,
+            "flags": list(answer.flags),
+            "checks_sha256": digest_of_checks(answer.id),
+            "checks": checks,
+        }
 
     def patient_verdict(self, answer, registered, check, lost: int) -> tuple[str, str, str, int]:
         """A verdict, and how often a worker of this exercise was lost.
 
-        One that waited for too long, or was ended by the system, gets a second chance: the machine may have been busy
-        or short of memory.
+        One that waited for too long, or was ended by the system, gets a second chance: the machine
+        may have been busy or short of memory.
         """
         for again in (True, False):
             try:
                 return *self.verdict(answer, registered, check), lost
             except Lost as loss:
                 if not (loss.doubtful and again):
-                    waited = loss.doubtful and loss.result == "timeout"  # twice, and that is long enough
-                    return (loss.result, f"{REASONS[loss.result]}: {loss}", "try it in the notebook, on small inputs",
-                            PATIENCE if waited else lost + 1)
+                    waited = (
+                        loss.doubtful and loss.result == "timeout"
+                    )  # twice, and that is long enough
+                    return (
+                        loss.result,
+                        f"{REASONS[loss.result]}: {loss}",
+                        "try it in the notebook, on small inputs",
+                        PATIENCE if waited else lost + 1,
+                    )
         raise AssertionError("the second chance returns")
 
     def verdict(self, answer, registered, check) -> tuple[str, str, str]:
@@ -160,15 +248,25 @@ class Marking:
         seed = self.seed(answer.id, check.name)
         with self.worker(answer.id) as connection:
             try:
-                there, _ = connection.ask({"order": "answer", "function": answer.function, "seed": seed})
+                there, _ = connection.ask(
+                    {"order": "answer", "function": answer.function, "seed": seed}
+                )
                 if there.get("there") is not True:
-                    return "error", f"there is no function {answer.function} when all cells have run", ""
+                    return (
+                        "error",
+                        f"there is no function {answer.function} when all cells have run",
+                        "",
+                    )
                 seeded(check, Student(connection), seed)
             except Mistake as mistake:
                 return "failed", one_line(str(mistake)), mistake.next
             except (Raised, Stopped) as error:
                 line = f" (line {error.line} of its cell)" if error.line else ""
-                return "error", f"your function raised {error.kind}{line}", "call it in the notebook, on small inputs"
+                return (
+                    "error",
+                    f"your function raised {error.kind}{line}",
+                    "call it in the notebook, on small inputs",
+                )
             except Unusable as reason:
                 return "failed", str(reason), "return what the docstring says"
             except Unsendable as fault:
@@ -184,7 +282,7 @@ class Marking:
         text = b"\0".join([self.key, exercise.encode(), check.encode()])
         return int.from_bytes(hmac.digest(self.settings.secret, text, "sha256")[:4], "big") >> 1
 
-    # The cells ------------------------------------------------------------------------------------------------------
+    # The cells ------------------------------------------------------------------------------------
 
     @contextmanager
     def worker(self, exercise: str) -> Iterator[Connection]:
@@ -199,9 +297,17 @@ class Marking:
             self.leave_out(*stuck)
 
     def load(self, connection: Connection, exercise: str) -> tuple[int, Lost | Unusable] | None:
-        """Run the cells; the number of the one that did not come to an end, and how, if there is one."""
-        order = {"order": "load", "exercise": exercise, "cells": self.cells, "untouched": self.untouched(),
-                 "solutions": {answer.id: place_of(find(answer.id).reference) for answer in self.answers.answers}}
+        """Run the cells; the number of the one that did not come to an end, and how, if there is
+        one."""
+        order = {
+            "order": "load",
+            "exercise": exercise,
+            "cells": self.cells,
+            "untouched": self.untouched(),
+            "solutions": {
+                answer.id: place_of(find(answer.id).reference) for answer in self.answers.answers
+            },
+        }
         number = self.cells[0][0] if self.cells else 0
         try:
             id = connection.send(order)
@@ -219,7 +325,9 @@ class Marking:
         if told.get("raised") is not None and number not in self.told:
             self.told.add(number)
             error = exception_of(told)
-            self.notes.append(f"cell {number} raised {clean(error.kind, 60)}; the cells after it were run all the same")
+            self.notes.append(
+                f"cell {number} raised {clean(error.kind, 60)}; the cells after it were run all the same"
+            )
 
     def leave_out(self, number: int, loss: Lost | Unusable) -> None:
         if getattr(loss, "doubtful", False) and number not in self.tried:
@@ -233,11 +341,16 @@ class Marking:
 
 
 def blame(error: Exception, registered, check, seed: int) -> tuple[str, str, str]:
-    """Whose fault an unforeseen exception in a check is: if the reference brings it about as well, the check's."""
+    """Whose fault an unforeseen exception in a check is: if the reference brings it about as well,
+    the check's."""
     try:
         seeded(check, registered.reference, seed)
     except Exception as own:
-        return "needs review", f"the check fails on the course's own solution: {type(own).__name__}", ""
+        return (
+            "needs review",
+            f"the check fails on the course's own solution: {type(own).__name__}",
+            "",
+        )
     return "failed", one_line(explain(error, None, check)), "return what the docstring says"
 
 
@@ -246,22 +359,28 @@ def place_of(function) -> list[str]:
     return [function.__module__, function.__qualname__]
 
 
-# What a record names ------------------------------------------------------------------------------------------------
+# What a record names ------------------------------------------------------------------------------
+
 
 @cache
 def digest(*names: str) -> str:
     """sha256 over files, and over the Python files of folders, of the repository."""
-    paths = [path for name in names for path in (sorted((ROOT / name).glob("*.py")) or [ROOT / name])]
+    paths = [
+        path for name in names for path in (sorted((ROOT / name).glob("*.py")) or [ROOT / name])
+    ]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 @cache
 def digest_of_checks(id: str) -> str:
-    """sha256 over the exercise's checks, all modules of checks that they use, and the reference's module."""
+    """sha256 over the exercise's checks, all modules of checks that they use, and the reference's
+    module."""
     names, found = [f"labs/checks/{id.partition('.')[0]}.py"], []
     while names:
         if (name := names.pop()) not in found:
             found.append(name)
-            uses = re.findall(r"^from checks\.(\w+) import", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+            uses = re.findall(
+                r"^from checks\.(\w+) import", (ROOT / name).read_text("utf-8"), re.MULTILINE
+            )
             names += [f"labs/checks/{module}.py" for module in uses]
     return digest(*sorted(found), f"labs/{find(id).reference.__module__.replace('.', '/')}.py")

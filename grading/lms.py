@@ -1,8 +1,8 @@
-"""Marks into the table that a learning management system exported: the cells of one assignment are filled in, every
-other byte stays as it was.
+"""Marks into the table that a learning management system exported: the cells of one assignment are
+filled in, every other byte stays as it was.
 
-A submission belongs to the student whose number the LMS wrote into its path; where there is none, to the one student
-of its name.
+A submission belongs to the student whose number the LMS wrote into its path; where there is none,
+to the one student of its name.
 """
 
 import re
@@ -22,8 +22,9 @@ MOODLE_OWN = ("Identifier", "Full name", "ID number", "Email address", "Maximum 
 
 
 class Row(NamedTuple):
-    """A student's line. number: the LMS's own; keys: of the student's names; logins: other names, to the letter;
-    possible: the LMS's points; comma: whether that is its decimal mark; closed: "" or why it is locked."""
+    """A student's line. number: the LMS's own; keys: of the student's names; logins: other names,
+    to the letter; possible: the LMS's points; comma: whether that is its decimal mark; closed: ""
+    or why it is locked."""
 
     line: int
     name: str
@@ -37,13 +38,16 @@ class Row(NamedTuple):
     closed: str
 
 
-def fill_canvas(export: bytes, records: list[dict], counted: dict[str, bool],
-                column: str | None) -> tuple[bytes, list[str]]:
-    """The Canvas gradebook with the earned points of one lab, and sentences about what was not filled in or scaled.
+def fill_canvas(
+    export: bytes, records: list[dict], counted: dict[str, bool], column: str | None
+) -> tuple[bytes, list[str]]:
+    """The Canvas gradebook with the earned points of one lab, and sentences about what was not
+    filled in or scaled.
 
-    records: of one lab, and those of no lab; counted: which submissions count, by id. column: the assignment, with
-    or without its number, or the number; None: the only one titled like the lab ("Lab 01", "01_sft").
-    Raises GradingError where the export is no gradebook or no single column fits.
+    records: of one lab, and those of no lab; counted: which submissions count, by id. column: the
+    assignment, with or without its number, or the number; None: the only one titled like the lab
+    ("Lab 01", "01_sft"). Raises GradingError where the export is no gradebook or no single column
+    fits.
     """
     table = read_table(export, "ID")
     lab = the_lab(records, counted)
@@ -51,43 +55,61 @@ def fill_canvas(export: bytes, records: list[dict], counted: dict[str, bool],
     index = canvas_column(table, points, column, lab)
     title, possible = table.titles()[index], table.lines[points][index].text
     if not number(possible):
-        raise GradingError(f"The assignment {clean(title, 80)!r} has no points possible: set them in Canvas and "
-                           "export the gradebook again.")
-    rows = [canvas_row(table, line, index, possible) for line in range(1, len(table.lines))
-            if line != points and is_student(table.lines[line])]
+        raise GradingError(
+            f"The assignment {clean(title, 80)!r} has no points possible: set them in Canvas and "
+            "export the gradebook again."
+        )
+    rows = [
+        canvas_row(table, line, index, possible)
+        for line in range(1, len(table.lines))
+        if line != points and is_student(table.lines[line])
+    ]
     chosen = [] if column else [f"{lab} was filled into the column {clean(title, 80)!r}."]
     filled, sentences = fill(table, rows, records, counted)
     return filled, chosen + sentences
 
 
-def fill_moodle(export: bytes, records: list[dict], counted: dict[str, bool],
-                column: str | None) -> tuple[bytes, list[str]]:
-    """The same for a Moodle grading worksheet. column: the title of the column of marks; None: "Grade"."""
+def fill_moodle(
+    export: bytes, records: list[dict], counted: dict[str, bool], column: str | None
+) -> tuple[bytes, list[str]]:
+    """The same for a Moodle grading worksheet. column: the title of the column of marks; None:
+    "Grade"."""
     table = read_table(export, "Identifier")
     the_lab(records, counted)
     grade = required(table, column or "Grade")
     required(table, "Maximum Grade")
     if grade in map(table.find, MOODLE_OWN):
-        raise GradingError(f"The column {clean(column, 80)!r} does not hold marks: name another, or none.")
-    rows = [moodle_row(table, line, grade) for line in range(1, len(table.lines))
-            if is_student(table.lines[line])]
+        raise GradingError(
+            f"The column {clean(column, 80)!r} does not hold marks: name another, or none."
+        )
+    rows = [
+        moodle_row(table, line, grade)
+        for line in range(1, len(table.lines))
+        if is_student(table.lines[line])
+    ]
     return fill(table, rows, records, counted)
 
 
 def the_lab(records: list[dict], counted: dict[str, bool]) -> str | None:
     """The one lab of the submissions that count, None if they have none."""
-    labs = sorted({record["lab"] for record in records if record["lab"] and counted.get(record["submission"])})
+    labs = sorted(
+        {record["lab"] for record in records if record["lab"] and counted.get(record["submission"])}
+    )
     if len(labs) > 1:
-        raise GradingError(f"The records are of {len(labs)} labs ({', '.join(labs)}), and one column takes one lab: "
-                           "choose the lab.")
+        raise GradingError(
+            f"The records are of {len(labs)} labs ({', '.join(labs)}), and one column takes one lab: "
+            "choose the lab."
+        )
     return labs[0] if labs else None
 
 
 def required(table: Table, title: str) -> int:
     index = table.find(title)
     if index is None:
-        raise GradingError(f"The export has no column {clean(title, 80)!r}, only {listed(table.titles())}: "
-                           "name one of them or export the table again, in English.")
+        raise GradingError(
+            f"The export has no column {clean(title, 80)!r}, only {listed(table.titles())}: "
+            "name one of them or export the table again, in English."
+        )
     return index
 
 
@@ -96,23 +118,36 @@ def points_line(table: Table) -> int:
     for index, line in enumerate(table.lines[:4]):
         if folded(line[0].text).startswith("points possible") and len(line) >= len(table.lines[0]):
             return index
-    raise GradingError("The export has no line 'Points Possible' under its titles: export the gradebook from Canvas.")
+    raise GradingError(
+        "The export has no line 'Points Possible' under its titles: export the gradebook from Canvas."
+    )
 
 
 def canvas_column(table: Table, points: int, column: str | None, lab: str | None) -> int:
-    """The index of the one assignment that `column` names or, without it, that is titled like the lab."""
+    """The index of the one assignment that `column` names or, without it, that is titled like the
+    lab."""
     first = required(table, "Section") + 1
     # Canvas writes "(read only)" under the totals; an assignment has points there, or nothing.
-    titles = {index: title for index, title in enumerate(table.titles()) if index >= first
-              and re.fullmatch(r"\s*[0-9.,]*\s*", table.lines[points][index].text)}
+    titles = {
+        index: title
+        for index, title in enumerate(table.titles())
+        if index >= first and re.fullmatch(r"\s*[0-9.,]*\s*", table.lines[points][index].text)
+    }
     if not column and not lab:
-        raise GradingError(f"No lab tells which assignment is meant: name one of {listed(list(titles.values()))}.")
-    fits = [index for index, title in titles.items()
-            if (is_named(title, column) if column else is_titled_like(title, lab))]
+        raise GradingError(
+            f"No lab tells which assignment is meant: name one of {listed(list(titles.values()))}."
+        )
+    fits = [
+        index
+        for index, title in titles.items()
+        if (is_named(title, column) if column else is_titled_like(title, lab))
+    ]
     if len(fits) != 1:
         wanted = f"is called {clean(column, 80)!r}" if column else f"is titled like the lab {lab}"
-        raise GradingError(f"{'More than one' if fits else 'No'} assignment in the export {wanted}: "
-                           f"name one of {listed(list(titles.values()))}.")
+        raise GradingError(
+            f"{'More than one' if fits else 'No'} assignment in the export {wanted}: "
+            f"name one of {listed(list(titles.values()))}."
+        )
     return fits[0]
 
 
@@ -124,12 +159,15 @@ def is_named(title: str, column: str) -> bool:
 def is_titled_like(title: str, lab: str) -> bool:
     """Whether an assignment's title holds the lab's name (01_sft) or "lab" and its number."""
     digits = re.match("[0-9]*", lab)[0]
-    numbered = digits and re.search(rf"(?<![a-z])lab[\s_#-]*0*{int(digits)}(?![0-9])", title.casefold())
+    numbered = digits and re.search(
+        rf"(?<![a-z])lab[\s_#-]*0*{int(digits)}(?![0-9])", title.casefold()
+    )
     return bool(numbered) or name_key(lab) in name_key(title)
 
 
 def is_student(line: list[Cell]) -> bool:
-    """Not a blank line, and not Canvas's line about muted or manually posted assignments, which names nobody."""
+    """Not a blank line, and not Canvas's line about muted or manually posted assignments, which
+    names nobody."""
     return any(cell.text.strip() for cell in line[:3])
 
 
@@ -137,20 +175,42 @@ def canvas_row(table: Table, line: int, index: int, possible: str) -> Row:
     said = reader(table, line)
     name = said("Student") or f"{said('LastName')}, {said('FirstName')}"
     last, _, first = name.partition(",")
-    return Row(line, name, said("ID"), (name, f"{first} {last}"),
-               keys_of(name, f"{first} {last}"), {said("SIS User ID"), said("SIS Login ID")} - {""},
-               cell_at(table, line, index), number(possible), "," in possible, "")
+    return Row(
+        line,
+        name,
+        said("ID"),
+        (name, f"{first} {last}"),
+        keys_of(name, f"{first} {last}"),
+        {said("SIS User ID"), said("SIS Login ID")} - {""},
+        cell_at(table, line, index),
+        number(possible),
+        "," in possible,
+        "",
+    )
 
 
 def moodle_row(table: Table, line: int, grade: int) -> Row:
     said = reader(table, line)
     name, identifier, possible = said("Full name"), said("Identifier"), said("Maximum Grade")
     digits = re.search("[0-9]*$", identifier)[0]
-    closed = "Moodle says that the grade cannot be changed" if folded(said("Grade can be changed")) == "no" else ""
+    closed = (
+        "Moodle says that the grade cannot be changed"
+        if folded(said("Grade can be changed")) == "no"
+        else ""
+    )
     closed = closed if number(possible) else "its Maximum Grade is not a number"
-    return Row(line, name or identifier, digits, (name,), keys_of(name, identifier),
-               {said("ID number"), said("Email address")} - {""}, cell_at(table, line, grade), number(possible),
-               "," in possible, closed)
+    return Row(
+        line,
+        name or identifier,
+        digits,
+        (name,),
+        keys_of(name, identifier),
+        {said("ID number"), said("Email address")} - {""},
+        cell_at(table, line, grade),
+        number(possible),
+        "," in possible,
+        closed,
+    )
 
 
 def keys_of(*names: str) -> set[str]:
@@ -159,10 +219,12 @@ def keys_of(*names: str) -> set[str]:
 
 def reader(table: Table, line: int) -> Callable[[str], str]:
     """A function: the text under a title in this line, "" where there is none."""
+
     def said(title: str) -> str:
         index = table.find(title)
         cell = None if index is None else cell_at(table, line, index)
         return cell.text.strip() if cell else ""
+
     return said
 
 
@@ -176,11 +238,16 @@ def number(text: str) -> Decimal | None:
     return Decimal(f"{found[1]}.{found[2] or 0}") if found else None
 
 
-def fill(table: Table, rows: list[Row], records: list[dict], counted: dict[str, bool]) -> tuple[bytes, list[str]]:
-    """The table with the marks of the submissions that count, and a sentence for each that could not be placed."""
+def fill(
+    table: Table, rows: list[Row], records: list[dict], counted: dict[str, bool]
+) -> tuple[bytes, list[str]]:
+    """The table with the marks of the submissions that count, and a sentence for each that could
+    not be placed."""
     counting = [record for record in records if counted.get(record["submission"])]
     matches = {record["submission"]: match(record, rows) for record in counting}
-    claims = Counter(row.line for record in counting if record["lab"] for row in matches[record["submission"]][0])
+    claims = Counter(
+        row.line for record in counting if record["lab"] for row in matches[record["submission"]][0]
+    )
     changes, told, scales = {}, [], {}
     for record in counting:
         found, problem = matches[record["submission"]]
@@ -193,11 +260,16 @@ def fill(table: Table, rows: list[Row], records: list[dict], counted: dict[str, 
         if number(row.cell.text) != mark:
             changes[row.cell] = written(mark, row.comma)
             if number(row.cell.text) is not None:
-                told.append(f"{who(record)}: the cell held {clean(row.cell.text, 20)}, now {changes[row.cell]}.")
+                told.append(
+                    f"{who(record)}: the cell held {clean(row.cell.text, 20)}, now {changes[row.cell]}."
+                )
     told += [scale_sentence(*pair) for pair in scales if pair[0] != pair[1]]
     seen = {row.line for found, _ in matches.values() for row in found}
-    told += [f"{clean(row.name, 60)} has no submission that counts; the cell stays as it was."
-             for row in rows if row.line not in seen]
+    told += [
+        f"{clean(row.name, 60)} has no submission that counts; the cell stays as it was."
+        for row in rows
+        if row.line not in seen
+    ]
     return table.filled(changes), told
 
 
@@ -206,7 +278,8 @@ def who(record: dict) -> str:
 
 
 def match(record: dict, rows: list[Row]) -> tuple[list[Row], str]:
-    """The students whom a submission may belong to, and what is wrong where that is not one student."""
+    """The students whom a submission may belong to, and what is wrong where that is not one
+    student."""
     numbered = number_in(record)
     if numbered:
         name, id = numbered
@@ -219,31 +292,43 @@ def match(record: dict, rows: list[Row]) -> tuple[list[Row], str]:
         found = [row for row in rows if key in row.keys or record["student"] in row.logins]
     if len(found) == 1:
         return found, ""
-    return found, f"{len(found)} students in the export have {told}" if found else f"nobody in the export has {told}"
+    return (
+        found,
+        f"{len(found)} students in the export have {told}"
+        if found
+        else f"nobody in the export has {told}",
+    )
 
 
 def number_in(record: dict) -> tuple[str, str] | None:
     """The name and the number that the LMS wrote into the submission's path, if it did.
 
-    Names further in are the student's own, and could name another: so only the first that looks like the LMS's is
-    taken, and only if it names the student of the record.
+    Names further in are the student's own, and could name another: so only the first that looks
+    like the LMS's is taken, and only if it names the student of the record.
     """
     for part in re.split(r"/|(?<=\.zip)!", record["file"], flags=re.IGNORECASE):
         found = lms(part)
         if found:
             name = found["name"] or found["number"]
-            return (name, found["number"]) if name_key(name) in name_key(record["student"]) else None
+            return (
+                (name, found["number"]) if name_key(name) in name_key(record["student"]) else None
+            )
     return None
 
 
 def agrees(name: str, row: Row) -> bool:
-    """Whether a file's name fits the row that its number points to. A group's name may stand before it; a zip
-    program may have garbled all letters but the ASCII ones; in anonymous marking the row has no name: "" fits."""
-    return any(name_key(name).endswith(name_key(known)) or ascii_key(name) == ascii_key(known) for known in row.names)
+    """Whether a file's name fits the row that its number points to. A group's name may stand before
+    it; a zip program may have garbled all letters but the ASCII ones; in anonymous marking the row
+    has no name: "" fits."""
+    return any(
+        name_key(name).endswith(name_key(known)) or ascii_key(name) == ascii_key(known)
+        for known in row.names
+    )
 
 
 def name_key(name: str) -> str:
-    """The name without case, accents, blanks and punctuation. Signs that are vowels in other scripts stay."""
+    """The name without case, accents, blanks and punctuation. Signs that are vowels in other
+    scripts stay."""
     letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
     return "".join(filter(in_key, letters))
 
@@ -286,5 +371,7 @@ def written(mark: Decimal, comma: bool) -> str:
 
 
 def scale_sentence(points: int, possible: Decimal) -> str:
-    return (f"The lab has {points} points and the LMS {possible.normalize():f}: marks were multiplied by "
-            f"{possible.normalize():f}/{points} and rounded half up to two places.")
+    return (
+        f"The lab has {points} points and the LMS {possible.normalize():f}: marks were multiplied by "
+        f"{possible.normalize():f}/{points} and rounded half up to two places."
+    )

@@ -1,13 +1,15 @@
 """The answers in a notebook, found without running it.
 
-A notebook that was handed in is hostile text: it is parsed, never executed, and whatever is wrong with it ends in a
-reason or a flag, not in an error. `Lab` knows the published notebook; `find_answers` compares a submission with it.
+A notebook that was handed in is hostile text: it is parsed, never executed, and whatever is wrong
+with it ends in a reason or a flag, not in an error. `Lab` knows the published notebook;
+`find_answers` compares a submission with it.
 
 What a worker is later given of the submission, in order:
-    cells with an answer, and cells that the learner added: whole
-    cells of the published notebook, changed or not: imports, functions, classes and literals, if an answer needs them;
-    nothing that measures, trains or draws
+    cells with an answer, and cells that the learner added: whole cells of the published notebook,
+    changed or not: imports, functions, classes and literals, if an answer needs them; nothing that
+    measures, trains or draws
 """
+
 import ast
 import functools
 import inspect
@@ -33,7 +35,8 @@ class Ungradable(Exception):
 
 @dataclass
 class Cell:
-    """A code cell: its number among all cells from 1 on, id and text; and its parsed text, or what is wrong with it."""
+    """A code cell: its number among all cells from 1 on, id and text; and its parsed text, or what
+    is wrong with it."""
 
     number: int
     id: str
@@ -45,8 +48,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a submission has for one exercise. state: attempted, not attempted or missing · function: its name in the
-    notebook · fault: why it cannot be run, or "" · flags: what an instructor may want to know
+    """What a submission has for one exercise. state: attempted, not attempted or missing ·
+    function: its name in the notebook · fault: why it cannot be run, or "" · flags: what an
+    instructor may want to know
     """
 
     id: str
@@ -66,18 +70,24 @@ class Answers:
     notes: list[str]
 
 
-# Reading ------------------------------------------------------------------------------------------------------------
+# Reading ------------------------------------------------------------------------------------------
+
 
 def read_cells(data: bytes) -> list[Cell]:
     """The code cells of a notebook's bytes. Raises Ungradable for anything that is no notebook."""
     text = as_text(data)
     try:
-        found = [Cell(number, str(cell.get("id", "")), source_of(cell))
-                 for number, cell in enumerate(cells_of(text), start=1) if cell.get("cell_type") == "code"]
+        found = [
+            Cell(number, str(cell.get("id", "")), source_of(cell))
+            for number, cell in enumerate(cells_of(text), start=1)
+            if cell.get("cell_type") == "code"
+        ]
     except Exception as error:
         if not text.strip():
             raise Ungradable("the file is empty") from None
-        raise Ungradable(f"the file is no notebook that Jupyter could read ({type(error).__name__})") from None
+        raise Ungradable(
+            f"the file is no notebook that Jupyter could read ({type(error).__name__})"
+        ) from None
     if len(found) > MOST_CELLS:
         raise Ungradable(f"the notebook has {len(found)} code cells, and {MOST_CELLS} are the most")
     if not any(cell.source.strip() for cell in found):
@@ -88,18 +98,24 @@ def read_cells(data: bytes) -> list[Cell]:
 
 
 def cells_of(text: str) -> list[dict]:
-    """All cells; of a notebook in an older format, as nbformat converts it, which takes a second to import."""
+    """All cells; of a notebook in an older format, as nbformat converts it, which takes a second to
+    import."""
     notebook = json.loads(text)
     if notebook["nbformat"] == 4:
         return notebook["cells"]
     import nbformat
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return nbformat.reads(text, as_version=4).cells
 
 
 def as_text(data: bytes) -> str:
-    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+    for mark, encoding in (
+        (b"\xef\xbb\xbf", "utf-8-sig"),
+        (b"\xff\xfe", "utf-16"),
+        (b"\xfe\xff", "utf-16"),
+    ):
         if data.startswith(mark):
             return data.decode(encoding, errors="replace")
     try:
@@ -130,7 +146,9 @@ def parse(cell: Cell) -> None:
         except (ValueError, RecursionError, MemoryError) as error:
             cell.fault = f"the cell cannot be read as Python ({type(error).__name__})"
     if cell.tree:
-        cell.answers = [node for node in cell.tree.body if isinstance(node, ast.FunctionDef) and id_of(node)]
+        cell.answers = [
+            node for node in cell.tree.body if isinstance(node, ast.FunctionDef) and id_of(node)
+        ]
 
 
 def tree_of(source: str) -> ast.Module:
@@ -143,14 +161,16 @@ def tree_of(source: str) -> ast.Module:
 
 
 def without_magics(source: str) -> str:
-    """IPython's own lines turned into Python, line for line; a cell in another language becomes empty."""
+    """IPython's own lines turned into Python, line for line; a cell in another language becomes
+    empty."""
     if source.lstrip().startswith("%%") and not SET_TEXT_ASIDE.match(source.lstrip()):
         return ""
     return "\n".join(map(without_magic, source.split("\n")))
 
 
 def is_magic(text: str) -> bool:
-    """Whether a line begins as IPython's own do, and not with an operator, as one that goes on with an expression."""
+    """Whether a line begins as IPython's own do, and not with an operator, as one that goes on with
+    an expression."""
     return text.startswith("?") or text[:1] in ("%", "!") and text[1:2] not in ("", " ", "=")
 
 
@@ -160,7 +180,7 @@ def is_name(text: str) -> bool:
 
 def without_magic(line: str) -> str:
     text = line.strip()
-    indent = line[:len(line) - len(line.lstrip())]
+    indent = line[: len(line) - len(line.lstrip())]
     if is_magic(text) or text.endswith("?") and is_name(text.rstrip("?").rstrip()):
         return f"{indent}pass"
     names, equals, value = text.partition("=")
@@ -172,14 +192,22 @@ def without_magic(line: str) -> str:
 def id_of(function: ast.FunctionDef) -> str | None:
     """The id in @exercise("…"), "" if the decorator bears none, None if it is not there."""
     for decorator in function.decorator_list:
-        if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == "exercise":
-            texts = [argument.value for argument in [*decorator.args, *(word.value for word in decorator.keywords)]
-                     if isinstance(argument, ast.Constant) and isinstance(argument.value, str)]
+        if (
+            isinstance(decorator, ast.Call)
+            and isinstance(decorator.func, ast.Name)
+            and decorator.func.id == "exercise"
+        ):
+            texts = [
+                argument.value
+                for argument in [*decorator.args, *(word.value for word in decorator.keywords)]
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+            ]
             return texts[0] if texts else ""
     return None
 
 
-# The published notebook ---------------------------------------------------------------------------------------------
+# The published notebook ---------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Lab:
@@ -206,36 +234,63 @@ def read_lab(path: Path) -> Lab:
     cells = read_cells(path.read_bytes())
     functions = {id_of(function): function.name for cell in cells for function in cell.answers}
     demonstrations = [cell for cell in cells if not cell.answers]
-    code = "\n".join(cell.source for cell in cells)  # stored outputs may change and mean nothing here
-    return Lab(path.stem, functions, frozenset(map(plain, demonstrations)),
-               frozenset(cell.id for cell in demonstrations if cell.id), sha256(code.encode()).hexdigest())
+    code = "\n".join(
+        cell.source for cell in cells
+    )  # stored outputs may change and mean nothing here
+    return Lab(
+        path.stem,
+        functions,
+        frozenset(map(plain, demonstrations)),
+        frozenset(cell.id for cell in demonstrations if cell.id),
+        sha256(code.encode()).hexdigest(),
+    )
 
 
 def plain(cell: Cell) -> str:
-    """The text of a cell without what editors change: blanks at the end of lines and of the cell."""
+    """The text of a cell without what editors change: blanks at the end of lines and of the
+    cell."""
     return "\n".join(line.rstrip() for line in cell.source.strip().split("\n"))
 
 
-# A submission -------------------------------------------------------------------------------------------------------
+# A submission -------------------------------------------------------------------------------------
+
 
 def find_answers(data: bytes, file: str = "") -> Answers:
-    """What a submission answers. file: its name, which tells the lab if nothing in it does. Raises Ungradable."""
+    """What a submission answers. file: its name, which tells the lab if nothing in it does. Raises
+    Ungradable."""
     cells = read_cells(data)
     lab = lab_of(cells, file)
     notes = [f"cell {cell.number}: {cell.fault}" for cell in cells if cell.fault]
     own = [cell for cell in cells if cell.tree and is_own(cell, lab)]
     answers = [answer_to(id, name, cells, own) for id, name in lab.functions.items()]
-    others = {id for cell in cells for function in cell.answers if (id := id_of(function)) and id not in lab.functions}
+    others = {
+        id
+        for cell in cells
+        for function in cell.answers
+        if (id := id_of(function)) and id not in lab.functions
+    }
     if others:
         notes.append(f"exercises that {lab.name} does not have: {', '.join(sorted(others))[:200]}")
     return Answers(lab, loaded(cells, own), answers, notes)
 
 
 def lab_of(cells: list[Cell], file: str) -> Lab:
-    """The lab whose exercises the notebook holds; by id, by the functions' names, by the file's name."""
-    ids = [id for cell in cells for id in [*map(id_of, cell.answers), *MENTIONED.findall(cell.source)]]
-    names = [node.name for cell in cells if cell.tree for node in cell.tree.body if isinstance(node, ast.FunctionDef)]
-    for held, told in ((ids, lambda lab: lab.functions.keys()), (names, lambda lab: lab.functions.values())):
+    """The lab whose exercises the notebook holds; by id, by the functions' names, by the file's
+    name."""
+    ids = [
+        id for cell in cells for id in [*map(id_of, cell.answers), *MENTIONED.findall(cell.source)]
+    ]
+    names = [
+        node.name
+        for cell in cells
+        if cell.tree
+        for node in cell.tree.body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    for held, told in (
+        (ids, lambda lab: lab.functions.keys()),
+        (names, lambda lab: lab.functions.values()),
+    ):
         best = max(labs().values(), key=lambda lab: len(set(held) & set(told(lab))))
         if set(held) & set(told(best)):
             return best
@@ -246,21 +301,35 @@ def lab_of(cells: list[Cell], file: str) -> Lab:
 
 
 def is_own(cell: Cell, lab: Lab) -> bool:
-    """Whether the learner wrote this cell: an answer, or one that the published notebook does not have."""
+    """Whether the learner wrote this cell: an answer, or one that the published notebook does not
+    have."""
     return bool(cell.answers) or not (plain(cell) in lab.sources or cell.id in lab.ids)
 
 
 def answer_to(id: str, name: str, cells: list[Cell], own: list[Cell]) -> Answer:
     flags = []
     found = [function for cell in cells for function in cell.answers if id_of(function) == id]
-    if not found and (broken := [cell for cell in cells if cell.fault and id in MENTIONED.findall(cell.source)]):
+    if not found and (
+        broken := [cell for cell in cells if cell.fault and id in MENTIONED.findall(cell.source)]
+    ):
         return Answer(id, "attempted", name, fault=broken[-1].fault)
     if not found:
-        found = [node for cell in own for node in cell.tree.body
-                 if isinstance(node, ast.FunctionDef) and node.name == name and id_of(node) in (None, "")]
-        flags += ["found by the function's name: its @exercise line is missing or changed"] * bool(found)
+        found = [
+            node
+            for cell in own
+            for node in cell.tree.body
+            if isinstance(node, ast.FunctionDef) and node.name == name and id_of(node) in (None, "")
+        ]
+        flags += ["found by the function's name: its @exercise line is missing or changed"] * bool(
+            found
+        )
     if not found and any(binds(name, id, cell.tree) for cell in own):
-        return Answer(id, "attempted", name, flags=("found by its name, which is not that of a function at the top",))
+        return Answer(
+            id,
+            "attempted",
+            name,
+            flags=("found by its name, which is not that of a function at the top",),
+        )
     if not found:
         return Answer(id, "missing")
     function = found[-1]  # as if all cells were run in order
@@ -271,37 +340,61 @@ def answer_to(id: str, name: str, cells: list[Cell], own: list[Cell]) -> Answer:
 
 
 def binds(name: str, id: str, tree: ast.Module) -> bool:
-    """Whether a cell gives this name to something else than a function at its top: under a condition, by assignment."""
-    return any(isinstance(node, ast.FunctionDef) and node.name == name and id_of(node) in (None, "", id)
-               or isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
-               for node in ast.walk(tree))
+    """Whether a cell gives this name to something else than a function at its top: under a
+    condition, by assignment."""
+    return any(
+        isinstance(node, ast.FunctionDef)
+        and node.name == name
+        and id_of(node) in (None, "", id)
+        or isinstance(node, ast.Name)
+        and node.id == name
+        and isinstance(node.ctx, ast.Store)
+        for node in ast.walk(tree)
+    )
 
 
 def untouched(function: ast.FunctionDef) -> bool:
     """Whether the body does nothing: `...`, `pass`, a docstring, a bare return."""
-    return all(isinstance(statement, ast.Pass)
-               or isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-               or isinstance(statement, ast.Return) and (statement.value is None or isinstance(
-                   statement.value, ast.Constant) and statement.value.value is None) for statement in function.body)
+    return all(
+        isinstance(statement, ast.Pass)
+        or isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        or isinstance(statement, ast.Return)
+        and (
+            statement.value is None
+            or isinstance(statement.value, ast.Constant)
+            and statement.value.value is None
+        )
+        for statement in function.body
+    )
 
 
 def parameters_fault(id: str, function: ast.FunctionDef) -> str:
     wanted = list(inspect.signature(find(id).reference).parameters)
     parts = function.args
-    given = [part.arg for part in (*parts.posonlyargs, *parts.args, parts.vararg, *parts.kwonlyargs, parts.kwarg)
-             if part]
+    given = [
+        part.arg
+        for part in (*parts.posonlyargs, *parts.args, parts.vararg, *parts.kwonlyargs, parts.kwarg)
+        if part
+    ]
     if given == wanted:
         return ""
     return f"the parameters are ({', '.join(given)[:80]}) and must be ({', '.join(wanted)})"
 
 
-# What the worker is given -------------------------------------------------------------------------------------------
+# What the worker is given -------------------------------------------------------------------------
+
 
 def loaded(cells: list[Cell], own: list[Cell]) -> list[tuple[int, str]]:
     """The learner's cells whole; of the others, what these need."""
     mine = {cell.number for cell in own}
-    offered = [(cell.number, statement) for cell in cells if cell.tree and cell.number not in mine
-               for statement in cell.tree.body if is_harmless(statement)]
+    offered = [
+        (cell.number, statement)
+        for cell in cells
+        if cell.tree and cell.number not in mine
+        for statement in cell.tree.body
+        if is_harmless(statement)
+    ]
     binding = {}
     for place, (_, statement) in enumerate(offered):
         for name in names_bound(statement):
@@ -321,14 +414,18 @@ def loaded(cells: list[Cell], own: list[Cell]) -> list[tuple[int, str]]:
 
 
 def is_harmless(statement: ast.stmt) -> bool:
-    """Whether a statement of the published notebook only names things: an import, a definition, a literal."""
+    """Whether a statement of the published notebook only names things: an import, a definition, a
+    literal."""
     if isinstance(statement, ast.Assign):
         try:
             ast.literal_eval(statement.value)
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             return False
-        return all(isinstance(node, (ast.Name, ast.Tuple, ast.Store)) for target in statement.targets
-                   for node in ast.walk(target))
+        return all(
+            isinstance(node, (ast.Name, ast.Tuple, ast.Store))
+            for target in statement.targets
+            for node in ast.walk(target)
+        )
     return isinstance(statement, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))
 
 
@@ -337,7 +434,12 @@ def names_bound(statement: ast.stmt) -> set[str]:
         return {(alias.asname or alias.name).split(".")[0] for alias in statement.names}
     if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
         return {statement.name}
-    return {node.id for target in statement.targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+    return {
+        node.id
+        for target in statement.targets
+        for node in ast.walk(target)
+        if isinstance(node, ast.Name)
+    }
 
 
 def names_used(tree: ast.AST) -> set[str]:

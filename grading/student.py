@@ -1,14 +1,15 @@
 """A submission's function, called from the judge: it looks like the function and runs in a worker.
 
-A call sends the arguments as data and brings back the result; what the function changed in its arguments is changed in
-the caller's too, and a gradient that is asked of the result is computed where the function ran. So the checks of a
-notebook run here as they are.
+A call sends the arguments as data and brings back the result; what the function changed in its
+arguments is changed in the caller's too, and a gradient that is asked of the result is computed
+where the function ran. So the checks of a notebook run here as they are.
 
-What goes wrong on the other side arrives as one of four: `Raised` (an ordinary exception of the function, also of the
-built-in class that it had), `Stopped` (SystemExit and the like), `Lost` (the worker had to be ended), and `Unusable`
-(what it sent is no answer). The last three are no `Exception`: a check that expects an exception must not take them
-for it.
+What goes wrong on the other side arrives as one of four: `Raised` (an ordinary exception of the
+function, also of the built-in class that it had), `Stopped` (SystemExit and the like), `Lost` (the
+worker had to be ended), and `Unusable` (what it sent is no answer). The last three are no
+`Exception`: a check that expects an exception must not take them for it.
 """
+
 import builtins
 import os
 import re
@@ -44,9 +45,11 @@ MOST_THREADS = 256
 
 @dataclass(frozen=True)
 class Limits:
-    """What one answer to the judge may take. cpu and wall in seconds, for each call and for each cell · memory, reply,
-    file and folder in bytes · files: in the worker's folder · total_cpu: seconds of a worker's whole life
+    """What one answer to the judge may take. cpu and wall in seconds, for each call and for each
+    cell · memory, reply, file and folder in bytes · files: in the worker's folder · total_cpu:
+    seconds of a worker's whole life
     """
+
     cpu: float = 10
     wall: float = 30
     total_cpu: int = 120
@@ -58,7 +61,8 @@ class Limits:
 
 
 class Raised(Exception):
-    """The function raised. `kind` is the exception's own name, `line` where in its cell, if that is known."""
+    """The function raised. `kind` is the exception's own name, `line` where in its cell, if that is
+    known."""
 
     kind, line = "", None
 
@@ -70,7 +74,8 @@ class Stopped(BaseException):
 
 
 class Lost(BaseException):
-    """The worker is gone. `result`: timeout or crashed · `doubtful`: this machine may have brought it about."""
+    """The worker is gone. `result`: timeout or crashed · `doubtful`: this machine may have brought
+    it about."""
 
     def __init__(self, result: str, reason: str, doubtful: bool = False):
         super().__init__(reason)
@@ -82,28 +87,57 @@ class Unusable(BaseException):
 
 
 class Unsendable(BaseException):
-    """A check gave the function something that does not travel: a fault of the course, not of the submission."""
+    """A check gave the function something that does not travel: a fault of the course, not of the
+    submission."""
 
 
 # What checks may expect a function to raise, and so must arrive as such.
-EXPECTED = {kind.__name__: kind for kind in (
-    ArithmeticError, AssertionError, AttributeError, FloatingPointError, ImportError, IndexError, KeyError, LookupError,
-    MemoryError, NameError, NotImplementedError, OverflowError, RecursionError, RuntimeError, TypeError, ValueError,
-    ZeroDivisionError)}
+EXPECTED = {
+    kind.__name__: kind
+    for kind in (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        FloatingPointError,
+        ImportError,
+        IndexError,
+        KeyError,
+        LookupError,
+        MemoryError,
+        NameError,
+        NotImplementedError,
+        OverflowError,
+        RecursionError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+    )
+}
 
 
 def exception_of(told: dict) -> BaseException:
     """The exception that the worker told of; Raised is mixed with its built-in class."""
     known = told["raised"] if isinstance(told["raised"], str) else ""
     base = getattr(builtins, known, None)
-    if isinstance(base, type) and issubclass(base, BaseException) and not issubclass(base, Exception):
+    if (
+        isinstance(base, type)
+        and issubclass(base, BaseException)
+        and not issubclass(base, Exception)
+    ):
         error = Stopped()
     elif known in EXPECTED:
         error = type("Raised", (Raised, EXPECTED[known]), {})(*texts(told))
     else:
         error = Raised(*texts(told))
     name = told.get("name")  # one that a learner made up could carry the inputs out
-    error.kind = name if isinstance(name, str) and re.fullmatch(NAME, name) else known if base else "Exception"
+    error.kind = (
+        name
+        if isinstance(name, str) and re.fullmatch(NAME, name)
+        else known
+        if base
+        else "Exception"
+    )
     error.line = line if type(line := told.get("line")) is int and 0 < line < 10**6 else None
     return error
 
@@ -112,7 +146,8 @@ def texts(told: dict) -> tuple[str, ...]:
     return (told["text"][:LONGEST_TEXT],) if isinstance(told.get("text"), str) else ()
 
 
-# Workers ------------------------------------------------------------------------------------------------------------
+# Workers ------------------------------------------------------------------------------------------
+
 
 class Template:
     """The process that has everything imported and makes workers. Use as a context manager."""
@@ -126,9 +161,14 @@ class Template:
         self.control, other = socket.socketpair()
         paths = [str(ROOT), str(ROOT / "labs")]
         code = START.format(paths=paths, control=other.fileno())
-        self.process = subprocess.Popen([sys.executable, "-s", "-P", "-c", code], pass_fds=[other.fileno()],
-                                        env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        cwd=tempfile.gettempdir())
+        self.process = subprocess.Popen(
+            [sys.executable, "-s", "-P", "-c", code],
+            pass_fds=[other.fileno()],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            cwd=tempfile.gettempdir(),
+        )
         other.close()
         if self.control.recv(5, socket.MSG_WAITALL) != b"ready":
             raise RuntimeError("the template of the workers did not start: see the error above")
@@ -138,16 +178,22 @@ class Template:
         self.control.close()
         self.process.kill()
         self.process.wait()
-        while left := self.left_behind():  # whom the template would have ended; what they started comes after them
+        while (
+            left := self.left_behind()
+        ):  # whom the template would have ended; what they started comes after them
             for pid in left:
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)
 
     def left_behind(self) -> list[int]:
-        """Children of this process that are neither its own nor of its session: they came from a worker."""
-        return [process.pid for process in psutil.Process().children()
-                if process.pid not in self.strangers and not in_this_session(process.pid)]
+        """Children of this process that are neither its own nor of its session: they came from a
+        worker."""
+        return [
+            process.pid
+            for process in psutil.Process().children()
+            if process.pid not in self.strangers and not in_this_session(process.pid)
+        ]
 
     def ask(self, order: bytes, sockets: list[int]) -> int:
         """The template's answer, a number. Raises Lost if it is gone."""
@@ -180,15 +226,26 @@ class TemplateGone(BaseException):
 def environment() -> dict[str, str]:
     """The variables that a worker sees: none of the judge's own.
 
-    The last two put Python's memory into big pages, where the system has them: then a fork takes a quarter of the time.
+    The last two put Python's memory into big pages, where the system has them: then a fork takes a
+    quarter of the time.
     """
-    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
-            "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
-            "PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    return {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONMALLOC": "malloc",
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    }
 
 
 class Connection:
-    """One worker and the line to it. Use as a context manager: at the end the worker and all it started are gone."""
+    """One worker and the line to it. Use as a context manager: at the end the worker and all it
+    started are gone."""
 
     def __init__(self, template: Template):
         self.template, self.limits = template, template.limits
@@ -196,7 +253,11 @@ class Connection:
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="answer-")
         self.line, other = socket.socketpair()
-        settings = {"tier": self.template.tier, "folder": self.folder, "limits": asdict(self.limits)}
+        settings = {
+            "tier": self.template.tier,
+            "folder": self.folder,
+            "limits": asdict(self.limits),
+        }
         try:
             self.pid = self.template.ask(dumps(settings).encode(), [other.fileno()])
         except BaseException:
@@ -305,10 +366,15 @@ class Watch:
         with suppress(psutil.Error):
             processes = self.processes()
             if memory_of(processes) > self.limits.memory:
-                raise Lost("crashed", f"it took more than {self.limits.memory / 2**30:.1f} GiB of memory")
+                raise Lost(
+                    "crashed", f"it took more than {self.limits.memory / 2**30:.1f} GiB of memory"
+                )
             if sum(process.num_threads() for process in processes) > MOST_THREADS:
                 raise Lost("crashed", f"it started more than {MOST_THREADS} threads")
-            if max(self.written(), nameless(self.of.pid, self.of.folder, self.limits.file)) > self.limits.folder:
+            if (
+                max(self.written(), nameless(self.of.pid, self.of.folder, self.limits.file))
+                > self.limits.folder
+            ):
                 raise Lost("crashed", "it wrote too much")
         number, size = contents(self.of.folder, self.limits.files)
         if number > self.limits.files or size > self.limits.folder:
@@ -337,7 +403,11 @@ def contents(folder: str, most: int) -> tuple[int, int]:
                 number += 1
                 size += entry.stat(follow_symlinks=False).st_blocks * 512
                 if number <= most and entry.is_dir(follow_symlinks=False):
-                    waiting.append(os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place))
+                    waiting.append(
+                        os.open(
+                            entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place
+                        )
+                    )
         except OSError:
             number += 1  # closed, or gone in the meantime
         finally:
@@ -346,7 +416,8 @@ def contents(folder: str, most: int) -> tuple[int, int]:
 
 
 def nameless(pid: int, folder: str, largest: int) -> int:
-    """Bytes in files of the folder that were deleted while a process still holds them, where the system tells.
+    """Bytes in files of the folder that were deleted while a process still holds them, where the
+    system tells.
 
     largest: what a file is taken for that is only held by a piece of memory
     """
@@ -357,8 +428,11 @@ def nameless(pid: int, folder: str, largest: int) -> int:
                 if os.readlink(f"/proc/{pid}/fd/{number}").endswith("(deleted)"):
                     size += os.stat(f"/proc/{pid}/fd/{number}").st_blocks * 512
     with suppress(OSError):
-        held = {line.split(maxsplit=5)[4] for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
-                if folder in line and line.endswith("(deleted)")}
+        held = {
+            line.split(maxsplit=5)[4]
+            for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
+            if folder in line and line.endswith("(deleted)")
+        }
         size += len(held) * largest
     return size
 
@@ -371,7 +445,8 @@ def delete(folder: str) -> None:
     subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL)
 
 
-# The function -------------------------------------------------------------------------------------------------------
+# The function -------------------------------------------------------------------------------------
+
 
 class Student:
     """The function that answers an exercise, in the worker at the other end of `connection`."""
@@ -381,8 +456,9 @@ class Student:
 
     def __call__(self, *arguments, **keywords):
         sent = Sent(arguments, keywords)
-        told, buffers = self.connection.ask({"order": "call", "arguments": sent.arguments, "keywords": sent.keywords},
-                                            sent.buffers)
+        told, buffers = self.connection.ask(
+            {"order": "call", "arguments": sent.arguments, "keywords": sent.keywords}, sent.buffers
+        )
         if told.get("raised") is not None:
             raise exception_of(told)
         call, self.calls = self.calls, self.calls + 1
@@ -390,13 +466,21 @@ class Student:
             sent.take_over(told, buffers)
             results = []
             value = wire.decode(told["value"], buffers, sent.reader(results, buffers))
-            return with_gradients(value, results, sent.learned, lambda *gradients: self.backward(call, gradients))
+            return with_gradients(
+                value, results, sent.learned, lambda *gradients: self.backward(call, gradients)
+            )
         except (wire.WireError, KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            raise Unusable(f"what your function returned cannot be read ({type(error).__name__})") from None
+            raise Unusable(
+                f"what your function returned cannot be read ({type(error).__name__})"
+            ) from None
 
     def backward(self, call: int, gradients: tuple) -> list:
         sent = []
-        order = {"order": "backward", "call": call, "gradients": [wire.encode(each, sent) for each in gradients]}
+        order = {
+            "order": "backward",
+            "call": call,
+            "gradients": [wire.encode(each, sent) for each in gradients],
+        }
         told, buffers = self.connection.ask(order, sent)
         if told.get("raised") is not None:
             raise exception_of(told)
@@ -407,7 +491,8 @@ class Student:
 
 
 class Sent:
-    """The arguments of one call: as data for the worker, and as objects that change when it says so."""
+    """The arguments of one call: as data for the worker, and as objects that change when it says
+    so."""
 
     def __init__(self, arguments: tuple, keywords: dict):
         self.buffers, self.tensors, self.lists, self.models, self.learned = [], [], [], [], []
@@ -422,8 +507,12 @@ class Sent:
             self.tensors.append(value)
             if value.requires_grad:
                 self.learned.append(value)
-            return ["variable", wire.encode(value.detach(), self.buffers), value.requires_grad,
-                    wire.encode(value.grad if value.is_leaf else None, self.buffers)]
+            return [
+                "variable",
+                wire.encode(value.detach(), self.buffers),
+                value.requires_grad,
+                wire.encode(value.grad if value.is_leaf else None, self.buffers),
+            ]
         if type(value) is list:
             self.lists.append(value)
             return ["changeable", [self.encode(element) for element in value]]
@@ -431,14 +520,23 @@ class Sent:
             parameters = list(value.parameters())
             self.models.append(parameters)
             self.learned += [parameter for parameter in parameters if parameter.requires_grad]
-            return ["model", value.recipe, [[wire.encode(parameter.detach(), self.buffers), parameter.requires_grad]
-                                            for parameter in parameters]]
+            return [
+                "model",
+                value.recipe,
+                [
+                    [wire.encode(parameter.detach(), self.buffers), parameter.requires_grad]
+                    for parameter in parameters
+                ],
+            ]
         if value is not None and type(value) not in (bool, int, float, str, tuple):
             raise Unsendable(f"a {type(value).__name__} cannot be given to a submission's function")
 
     def take_over(self, told: dict, buffers: list[memoryview]) -> None:
         """Change the arguments as the function changed its own."""
-        for values, changes in ((self.tensors, told["tensors"]), *zip(self.models, told["models"], strict=True)):
+        for values, changes in (
+            (self.tensors, told["tensors"]),
+            *zip(self.models, told["models"], strict=True),
+        ):
             if changes == "other parameters":
                 raise Unusable("your function changed which parameters the model has")
             for tensor, change in zip(values, changes, strict=True):
@@ -455,7 +553,9 @@ class Sent:
             tensor.grad = wire.decode(gradient, buffers)
 
     def reader(self, results: list, buffers: list[memoryview]):
-        """For wire.decode: an argument that was returned is that argument; a result with a gradient is kept."""
+        """For wire.decode: an argument that was returned is that argument; a result with a gradient
+        is kept."""
+
         def special(kind, rest):
             if kind == "argument":
                 return self.tensors[rest[0]]
@@ -463,6 +563,7 @@ class Sent:
                 results.append(wire.tensor_of(*rest[1:], buffers))
                 return results[-1]
             raise wire.WireError("a value of no known kind")
+
         return special
 
 
@@ -488,7 +589,8 @@ def with_gradients(value, results: list, learned: list, backward):
         return value
     if learned:
         linked = Elsewhere.apply(backward, len(results), *results, *learned)
-    else:  # the gradient of a tensor that the function made itself leads to nothing that the judge holds
+    # the gradient of a tensor that the function made itself leads to nothing that the judge holds
+    else:
         linked = [result.requires_grad_() for result in results]
     return replaced(value, {id(old): new for old, new in zip(results, linked)})
 

@@ -1,4 +1,5 @@
-"""A table that another program exported, in which single cells are changed and every other byte stays."""
+"""A table that another program exported, in which single cells are changed and every other byte
+stays."""
 
 import codecs
 import contextlib
@@ -9,14 +10,19 @@ from typing import NamedTuple
 from .errors import GradingError
 from .text import clean
 
-BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
-# Without a mark: UTF-8 where it is that, else what Windows writes, else a code page that reads any byte. Each gives
-# back, when written, the very bytes that it read.
+BOMS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+# Without a mark: UTF-8 where it is that, else what Windows writes, else a code page that reads any
+# byte. Each gives back, when written, the very bytes that it read.
 CODECS = ("utf-8", "cp1252", "latin-1")
 
 
 class Cell(NamedTuple):
-    """One cell: what it says, and where in the table's text it begins and ends, its quotation marks included."""
+    """One cell: what it says, and where in the table's text it begins and ends, its quotation marks
+    included."""
 
     text: str
     start: int
@@ -24,7 +30,8 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """An exported table. bom, codec: how its bytes become `text`; lines: its cells, the header first."""
+    """An exported table. bom, codec: how its bytes become `text`; lines: its cells, the header
+    first."""
 
     bom: bytes
     codec: str
@@ -36,22 +43,29 @@ class Table(NamedTuple):
         return [cell.text for cell in self.lines[0]]
 
     def find(self, title: str) -> int | None:
-        """The index of the first column with this title, however it is spaced and capitalised, or None."""
+        """The index of the first column with this title, however it is spaced and capitalised, or
+        None."""
         titles = [folded(text) for text in self.titles()]
         return titles.index(folded(title)) if folded(title) in titles else None
 
     def filled(self, changes: dict[Cell, str]) -> bytes:
-        """The bytes of the table with other texts (numbers) in these cells; a quoted cell stays quoted."""
+        """The bytes of the table with other texts (numbers) in these cells; a quoted cell stays
+        quoted."""
         parts, done = [], 0
         for cell in sorted(changes, key=lambda cell: cell.start):
-            quote = '"' if self.text.startswith('"', cell.start) or self.delimiter in changes[cell] else ""
-            parts += [self.text[done:cell.start], quote, changes[cell], quote]
+            quote = (
+                '"'
+                if self.text.startswith('"', cell.start) or self.delimiter in changes[cell]
+                else ""
+            )
+            parts += [self.text[done : cell.start], quote, changes[cell], quote]
             done = cell.end
         return self.bom + "".join([*parts, self.text[done:]]).encode(self.codec)
 
 
 def read_table(export: bytes, key: str) -> Table:
-    """The table in a CSV file with commas, semicolons or tabs; the column `key` tells which. Raises GradingError."""
+    """The table in a CSV file with commas, semicolons or tabs; the column `key` tells which. Raises
+    GradingError."""
     bom, codec, text = decoded(export)
     heads = {}
     for delimiter in ",;\t":
@@ -61,8 +75,10 @@ def read_table(export: bytes, key: str) -> Table:
                 break
     else:
         widest = max(heads.values(), key=len, default=[])
-        raise GradingError(f"The export has no column {key!r}, only {listed(widest) or 'none'}: "
-                           "export the table again, in English.")
+        raise GradingError(
+            f"The export has no column {key!r}, only {listed(widest) or 'none'}: "
+            "export the table again, in English."
+        )
     return Table(bom, codec, text, delimiter, list(split(text, delimiter)))
 
 
@@ -71,10 +87,12 @@ def decoded(export: bytes) -> tuple[bytes, str, str]:
     for bom, codec in BOMS.items():
         if export.startswith(bom):
             try:
-                return bom, codec, export[len(bom):].decode(codec)
+                return bom, codec, export[len(bom) :].decode(codec)
             except UnicodeDecodeError:
-                raise GradingError(f"The export is damaged: it begins as {codec} and does not go on so. "
-                                   "Export the table again.") from None
+                raise GradingError(
+                    f"The export is damaged: it begins as {codec} and does not go on so. "
+                    "Export the table again."
+                ) from None
     for codec in CODECS[:-1]:
         try:
             return b"", codec, export.decode(codec)
@@ -85,14 +103,18 @@ def decoded(export: bytes) -> tuple[bytes, str, str]:
 
 def split(text: str, delimiter: str) -> Iterator[list[Cell]]:
     """The lines of the text as cells, as the csv module reads them when it is strict."""
-    pattern = re.compile(rf'(?:"((?:[^"]++|"")*+)"|([^{delimiter}\r\n]*))({delimiter}|\r\n|\r|\n|\Z)')
+    pattern = re.compile(
+        rf'(?:"((?:[^"]++|"")*+)"|([^{delimiter}\r\n]*))({delimiter}|\r\n|\r|\n|\Z)'
+    )
     line, place = [], 0
     while True:
         match = pattern.match(text, place)
         quoted, bare, end = match.groups()
         if bare and bare.startswith('"'):
-            raise GradingError(f"The quotation marks in the export do not pair, in {clean(bare, 40)!r}: "
-                               "export the table again.")
+            raise GradingError(
+                f"The quotation marks in the export do not pair, in {clean(bare, 40)!r}: "
+                "export the table again."
+            )
         words = bare if quoted is None else quoted.replace('""', '"')
         line.append(Cell(words, match.start(), match.start(3)))
         place = match.end()

@@ -1,25 +1,32 @@
-"""Hostile text made harmless: names, files, mistakes and notes come from submissions, and all views show them."""
+"""Hostile text made harmless: names, files, mistakes and notes come from submissions, and all views
+show them."""
 
 import re
 import unicodedata
 
-# What a terminal obeys: titles and links (OSC), other strings, colours and movements (CSI), two-letter escapes.
-# One that is never closed loses its first characters only, so it cannot swallow the words behind it.
-ESCAPES = re.compile(r"(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
-                     r"|(?:\x1b[PX^_]|[\x90\x98\x9e\x9f])[^\x1b\x9c]*(?:\x1b\\|\x9c)"
-                     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
-                     r"|\x1b[ -/]*[0-~]?")
-INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # they show nothing, yet count as letters or marks
-NO_XML = "\ufffe\uffff"                                     # no XML file may hold them
-MARKS = 3                                                   # accents on one letter that a line has room for
-FORMULA = "=+-@"                                            # a spreadsheet runs a cell that begins with one
+# What a terminal obeys: titles and links (OSC), other strings, colours and movements (CSI),
+# two-letter escapes. One that is never closed loses its first characters only, so it cannot swallow
+# the words behind it.
+ESCAPES = re.compile(
+    r"(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    r"|(?:\x1b[PX^_]|[\x90\x98\x9e\x9f])[^\x1b\x9c]*(?:\x1b\\|\x9c)"
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
+    r"|\x1b[ -/]*[0-~]?"
+)
+# they show nothing, yet count as letters or marks
+INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+NO_XML = "\ufffe\uffff"  # no XML file may hold them
+MARKS = 3  # accents on one letter that a line has room for
+FORMULA = "=+-@"  # a spreadsheet runs a cell that begins with one
 
 
 def clean(text: str, width: int) -> str:
-    """The text on one line of at most `width` characters, without anything that hides, moves or runs.
+    """The text on one line of at most `width` characters, without anything that hides, moves or
+    runs.
 
-    Gone are escapes for terminals, control characters, bidirectional overrides, zero-width characters and piles
-    of accents; a lone surrogate, as in a file name that is not UTF-8, becomes U+FFFD.
+    Gone are escapes for terminals, control characters, bidirectional overrides, zero-width
+    characters and piles of accents; a lone surrogate, as in a file name that is not UTF-8, becomes
+    U+FFFD.
     """
     kept, marks = [], 0
     for character in map(shown, ESCAPES.sub("", text)):
@@ -41,11 +48,12 @@ def shown(character: str) -> str:
 
 def cut(text: str, width: int) -> str:
     """The text, or its beginning and an ellipsis: `width` characters at most."""
-    return text if len(text) <= width else text[:width - 1].rstrip() + "…"
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
 def text_cell(text: str, width: int) -> str:
-    """The cleaned text for a cell of a table: with an apostrophe in front where a spreadsheet would run it."""
+    """The cleaned text for a cell of a table: with an apostrophe in front where a spreadsheet would
+    run it."""
     text = clean(text, width)
     # NFKC: a spreadsheet takes the full-width forms of the four signs for the signs themselves.
     runs = unicodedata.normalize("NFKC", text[:1]) in tuple(FORMULA)

@@ -1,5 +1,5 @@
-"""The views of the records: gradebook, totals, feedback pages, JUnit and Gradescope. The records decide, the
-views repeat: they can be deleted and written again at any moment."""
+"""The views of the records: gradebook, totals, feedback pages, JUnit and Gradescope. The records
+decide, the views repeat: they can be deleted and written again at any moment."""
 
 import csv
 import io
@@ -13,14 +13,33 @@ from .feedback import PENDING, feedback_page, mistake, remarks
 from .files import write_whole
 from .text import clean, readable, text_cell
 
-GRADEBOOK = ["student", "lab", "earned", "points", "percent", "status", "reason", "flags", "counts", "submission",
-             "file"]
-# Excel takes a CSV file for UTF-8 only where it begins with a byte-order mark; Python reads it with utf-8-sig,
-# pandas and LibreOffice as it is.
+GRADEBOOK = [
+    "student",
+    "lab",
+    "earned",
+    "points",
+    "percent",
+    "status",
+    "reason",
+    "flags",
+    "counts",
+    "submission",
+    "file",
+]
+# Excel takes a CSV file for UTF-8 only where it begins with a byte-order mark; Python reads it with
+# utf-8-sig, pandas and LibreOffice as it is.
 BOM = "\ufeff"
-# JUnit calls "failure" what was answered wrongly, "error" what was not answered, "skipped" what was not tried.
-JUNIT = {"failed": "failure", "missing": "failure", "timeout": "error", "crashed": "error", "error": "error",
-         "needs review": "error", "not attempted": "skipped"}
+# JUnit calls "failure" what was answered wrongly, "error" what was not answered, "skipped" what was
+# not tried.
+JUNIT = {
+    "failed": "failure",
+    "missing": "failure",
+    "timeout": "error",
+    "crashed": "error",
+    "error": "error",
+    "needs review": "error",
+    "not attempted": "skipped",
+}
 OURS = re.compile(r".+-[0-9a-f]{10}\.(html|json)")  # the pages named after a submission's id
 
 
@@ -49,7 +68,13 @@ def forget(results: Path, known: set[str]) -> None:
 
 
 def order(record: dict) -> tuple:
-    return record["student"].casefold(), record["student"], record["lab"] or "", record["file"], record["submission"]
+    return (
+        record["student"].casefold(),
+        record["student"],
+        record["lab"] or "",
+        record["file"],
+        record["submission"],
+    )
 
 
 def as_csv(lines: list[list]) -> str:
@@ -59,17 +84,27 @@ def as_csv(lines: list[list]) -> str:
 
 
 def gradebook(records: list[dict], counted: dict[str, bool]) -> str:
-    """One line per record. What is not graded has no earned points and no percent, so no sum takes it for 0."""
+    """One line per record. What is not graded has no earned points and no percent, so no sum takes
+    it for 0."""
     return as_csv([GRADEBOOK, *(gradebook_line(record, counted) for record in records)])
 
 
 def gradebook_line(record: dict, counted: dict[str, bool]) -> list:
     graded = record["status"] == "graded"
     share = percent(record["earned"], record["points"]) if graded and record["points"] else ""
-    return [text_cell(record["student"], 120), text_cell(record["lab"] or "", 60),
-            record["earned"] if graded else "", record["points"], share,
-            record["status"], text_cell(record["reason"], 300), text_cell(" · ".join(remarks(record)), 1000),
-            yes(counted.get(record["submission"], False)), record["submission"], text_cell(record["file"], 300)]
+    return [
+        text_cell(record["student"], 120),
+        text_cell(record["lab"] or "", 60),
+        record["earned"] if graded else "",
+        record["points"],
+        share,
+        record["status"],
+        text_cell(record["reason"], 300),
+        text_cell(" · ".join(remarks(record)), 1000),
+        yes(counted.get(record["submission"], False)),
+        record["submission"],
+        text_cell(record["file"], 300),
+    ]
 
 
 def percent(earned: int, points: int) -> Decimal:
@@ -82,7 +117,8 @@ def yes(truth: bool) -> str:
 
 
 def totals(records: list[dict], counted: dict[str, bool]) -> str:
-    """One line per student: the points of every lab, their sum, the points of the labs handed in, attention."""
+    """One line per student: the points of every lab, their sum, the points of the labs handed in,
+    attention."""
     labs = sorted({record["lab"] for record in records if record["lab"]})
     by_student: dict[str, list[dict]] = {}
     for record in records:
@@ -92,21 +128,36 @@ def totals(records: list[dict], counted: dict[str, bool]) -> str:
     return as_csv([head, *lines])
 
 
-def totals_line(student: str, records: list[dict], labs: list[str], counted: dict[str, bool]) -> list:
-    counting = {record["lab"]: record for record in records if record["lab"] and counted.get(record["submission"])}
-    earned = {lab: record["earned"] for lab, record in counting.items() if record["status"] == "graded"}
+def totals_line(
+    student: str, records: list[dict], labs: list[str], counted: dict[str, bool]
+) -> list:
+    counting = {
+        record["lab"]: record
+        for record in records
+        if record["lab"] and counted.get(record["submission"])
+    }
+    earned = {
+        lab: record["earned"] for lab, record in counting.items() if record["status"] == "graded"
+    }
     points = sum(record["points"] for record in counting.values())
     total = sum(earned.values()) if earned else ""  # nothing graded is not a 0
-    return [text_cell(student, 120), *(earned.get(lab, "") for lab in labs), total, points,
-            yes(needs_attention(records, counted))]
+    return [
+        text_cell(student, 120),
+        *(earned.get(lab, "") for lab in labs),
+        total,
+        points,
+        yes(needs_attention(records, counted)),
+    ]
 
 
 def needs_attention(records: list[dict], counted: dict[str, bool]) -> bool:
-    """Whether one student's marks are not final: what counts is not graded, a lab has nothing that counts, or a
-    submission belongs to no lab."""
+    """Whether one student's marks are not final: what counts is not graded, a lab has nothing that
+    counts, or a submission belongs to no lab."""
     counting = [record for record in records if counted.get(record["submission"])]
     without = {record["lab"] for record in records} - {record["lab"] for record in counting}
-    return bool(without) or any(record["status"] != "graded" or not record["lab"] for record in counting)
+    return bool(without) or any(
+        record["status"] != "graded" or not record["lab"] for record in counting
+    )
 
 
 def junit(records: list[dict]) -> str:
@@ -119,14 +170,21 @@ def junit(records: list[dict]) -> str:
 
 
 def testsuite(record: dict) -> ET.Element:
-    suite = ET.Element("testsuite", name=record["submission"], time=str(record["run"]["seconds"]),
-                       timestamp=record["run"]["date"])
+    suite = ET.Element(
+        "testsuite",
+        name=record["submission"],
+        time=str(record["run"]["seconds"]),
+        timestamp=record["run"]["date"],
+    )
     properties = ET.SubElement(suite, "properties")
     for name in ("student", "lab", "file", "status", "reason", "earned", "points"):
         value = "" if record[name] is None else str(record[name])
         ET.SubElement(properties, "property", name=name, value=clean(value, 300))
-    suite.extend(testcase(record, exercise, check)
-                 for exercise in record["exercises"] for check in exercise["checks"])
+    suite.extend(
+        testcase(record, exercise, check)
+        for exercise in record["exercises"]
+        for check in exercise["checks"]
+    )
     if not record["exercises"]:
         suite.append(unreadable(record))
     suite.set("tests", str(len(suite.findall("testcase"))))
@@ -136,16 +194,22 @@ def testsuite(record: dict) -> ET.Element:
 
 
 def testcase(record: dict, exercise: dict, check: dict) -> ET.Element:
-    case = ET.Element("testcase", classname=clean(f"{record['submission']}.{exercise['id']}", 300),
-                      name=clean(check["name"], 120))
+    case = ET.Element(
+        "testcase",
+        classname=clean(f"{record['submission']}.{exercise['id']}", 300),
+        name=clean(check["name"], 120),
+    )
     if check["result"] != "passed":
-        child = ET.SubElement(case, JUNIT[check["result"]], message=mistake(check), type=check["result"])
+        child = ET.SubElement(
+            case, JUNIT[check["result"]], message=mistake(check), type=check["result"]
+        )
         child.text = clean(check["next"], 500)
     return case
 
 
 def unreadable(record: dict) -> ET.Element:
-    """The one testcase of a submission without exercises, so that it does not look like a clean run."""
+    """The one testcase of a submission without exercises, so that it does not look like a clean
+    run."""
     case = ET.Element("testcase", classname=record["submission"], name="can be graded")
     ET.SubElement(case, "error", message=clean(record["reason"], 500), type=record["status"])
     return case
@@ -154,15 +218,23 @@ def unreadable(record: dict) -> ET.Element:
 def gradescope(record: dict) -> str:
     """The results.json of Gradescope's autograder for one submission, in ASCII.
 
-    Without "score" and "tests", Gradescope enters no mark: so it is for a submission that is not graded.
+    Without "score" and "tests", Gradescope enters no mark: so it is for a submission that is not
+    graded.
     """
     # Plain text is named for each kind of text, so that none is read as HTML or Markdown.
-    results = {"output": outcome(record), "output_format": "text", "test_output_format": "text",
-               "test_name_format": "text"}
+    results = {
+        "output": outcome(record),
+        "output_format": "text",
+        "test_output_format": "text",
+        "test_name_format": "text",
+    }
     if record["status"] == "graded":
         results["score"] = record["earned"]
-        results["tests"] = [gradescope_test(exercise, check)
-                            for exercise in record["exercises"] for check in exercise["checks"]]
+        results["tests"] = [
+            gradescope_test(exercise, check)
+            for exercise in record["exercises"]
+            for check in exercise["checks"]
+        ]
     return json.dumps(results, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
 
 
@@ -176,6 +248,10 @@ def outcome(record: dict) -> str:
 def gradescope_test(exercise: dict, check: dict) -> dict:
     output = "" if check["result"] == "passed" else mistake(check)
     step = clean(check["next"], 500)
-    return {"name": f"{clean(exercise['id'], 120)}: {readable(check['name'])}", "score": check["earned"],
-            "max_score": check["points"], "status": "passed" if check["result"] == "passed" else "failed",
-            "output": "\n".join(filter(None, [output, step and f"Next: {step}"]))}
+    return {
+        "name": f"{clean(exercise['id'], 120)}: {readable(check['name'])}",
+        "score": check["earned"],
+        "max_score": check["points"],
+        "status": "passed" if check["result"] == "passed" else "failed",
+        "output": "\n".join(filter(None, [output, step and f"Next: {step}"])),
+    }

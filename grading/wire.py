@@ -1,12 +1,14 @@
 """What goes between judge and worker: JSON and the bytes of tensors, never code.
 
-A frame is its length (8 bytes), the length of its JSON (4 bytes), the JSON, and the buffers that the JSON refers to by
-their place and size. Whoever reads a frame trusts none of it: sizes are checked before memory is taken, values become
-exactly the types below, and whatever else there is arrives as `Foreign`, an object that is nothing but a type's name.
+A frame is its length (8 bytes), the length of its JSON (4 bytes), the JSON, and the buffers that
+the JSON refers to by their place and size. Whoever reads a frame trusts none of it: sizes are
+checked before memory is taken, values become exactly the types below, and whatever else there is
+arrives as `Foreign`, an object that is nothing but a type's name.
 
-    None, bool, int, float, str, list, tuple · torch.Tensor of a dtype in DTYPES, dense, on the CPU · numpy arrays and
-    numpy scalars of such a dtype
+    None, bool, int, float, str, list, tuple · torch.Tensor of a dtype in DTYPES, dense, on the CPU
+    · numpy arrays and numpy scalars of such a dtype
 """
+
 import json
 import math
 import re
@@ -16,9 +18,23 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (
-    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
-    torch.uint8, torch.bool, torch.complex64, torch.complex128)}
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        torch.float64,
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+        torch.int64,
+        torch.int32,
+        torch.int16,
+        torch.int8,
+        torch.uint8,
+        torch.bool,
+        torch.complex64,
+        torch.complex128,
+    )
+}
 NUMPY = {name: np.dtype(name) for name in DTYPES if name != "bfloat16"}
 HEAD = struct.Struct(">QI")
 SHUT_IN = b"shut in"  # a worker's first word, before any frame
@@ -42,7 +58,8 @@ def foreign(name: str) -> Foreign:
     return type(re.sub(r"[^A-Za-z_]", "_", name)[:40] or "object", (Foreign,), {})()
 
 
-# Frames -------------------------------------------------------------------------------------------------------------
+# Frames -------------------------------------------------------------------------------------------
+
 
 def pack(message: dict, buffers: list[bytes]) -> bytes:
     """A frame, ready to be sent. `message` must hold JSON's types only."""
@@ -60,7 +77,7 @@ def unpack(frame: bytes, longest: int = 2**32) -> tuple[dict, list[memoryview]]:
     if length > longest:
         raise WireError("more than can be read, tensors aside")
     try:
-        message, rest = json.loads(frame[4:4 + length]), memoryview(frame)[4 + length:]
+        message, rest = json.loads(frame[4 : 4 + length]), memoryview(frame)[4 + length :]
         sizes = message.pop("sizes")
         whole = all(type(size) is int and size >= 0 for size in sizes) and sum(sizes) == len(rest)
         if not whole or len(sizes) > MOST_BUFFERS:
@@ -71,9 +88,12 @@ def unpack(frame: bytes, longest: int = 2**32) -> tuple[dict, list[memoryview]]:
     return message, [rest[start:end] for start, end in zip(ends, ends[1:])]
 
 
-# Values to JSON -----------------------------------------------------------------------------------------------------
+# Values to JSON -----------------------------------------------------------------------------------
 
-def encode(value, buffers: list[bytes], special: Callable = lambda value: None, depth: int = 0) -> list:
+
+def encode(
+    value, buffers: list[bytes], special: Callable = lambda value: None, depth: int = 0
+) -> list:
     """A value as JSON, the bytes of its tensors added to `buffers`.
 
     special: tried first on every value; what it returns, unless None, is taken as the value's JSON
@@ -84,13 +104,16 @@ def encode(value, buffers: list[bytes], special: Callable = lambda value: None, 
     kind = type(value)
     if value is None or kind in (bool, str):
         return ["as it is", value]
-    if kind is int and abs(value) < 10 ** LONGEST_INTEGER:
+    if kind is int and abs(value) < 10**LONGEST_INTEGER:
         return ["int", str(value)]
     if kind is float:
         return ["float", value.hex()]
     named = issubclass(kind, tuple) and hasattr(kind, "_fields")  # a named tuple counts as a tuple
     if (kind in (list, tuple) or named) and depth < DEEPEST:
-        return ["tuple" if named else kind.__name__, [encode(each, buffers, special, depth + 1) for each in value]]
+        return [
+            "tuple" if named else kind.__name__,
+            [encode(each, buffers, special, depth + 1) for each in value],
+        ]
     if kind in (torch.Tensor, torch.nn.Parameter) and travels(value):
         return ["tensor", *numbers(value.detach(), buffers)]
     if kind is np.ndarray and value.dtype.name in NUMPY and value.ndim <= MOST_DIMENSIONS:
@@ -101,8 +124,13 @@ def encode(value, buffers: list[bytes], special: Callable = lambda value: None, 
 
 
 def travels(tensor: torch.Tensor) -> bool:
-    return (tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-            and tensor.dtype in DTYPES.values() and tensor.ndim <= MOST_DIMENSIONS)
+    return (
+        tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and not tensor.is_quantized
+        and tensor.dtype in DTYPES.values()
+        and tensor.ndim <= MOST_DIMENSIONS
+    )
 
 
 def numbers(tensor: torch.Tensor, buffers: list[bytes]) -> tuple[str, list[int], int]:
@@ -112,7 +140,8 @@ def numbers(tensor: torch.Tensor, buffers: list[bytes]) -> tuple[str, list[int],
     return str(tensor.dtype).removeprefix("torch."), list(tensor.shape), len(buffers) - 1
 
 
-# JSON to values -----------------------------------------------------------------------------------------------------
+# JSON to values -----------------------------------------------------------------------------------
+
 
 def decode(data, buffers: list[memoryview], special: Callable = lambda kind, rest: None):
     """The value of what encode made; tensors are new, without gradient.
@@ -137,7 +166,9 @@ def value_of(data, buffers, special):
     if kind == "float":
         return float.fromhex(rest[0])
     if kind in ("list", "tuple"):
-        return {"list": list, "tuple": tuple}[kind](value_of(element, buffers, special) for element in rest[0])
+        return {"list": list, "tuple": tuple}[kind](
+            value_of(element, buffers, special) for element in rest[0]
+        )
     if kind == "tensor":
         return tensor_of(*rest, buffers)
     if kind == "array":
@@ -154,7 +185,10 @@ def tensor_of(dtype: str, shape: list[int], place: int, buffers: list[memoryview
         raise WireError("a tensor of no possible shape")
     if type(place) is not int or place < 0 or buffers[place] is None:
         raise WireError("a tensor whose bytes are elsewhere")
-    data, buffers[place] = buffers[place], None  # each is read once, so what is made is no more than what came
+    data, buffers[place] = (
+        buffers[place],
+        None,
+    )  # each is read once, so what is made is no more than what came
     count = math.prod(shape)
     if count * DTYPES[dtype].itemsize != len(data) or count == 0 and max(shape) > LONGEST_SIDE:
         raise WireError("a tensor whose bytes do not fill its shape")

@@ -1,7 +1,9 @@
 """Performance, as ratios measured in one run: `make bench`.
 
-Everything is measured in turns, round after round, and reported as a median, so that a busy machine slows all sides alike.
+Everything is measured in turns, round after round, and reported as a median, so that a busy machine
+slows all sides alike.
 """
+
 import contextlib
 import copy
 import io
@@ -64,34 +66,54 @@ def main() -> None:
         rates.append(flops / our_seconds / 1e9)
         shares.append(rates[-1] * 1e9 / peak)
         ratios.append(their_seconds / our_seconds)
-        losses.append(tuple(loss_on(m, tokens[:256], tokenizer.pad_token_id) for m in (ours, theirs)))
-        print(f"round {round + 1}: matrix product {peak / 1e9:.0f} GFLOP/s, SFT loop {rates[-1]:.0f} GFLOP/s, "
-              f"SFTTrainer takes {ratios[-1]:.2f} times as long", flush=True)
+        losses.append(
+            tuple(loss_on(m, tokens[:256], tokenizer.pad_token_id) for m in (ours, theirs))
+        )
+        print(
+            f"round {round + 1}: matrix product {peak / 1e9:.0f} GFLOP/s, SFT loop {rates[-1]:.0f} GFLOP/s, "
+            f"SFTTrainer takes {ratios[-1]:.2f} times as long",
+            flush=True,
+        )
     report(rates, shares, ratios, losses)
     report_lora(model, tokens, tokenizer.pad_token_id)
     report_ppo(model, tokenizer)
     server, kernel = jupyter_start(), first_model()
-    print(f"from `make lab` to the first trained model: {server + kernel:.0f} s "
-          f"(server ready after {server:.0f} s, then imports, cells and training {kernel:.0f} s)")
+    print(
+        f"from `make lab` to the first trained model: {server + kernel:.0f} s "
+        f"(server ready after {server:.0f} s, then imports, cells and training {kernel:.0f} s)"
+    )
 
 
-def report(rates: list[float], shares: list[float], ratios: list[float], losses: list[tuple[float, float]]) -> None:
+def report(
+    rates: list[float], shares: list[float], ratios: list[float], losses: list[tuple[float, float]]
+) -> None:
     """Print the medians over the rounds."""
-    print(f"\nSFT loop, {STEPS} steps of {BATCH} examples, {machine.THREADS} threads, medians of {ROUNDS} rounds")
+    print(
+        f"\nSFT loop, {STEPS} steps of {BATCH} examples, {machine.THREADS} threads, medians of {ROUNDS} rounds"
+    )
     print(f"  6 x parameters x real tokens / time     {statistics.median(rates):8.1f} GFLOP/s")
-    print(f"  share of a {SIZE} x {SIZE} fp32 product      {statistics.median(shares):8.2f}   (target: at least 0.50)")
-    print(f"  speed relative to TRL's SFTTrainer      {statistics.median(ratios):8.2f}   (target: at least 1.30)")
+    print(
+        f"  share of a {SIZE} x {SIZE} fp32 product      {statistics.median(shares):8.2f}   (target: at least 0.50)"
+    )
+    print(
+        f"  speed relative to TRL's SFTTrainer      {statistics.median(ratios):8.2f}   (target: at least 1.30)"
+    )
     print(f"  final loss, ours and TRL's              {losses[-1][0]:.5f} {losses[-1][1]:.5f}\n")
 
 
 def report_lora(model: PreTrainedModel, tokens: list[Tokens], pad_id: int) -> None:
-    """Print how long a step of LoRA takes, as a multiple of full tuning's and of a step of the library PEFT."""
+    """Print how long a step of LoRA takes, as a multiple of full tuning's and of a step of the
+    library PEFT."""
     to_full, to_peft = [], []
     for _ in range(ROUNDS):
         full, ours, theirs = copy.deepcopy(model), copy.deepcopy(model), copy.deepcopy(model)
         lora.inject(ours, rank=RANK, alpha=2 * RANK)
-        theirs = get_peft_model(theirs, LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear"))
-        full_seconds, our_seconds, their_seconds = (our_loop(m, tokens, pad_id) for m in (full, ours, theirs))
+        theirs = get_peft_model(
+            theirs, LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear")
+        )
+        full_seconds, our_seconds, their_seconds = (
+            our_loop(m, tokens, pad_id) for m in (full, ours, theirs)
+        )
         to_full.append(our_seconds / full_seconds)
         to_peft.append(their_seconds / our_seconds)
     print(f"LoRA at rank {RANK} on all linear layers, the same batches, medians of {ROUNDS} rounds")
@@ -100,7 +122,8 @@ def report_lora(model: PreTrainedModel, tokens: list[Tokens], pad_id: int) -> No
 
 
 def report_ppo(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Print the time of a PPO step, its share of the matrix product, and TRL 1.12's time, if its environment is there."""
+    """Print the time of a PPO step, its share of the matrix product, and TRL 1.12's time, if its
+    environment is there."""
     seconds, shares, ratios = [], [], []
     for _ in range(PPO_ROUNDS):
         peak = matrix_product_rate()
@@ -108,32 +131,61 @@ def report_ppo(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> No
         seconds.append(step)
         shares.append(flops / step / ((peak + matrix_product_rate()) / 2))
         if (ROOT / ".trl-1.12").exists():
-            told = subprocess.run(TRL_PPO, check=True, capture_output=True, text=True,
-                                  env=os.environ | {"OMP_NUM_THREADS": str(machine.THREADS)}).stdout
+            told = subprocess.run(
+                TRL_PPO,
+                check=True,
+                capture_output=True,
+                text=True,
+                env=os.environ | {"OMP_NUM_THREADS": str(machine.THREADS)},
+            ).stdout
             ratios.append(json.loads(told.splitlines()[-1])["seconds"] / step)
-    print(f"PPO, a step of {PPO_BATCH} responses of up to 40 tokens: sampling, scoring, two passes; medians")
-    print(f"  seconds for a step                      {statistics.median(seconds):8.2f}   (target: at most 2)")
+    print(
+        f"PPO, a step of {PPO_BATCH} responses of up to 40 tokens: sampling, scoring, two passes; medians"
+    )
+    print(
+        f"  seconds for a step                      {statistics.median(seconds):8.2f}   (target: at most 2)"
+    )
     print(f"  share of a {SIZE} x {SIZE} fp32 product      {statistics.median(shares):8.2f}")
     if ratios:
-        print(f"  speed relative to TRL 1.12's PPO        {statistics.median(ratios):8.2f}   (target: at least 2)\n")
+        print(
+            f"  speed relative to TRL 1.12's PPO        {statistics.median(ratios):8.2f}   (target: at least 2)\n"
+        )
     else:
-        print("  TRL 1.12's PPO: not timed; `python tools/record_ppo.py --time 4` makes its environment first\n")
+        print(
+            "  TRL 1.12's PPO: not timed; `python tools/record_ppo.py --time 4` makes its environment first\n"
+        )
 
 
 def ppo_step(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[float, float]:
-    """Median seconds of a step, the first left out, and the floating-point operations of a step in the matrices.
+    """Median seconds of a step, the first left out, and the floating-point operations of a step in
+    the matrices.
 
-    A real token costs 2 operations a parameter in a forward pass and 6 in training: sampling, reference, critic and
-    reward model read every token once, policy and critic train on it in each pass.
+    A real token costs 2 operations a parameter in a forward pass and 6 in training: sampling,
+    reference, critic and reward model read every token once, policy and critic train on it in each
+    pass.
     """
     torch.manual_seed(0)
     judge = reward.ScalarModel(model).requires_grad_(False)
     torch.nn.init.normal_(judge.head.weight, std=0.1)
     critic = copy.deepcopy(judge).requires_grad_(True)
-    pad_id, settings, policy = tokenizer.pad_token_id, ppo.Settings(learning_rate=0.0), copy.deepcopy(model)
-    asked = [preferences.prompts(tokenizer, sample_tickets("train", PPO_BATCH, seed)) for seed in range(PPO_STEPS)]
-    training = ppo.train(policy, critic, lambda *texts: reward.rewards(judge, *texts, pad_id=pad_id), asked, settings,
-                         stop_id=tokenizer.eos_token_id, pad_id=pad_id)
+    pad_id, settings, policy = (
+        tokenizer.pad_token_id,
+        ppo.Settings(learning_rate=0.0),
+        copy.deepcopy(model),
+    )
+    asked = [
+        preferences.prompts(tokenizer, sample_tickets("train", PPO_BATCH, seed))
+        for seed in range(PPO_STEPS)
+    ]
+    training = ppo.train(
+        policy,
+        critic,
+        lambda *texts: reward.rewards(judge, *texts, pad_id=pad_id),
+        asked,
+        settings,
+        stop_id=tokenizer.eos_token_id,
+        pad_id=pad_id,
+    )
     times, tokens = [time.perf_counter()], []
     for rollout, _ in training:
         times.append(time.perf_counter())
@@ -157,30 +209,52 @@ def matrix_product_rate(repeats: int = 20) -> float:
     began = time.perf_counter()
     for _ in range(repeats):
         left @ right
-    return 2 * SIZE ** 3 * repeats / (time.perf_counter() - began)
+    return 2 * SIZE**3 * repeats / (time.perf_counter() - began)
 
 
 def our_loop(model: PreTrainedModel, tokens: list[Tokens], pad_id: int) -> float:
     """Seconds of the loop of methods.sft, making its batches included."""
     began = time.perf_counter()
-    data = (collate(tokens[start:start + BATCH], pad_id) for start in range(0, len(tokens), BATCH))
+    data = (
+        collate(tokens[start : start + BATCH], pad_id) for start in range(0, len(tokens), BATCH)
+    )
     fine_tune(model, data, steps=STEPS, learning_rate=RATE)
     return time.perf_counter() - began
 
 
-def trl_loop(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: list[Example]) -> float:
+def trl_loop(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: list[Example]
+) -> float:
     """Seconds of `SFTTrainer.train`, its set-up and tokenising left out."""
     data = Dataset.from_list([{"prompt": e.prompt, "completion": e.response} for e in examples])
     with tempfile.TemporaryDirectory() as folder:
-        config = SFTConfig(output_dir=folder, max_steps=STEPS, per_device_train_batch_size=BATCH, learning_rate=RATE,
-                           completion_only_loss=True, train_sampling_strategy="sequential", max_grad_norm=0.0,
-                           use_cpu=True, bf16=False, activation_checkpointing=False, logging_steps=STEPS,
-                           save_strategy="no", report_to=[], disable_tqdm=True, dataloader_pin_memory=False)
+        config = SFTConfig(
+            output_dir=folder,
+            max_steps=STEPS,
+            per_device_train_batch_size=BATCH,
+            learning_rate=RATE,
+            completion_only_loss=True,
+            train_sampling_strategy="sequential",
+            max_grad_norm=0.0,
+            use_cpu=True,
+            bf16=False,
+            activation_checkpointing=False,
+            logging_steps=STEPS,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+        )
         optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_and_decay(STEPS))
         with contextlib.redirect_stdout(io.StringIO()):
-            trainer = SFTTrainer(model, config, train_dataset=data, processing_class=tokenizer,
-                                 optimizers=(optimizer, schedule))
+            trainer = SFTTrainer(
+                model,
+                config,
+                train_dataset=data,
+                processing_class=tokenizer,
+                optimizers=(optimizer, schedule),
+            )
             began = time.perf_counter()
             trainer.train()
             return time.perf_counter() - began
@@ -191,8 +265,17 @@ def jupyter_start(patience: float = 120) -> float:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1",
-               "--ServerApp.allow_root=True", "--IdentityProvider.token=bench", f"--ServerApp.root_dir={ROOT}"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        f"--ServerApp.port={port}",
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.allow_root=True",
+        "--IdentityProvider.token=bench",
+        f"--ServerApp.root_dir={ROOT}",
+    ]
     began = time.perf_counter()
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -201,7 +284,9 @@ def jupyter_start(patience: float = 120) -> float:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/lab?token=bench", timeout=5).read()
                 return time.perf_counter() - began
             time.sleep(0.2)
-        raise RuntimeError(f"JupyterLab did not answer within {patience:.0f} s: start it by hand with `make lab` to see why")
+        raise RuntimeError(
+            f"JupyterLab did not answer within {patience:.0f} s: start it by hand with `make lab` to see why"
+        )
     finally:
         server.terminate()
         server.wait()
@@ -210,11 +295,15 @@ def jupyter_start(patience: float = 120) -> float:
 def first_model() -> float:
     """Seconds of a fresh kernel until the lab's first model is trained."""
     notebook = nbformat.read(ROOT / "labs" / "01_sft.ipynb", as_version=4)
-    last = next(i for i, cell in enumerate(notebook.cells) if FIRST_MODEL in cell.metadata.get("tags", []))
-    notebook.cells = notebook.cells[:last + 1]
+    last = next(
+        i for i, cell in enumerate(notebook.cells) if FIRST_MODEL in cell.metadata.get("tags", [])
+    )
+    notebook.cells = notebook.cells[: last + 1]
     os.environ["COURSE_STORED"] = "1"
     began = time.perf_counter()
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT / "labs")}}).execute()
+    NotebookClient(
+        notebook, timeout=600, resources={"metadata": {"path": str(ROOT / "labs")}}
+    ).execute()
     return time.perf_counter() - began
 
 

@@ -1,8 +1,9 @@
 """Check a built site without a network: python tools/check_html.py _build/html
 
-Every local link leads to a file and an anchor that exist, no page loads anything from a network, nothing
-depends on where the site lies, every picture has a text, and no id stands twice on a page.
+Every local link leads to a file and an anchor that exist, no page loads anything from a network,
+nothing depends on where the site lies, every picture has a text, and no id stands twice on a page.
 """
+
 import re
 import sys
 from collections import Counter
@@ -10,12 +11,25 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-LOADING = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "embed": "src",
-           "object": "data", "video": "src", "audio": "src"}
-NOT_LOADED = {"next", "prev", "search", "index", "author", "copyright", "canonical"}      # <link rel=…>
-NETWORK = re.compile(r"(?:cdn\.jsdelivr\.net|cdnjs\.cloudflare\.com|unpkg\.com|esm\.(?:sh|run)"
-                     r"|fonts\.(?:googleapis|gstatic)\.com|cdn\.plot\.ly)[^\"'\s)]*")
-CSS_URL = re.compile(r"url\(\s*['\"]?((?:https?:)?//[^'\")]+)|@import\s+['\"]((?:https?:)?//[^'\"]+)")
+LOADING = {
+    "script": "src",
+    "link": "href",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "embed": "src",
+    "object": "data",
+    "video": "src",
+    "audio": "src",
+}
+NOT_LOADED = {"next", "prev", "search", "index", "author", "copyright", "canonical"}  # <link rel=…>
+NETWORK = re.compile(
+    r"(?:cdn\.jsdelivr\.net|cdnjs\.cloudflare\.com|unpkg\.com|esm\.(?:sh|run)"
+    r"|fonts\.(?:googleapis|gstatic)\.com|cdn\.plot\.ly)[^\"'\s)]*"
+)
+CSS_URL = re.compile(
+    r"url\(\s*['\"]?((?:https?:)?//[^'\")]+)|@import\s+['\"]((?:https?:)?//[^'\"]+)"
+)
 
 
 class Page(HTMLParser):
@@ -63,7 +77,9 @@ def check_page(where, pages):
     found = [check_url(url, False, where, pages) for url in page.links]
     found += [check_url(url, True, where, pages) for url in page.loads]
     found += [f"no alternative text for {picture}" for picture in page.unnamed]
-    found += [f"the id {name} stands {count} times" for name, count in page.ids.items() if count > 1]
+    found += [
+        f"the id {name} stands {count} times" for name, count in page.ids.items() if count > 1
+    ]
     return [problem for problem in found if problem]
 
 
@@ -72,12 +88,15 @@ def check_mentions(path):
     text = path.read_text("utf8", "replace")
     found = [f"mentions {match[0]}" for match in NETWORK.finditer(text)]
     if path.suffix == ".css":
-        found += [f"loads {match[1] or match[2]} from a network" for match in CSS_URL.finditer(text)]
+        found += [
+            f"loads {match[1] or match[2]} from a network" for match in CSS_URL.finditer(text)
+        ]
     return found
 
 
 def check(root):
-    """All problems of the site in `root`, as `page: problem`; FileNotFoundError if it has no page."""
+    """All problems of the site in `root`, as `page: problem`; FileNotFoundError if it has no
+    page."""
     root = Path(root).resolve()
     files = [path for path in sorted(root.rglob("*.html")) if "_static" not in path.parts]
     pages = {path: Page(path.read_text("utf8")) for path in files}
@@ -85,7 +104,9 @@ def check(root):
         raise FileNotFoundError(f"{root} holds no page; build the book first: make book")
     problems = [(path, problem) for path in pages for problem in check_page(path, pages)]
     for path in sorted(root.rglob("*")):
-        if path.suffix in {".html", ".css"} or (path.suffix == ".js" and "mathjax" not in path.parts):
+        if path.suffix in {".html", ".css"} or (
+            path.suffix == ".js" and "mathjax" not in path.parts
+        ):
             problems += [(path, problem) for problem in check_mentions(path)]
     return [f"{path.relative_to(root)}: {problem}" for path, problem in problems]
 

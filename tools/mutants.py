@@ -2,9 +2,10 @@
 
     for mutant in mutants(source, calls): mutant.fault, mutant.source
 
-Each kind is a function from a node of the syntax tree to the nodes that may take its place. Docstring, annotations and
-the texts of exceptions stay out of it.
+Each kind is a function from a node of the syntax tree to the nodes that may take its place.
+Docstring, annotations and the texts of exceptions stay out of it.
 """
+
 import ast
 import copy
 import difflib
@@ -14,28 +15,66 @@ from typing import NamedTuple
 
 import torch
 
-MODULES = {"torch", "math", "itertools", "operator", "nn", "kl", "sampling"}  # x.f() is no step on x for these
+MODULES = {
+    "torch",
+    "math",
+    "itertools",
+    "operator",
+    "nn",
+    "kl",
+    "sampling",
+}  # x.f() is no step on x for these
 OTHERS = {  # what is easily taken for the other
-    "mean": "sum", "sum": "mean", "all": "any", "any": "all", "min": "max", "max": "min", "minimum": "maximum",
-    "maximum": "minimum", "argmin": "argmax", "argmax": "argmin", "amin": "amax", "amax": "amin",
-    "log_softmax": "softmax", "softmax": "log_softmax", "exp": "expm1", "expm1": "exp", "zeros": "randn",
-    "zeros_like": "randn_like", "randn": "zeros", "combinations": "permutations"}
+    "mean": "sum",
+    "sum": "mean",
+    "all": "any",
+    "any": "all",
+    "min": "max",
+    "max": "min",
+    "minimum": "maximum",
+    "maximum": "minimum",
+    "argmin": "argmax",
+    "argmax": "argmin",
+    "amin": "amax",
+    "amax": "amin",
+    "log_softmax": "softmax",
+    "softmax": "log_softmax",
+    "exp": "expm1",
+    "expm1": "exp",
+    "zeros": "randn",
+    "zeros_like": "randn_like",
+    "randn": "zeros",
+    "combinations": "permutations",
+}
 SYMMETRIC = {"minimum", "maximum", "min", "max"}  # the order of their arguments is free
 OPPOSITES = {ast.Add: ast.Sub, ast.Sub: ast.Add}
-COMPARISONS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
-               ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In}
+COMPARISONS = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
 IN_PLACE = {ast.Add: "iadd", ast.Sub: "isub", ast.Mult: "imul", ast.Div: "itruediv"}
 SMALLER = {0: 1, 1: 0, 2: 1}
 Change = Callable[[ast.AST], Iterator[ast.AST]]
 
 
 class Mutant(NamedTuple):
-    """fault: its kind and the changed line, the same as long as that line is · source: of the whole function"""
+    """fault: its kind and the changed line, the same as long as that line is · source: of the whole
+    function"""
+
     fault: str
     source: str
 
 
-# Expressions ----------------------------------------------------------------------------------------------------------
+# Expressions --------------------------------------------------------------------------------------
+
 
 def sign(node):
     match node:
@@ -69,7 +108,11 @@ def part_left_out(node):
             yield from (left, negative(right))
         case ast.BinOp(left=left, op=ast.Div(), right=right):
             yield from (left, ast.BinOp(ast.Constant(1), ast.Div(), right))
-        case ast.BinOp(left=left, op=ast.Add() | ast.Mult() | ast.MatMult() | ast.BitAnd() | ast.BitOr(), right=right):
+        case ast.BinOp(
+            left=left,
+            op=ast.Add() | ast.Mult() | ast.MatMult() | ast.BitAnd() | ast.BitOr(),
+            right=right,
+        ):
             yield from (left, right)
 
 
@@ -77,7 +120,9 @@ def step_left_out(node):
     match node:
         case ast.Call(func=ast.Attribute(value=value)) if name_of(value) not in MODULES:
             yield value
-        case ast.Call(func=ast.Name(), args=[argument], keywords=[]) if not isinstance(argument, ast.Starred):
+        case ast.Call(func=ast.Name(), args=[argument], keywords=[]) if not isinstance(
+            argument, ast.Starred
+        ):
             yield argument
 
 
@@ -105,9 +150,11 @@ def off_by_one(node):
         case ast.Subscript(value=value, slice=ast.Tuple(elts=elements) as index, ctx=context):
             for place, element in enumerate(elements):
                 for moved in moved_by_one(element):
-                    told = ast.Tuple([*elements[:place], moved, *elements[place + 1:]], index.ctx)
+                    told = ast.Tuple([*elements[:place], moved, *elements[place + 1 :]], index.ctx)
                     yield ast.Subscript(value, told, context)
-        case ast.Subscript(value=value, slice=index, ctx=context) if not isinstance(index, ast.Name):
+        case ast.Subscript(value=value, slice=index, ctx=context) if not isinstance(
+            index, ast.Name
+        ):
             for moved in moved_by_one(index):
                 yield ast.Subscript(value, moved, context)
         case ast.Call(func=ast.Name(id="range") as func, args=[end]):
@@ -120,7 +167,11 @@ def comparison(node):
         case ast.Compare(left=left, ops=ops, comparators=comparators):
             for place, op in enumerate(ops):
                 if type(op) in COMPARISONS:
-                    yield ast.Compare(left, [*ops[:place], COMPARISONS[type(op)](), *ops[place + 1:]], comparators)
+                    yield ast.Compare(
+                        left,
+                        [*ops[:place], COMPARISONS[type(op)](), *ops[place + 1 :]],
+                        comparators,
+                    )
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             yield operand
 
@@ -142,7 +193,8 @@ def constant(node):
             yield ast.Constant(0)
 
 
-# Statements -----------------------------------------------------------------------------------------------------------
+# Statements ---------------------------------------------------------------------------------------
+
 
 def loop_ends_early(node):
     if isinstance(node, ast.For):
@@ -166,42 +218,62 @@ def left_out(node):
 
 
 KINDS: dict[str, Change] = {
-    "sign": sign, "order": order, "part left out": part_left_out, "step left out": step_left_out,
-    "other function": other_function, "unstable": unstable, "off by one": off_by_one, "comparison": comparison,
-    "clamp of one side": one_sided, "constant": constant, "loop ends early": loop_ends_early,
-    "statement left out": left_out}
+    "sign": sign,
+    "order": order,
+    "part left out": part_left_out,
+    "step left out": step_left_out,
+    "other function": other_function,
+    "unstable": unstable,
+    "off by one": off_by_one,
+    "comparison": comparison,
+    "clamp of one side": one_sided,
+    "constant": constant,
+    "loop ends early": loop_ends_early,
+    "statement left out": left_out,
+}
 
 
-# What depends on the arguments ----------------------------------------------------------------------------------------
+# What depends on the arguments --------------------------------------------------------------------
+
 
 def other_argument(names: list[str]) -> Change:
     """An argument in the place of the one beside it."""
-    beside = {name: [*names[max(place - 1, 0):place], *names[place + 1:place + 2]] for place, name in enumerate(names)}
+    beside = {
+        name: [*names[max(place - 1, 0) : place], *names[place + 1 : place + 2]]
+        for place, name in enumerate(names)
+    }
 
     def change(node):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             for other in beside.get(node.id, []):
                 yield ast.Name(other, node.ctx)
+
     return change
 
 
 def in_place(names: set[str]) -> Change:
     """Arithmetic that changes an argument instead of making something new."""
+
     def change(node):
         match node:
             case ast.BinOp(left=ast.Name(id=name), op=op) if name in names and type(op) in IN_PLACE:
-                yield ast.Call(attribute("operator", IN_PLACE[type(op)]), [node.left, node.right], [])
+                yield ast.Call(
+                    attribute("operator", IN_PLACE[type(op)]), [node.left, node.right], []
+                )
+
     return change
 
 
 def no_gradient(names: set[str]) -> Change:
     """A detach too many."""
+
     def change(node):
         match node:
             case ast.Name(id=name, ctx=ast.Load()) if name in names:
                 yield method(node, "detach")
             case ast.Return(value=value):
                 yield ast.Return(method(value, "detach"))
+
     return change
 
 
@@ -212,6 +284,7 @@ def exchanged(function: ast.FunctionDef, one: str, other: str) -> str:
     class Exchange(ast.NodeTransformer):
         def visit_Name(self, node):
             return ast.Name(names.get(node.id, node.id), node.ctx)
+
     body = [Exchange().visit(statement) for statement in copy.deepcopy(function.body)]
     return ast.unparse(altered(function, body=body))
 
@@ -222,13 +295,14 @@ def fixed(function: ast.FunctionDef, name: str, value: float | str) -> str:
     return ast.unparse(altered(function, body=[first, *function.body]))
 
 
-# All mutants of a function --------------------------------------------------------------------------------------------
+# All mutants of a function ------------------------------------------------------------------------
+
 
 def mutants(source: str, calls: Sequence[dict[str, object]] = ()) -> list[Mutant]:
     """All mutants of the function in `source`, no two alike.
 
-    calls: the arguments, by name, of some of its calls; they tell what can be changed in place, whose gradient is asked
-    for, and what could be taken for a constant
+    calls: the arguments, by name, of some of its calls; they tell what can be changed in place,
+    whose gradient is asked for, and what could be taken for a constant
     """
     function = bare(source)
     original = ast.unparse(function)
@@ -248,9 +322,17 @@ def mutants(source: str, calls: Sequence[dict[str, object]] = ()) -> list[Mutant
 def kinds_for(function: ast.FunctionDef, calls: Sequence[dict[str, object]]) -> dict[str, Change]:
     given = [pair for call in calls for pair in call.items()]
     changeable = {name for name, value in given if isinstance(value, (torch.Tensor, list))}
-    learned = {name for name, value in given if isinstance(value, torch.nn.Module)
-               or isinstance(value, torch.Tensor) and value.requires_grad}
-    kinds = KINDS | {"other argument": other_argument(parameters(function)), "in place": in_place(changeable)}
+    learned = {
+        name
+        for name, value in given
+        if isinstance(value, torch.nn.Module)
+        or isinstance(value, torch.Tensor)
+        and value.requires_grad
+    }
+    kinds = KINDS | {
+        "other argument": other_argument(parameters(function)),
+        "in place": in_place(changeable),
+    }
     return kinds | ({"detached": no_gradient(learned & changeable)} if learned else {})
 
 
@@ -271,7 +353,9 @@ def single(function: ast.FunctionDef, kinds: dict[str, Change]) -> Iterator[tupl
                 put(holder, field, place, node)
 
 
-def whole(function: ast.FunctionDef, calls: Sequence[dict[str, object]]) -> Iterator[tuple[str, str]]:
+def whole(
+    function: ast.FunctionDef, calls: Sequence[dict[str, object]]
+) -> Iterator[tuple[str, str]]:
     """(kind, source) for what changes the function in several places."""
     names = parameters(function)
     for one, other in zip(names, names[1:]):
@@ -293,7 +377,8 @@ def bare(source: str) -> ast.FunctionDef:
 
 
 def places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:
-    """Where below `node` another node may be put: its holder, the field, and the place if that is a list."""
+    """Where below `node` another node may be put: its holder, the field, and the place if that is a
+    list."""
     for field, value in ast.iter_fields(node):
         for place, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
             if isinstance(child, (ast.expr, ast.stmt)):
@@ -303,7 +388,8 @@ def places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:
 
 
 def descends(node) -> bool:
-    """Whether there is something to change inside: not in the parameters, an exception's text or a number's sign."""
+    """Whether there is something to change inside: not in the parameters, an exception's text or a
+    number's sign."""
     match node:
         case ast.arguments() | ast.Raise() | ast.UnaryOp(op=ast.USub(), operand=ast.Constant()):
             return False
@@ -321,12 +407,20 @@ def changed_lines(before: str, after: str) -> str:
     """The lines of `after` that are new, or, where none is, the lines that are gone."""
     one, other = before.splitlines(), after.splitlines()
     steps = difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
-    new = [line.strip() for kind, *_, start, end in steps if kind != "equal" for line in other[start:end]]
-    gone = [line.strip() for kind, start, end, *_ in steps if kind != "equal" for line in one[start:end]]
+    new = [
+        line.strip()
+        for kind, *_, start, end in steps
+        if kind != "equal"
+        for line in other[start:end]
+    ]
+    gone = [
+        line.strip() for kind, start, end, *_ in steps if kind != "equal" for line in one[start:end]
+    ]
     return "; ".join(gone if new in ([], ["pass"]) else new)
 
 
-# Nodes ----------------------------------------------------------------------------------------------------------------
+# Nodes --------------------------------------------------------------------------------------------
+
 
 def altered(node: ast.AST, **fields) -> ast.AST:
     """A copy of the node with other fields."""
@@ -354,7 +448,7 @@ def method(value: ast.expr, name: str, *args: ast.expr) -> ast.Call:
 
 def neighbours_swapped(elements: list[ast.expr]) -> Iterator[list[ast.expr]]:
     for place in range(len(elements) - 1):
-        yield [*elements[:place], elements[place + 1], elements[place], *elements[place + 2:]]
+        yield [*elements[:place], elements[place + 1], elements[place], *elements[place + 2 :]]
 
 
 def moved_by_one(index: ast.expr) -> Iterator[ast.expr]:
@@ -366,12 +460,17 @@ def moved_by_one(index: ast.expr) -> Iterator[ast.expr]:
                     yield ast.Slice(plus(lower, step), upper)
                 if upper is not None:
                     yield ast.Slice(lower, plus(upper, step))
-        case ast.Constant(value=int()) | ast.UnaryOp(op=ast.USub(), operand=ast.Constant()) | ast.Name():
+        case (
+            ast.Constant(value=int())
+            | ast.UnaryOp(op=ast.USub(), operand=ast.Constant())
+            | ast.Name()
+        ):
             yield from (plus(index, 1), plus(index, -1))
 
 
 def plus(node: ast.expr, step: int) -> ast.expr:
-    """node + step, worked out where node is a number. An end of a slice that becomes 0 stays an end."""
+    """node + step, worked out where node is a number. An end of a slice that becomes 0 stays an
+    end."""
     match node:
         case ast.Constant(value=int(value)):
             return number(value + step)

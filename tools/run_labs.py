@@ -4,8 +4,9 @@
     python tools/run_labs.py --sweeps            only complete the sweeps, at the full scale
     python tools/run_labs.py --check-solutions   only say whether the solution texts are current
 
-A lab that raises, writes to stderr or shows a path of this machine leaves its stored notebook and results
-as they were. A sweep that breaks off keeps the rows it has and goes on from there the next time.
+A lab that raises, writes to stderr or shows a path of this machine leaves its stored notebook and
+results as they were. A sweep that breaks off keeps the rows it has and goes on from there the next
+time.
 """
 
 import ast
@@ -46,7 +47,9 @@ def lab_paths(names):
     names = [Path(name).stem for name in names] or list(labs)
     for name in names:
         if name not in labs:
-            raise LabError(f"There is no lab {name!r}; these are the labs: {', '.join(labs) or 'none yet'}.")
+            raise LabError(
+                f"There is no lab {name!r}; these are the labs: {', '.join(labs) or 'none yet'}."
+            )
     if not names:
         raise LabError("labs/ holds no notebook named like 01_sft.ipynb.")
     return [labs[name] for name in names]
@@ -63,15 +66,27 @@ def solution(id, head, name):
 
 
 def imports_of(function):
-    """The import lines that a function of labs/methods needs in a notebook; what is an exercise itself is left out,
-    because there the reader has written it."""
+    """The import lines that a function of labs/methods needs in a notebook; what is an exercise
+    itself is left out, because there the reader has written it."""
     module, plain = inspect.getmodule(function), inspect.unwrap(function)
-    names = {node.id for node in ast.walk(ast.parse(inspect.getsource(function))) if isinstance(node, ast.Name)}
+    names = {
+        node.id
+        for node in ast.walk(ast.parse(inspect.getsource(function)))
+        if isinstance(node, ast.Name)
+    }
     used = sorted(names.intersection(vars(module)).difference(plain.__code__.co_varnames))
     modules = [name for name in used if inspect.ismodule(vars(module)[name])]
     written = {exercise.reference for exercise in map(find, all_ids())}
-    others = [name for name in used if name not in modules and not (
-        inspect.isfunction(value := vars(module)[name]) and value.__module__ == module.__name__ and value in written)]
+    others = [
+        name
+        for name in used
+        if name not in modules
+        and not (
+            inspect.isfunction(value := vars(module)[name])
+            and value.__module__ == module.__name__
+            and value in written
+        )
+    ]
     lines = [module_import(vars(module)[name], name) for name in modules]
     lines += [f"from {module.__name__} import {', '.join(others)}"] * bool(others)
     return "".join(f"{line}\n" for line in lines) + "\n\n" * bool(lines)
@@ -85,26 +100,35 @@ def module_import(module, name):
 
 
 def refresh_solutions(notebook):
-    """Write the current solutions into the cells that carry an exercise id; returns the ids that changed."""
+    """Write the current solutions into the cells that carry an exercise id; returns the ids that
+    changed."""
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     heads = {id: (head, name) for head, id, name in EXERCISE.findall(code)}
     changed = []
     for cell in notebook.cells:
         id = cell.metadata.get("solution")
-        if id and cell.source != (current := solution(id, *heads.get(id, ("", find(id).reference.__name__)))):
+        if id and cell.source != (
+            current := solution(id, *heads.get(id, ("", find(id).reference.__name__)))
+        ):
             cell.source = current
             changed.append(id)
     return changed
 
 
 def execute(notebook, path, timeout, **settings):
-    """Run all cells where the lab at `path` lies; returns the text of its result file, which is not stored yet.
+    """Run all cells where the lab at `path` lies; returns the text of its result file, which is not
+    stored yet.
 
     timeout: seconds for one cell, or None · settings: further environment variables of the run
     """
     with tempfile.TemporaryDirectory() as results:
-        environment = {"COURSE_STORED": "1", "COURSE_RESULTS": results, "COURSE_SWEEPS": "book",
-                       "PYTHONHASHSEED": "0", **settings}
+        environment = {
+            "COURSE_STORED": "1",
+            "COURSE_RESULTS": results,
+            "COURSE_SWEEPS": "book",
+            "PYTHONHASHSEED": "0",
+            **settings,
+        }
         run_cells(notebook, path.parent, timeout, os.environ | environment)
         file = Path(results, f"{path.stem}.json")
         if not file.exists():
@@ -115,9 +139,15 @@ def execute(notebook, path, timeout, **settings):
 def run_cells(notebook, folder, timeout, environment):
     """Run all cells in `folder`; raises LabError naming the cell that did not run through."""
     begun = [0]
-    client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", record_timing=False,
-                            store_widget_state=False, resources={"metadata": {"path": str(folder)}},
-                            on_cell_start=lambda cell, cell_index: begun.append(cell_index))
+    client = NotebookClient(
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        record_timing=False,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(folder)}},
+        on_cell_start=lambda cell, cell_index: begun.append(cell_index),
+    )
     try:
         client.execute(env=environment, stderr=subprocess.DEVNULL)
     except CellExecutionError as error:
@@ -136,10 +166,14 @@ def name_cell(notebook, number):
 
 
 def tidy(notebook, stem):
-    """Leave nothing that differs from run to run: ids, metadata, widgets, addresses, chunks of streams."""
-    notebook.metadata = nbformat.from_dict({
-        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-        "language_info": {"name": "python"}})
+    """Leave nothing that differs from run to run: ids, metadata, widgets, addresses, chunks of
+    streams."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+            "language_info": {"name": "python"},
+        }
+    )
     for number, cell in enumerate(notebook.cells):
         cell.id = f"{stem}-{number:03d}"
         if cell.cell_type == "code":
@@ -177,10 +211,14 @@ def refuse_noise(notebook):
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":
-                raise LabError(f"{name_cell(notebook, number)} wrote to stderr: {output.text.strip()[:300]}")
+                raise LabError(
+                    f"{name_cell(notebook, number)} wrote to stderr: {output.text.strip()[:300]}"
+                )
             for place in {str(LABS.parent), str(Path.home())} - {"/"}:
                 if place in json.dumps(output):
-                    raise LabError(f"{name_cell(notebook, number)} shows a path of this machine: {place}")
+                    raise LabError(
+                        f"{name_cell(notebook, number)} shows a path of this machine: {place}"
+                    )
 
 
 def run(path):
@@ -199,13 +237,18 @@ def run(path):
 
 
 def run_sweeps(path):
-    """Run one lab at the full scale and keep the rows of its sweeps only; returns one line about them."""
+    """Run one lab at the full scale and keep the rows of its sweeps only; returns one line about
+    them."""
     notebook = nbformat.read(path, as_version=4)
-    if not any(re.search(r"\bsweep\(", cell.source) for cell in notebook.cells if cell.cell_type == "code"):
+    if not any(
+        re.search(r"\bsweep\(", cell.source) for cell in notebook.cells if cell.cell_type == "code"
+    ):
         return f"{path.stem}: has no sweep"
     record = json.loads(execute(notebook, path, timeout=None, COURSE_SCALE="full"))
-    told = [f"{name} has {made['rows']} rows, which took {made['seconds']:.0f} s"
-            for name, made in record.get("sweeps", {}).items()]
+    told = [
+        f"{name} has {made['rows']} rows, which took {made['seconds']:.0f} s"
+        for name, made in record.get("sweeps", {}).items()
+    ]
     return f"{path.stem}: {'; '.join(told) or 'has no sweep'}"
 
 
@@ -217,7 +260,9 @@ def stale_solutions(path):
 def check_solutions(path):
     """Returns one line where every solution is current; raises LabError where one is not."""
     if stale := stale_solutions(path):
-        raise LabError(f"the solution of {', '.join(stale)} is not the reference's source: run make labs")
+        raise LabError(
+            f"the solution of {', '.join(stale)} is not the reference's source: run make labs"
+        )
     return f"{path.stem}: the solutions are current"
 
 

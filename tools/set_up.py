@@ -1,12 +1,13 @@
 """Make the book's Python environment in .venv, once.
 
 `make` calls this before every target. It returns at once when .venv is whole and requirements.txt,
-constraints.txt and this file are the ones it was made from; .venv/.ready says so. Otherwise it installs:
-into the present .venv when that one was whole and only the requirements changed, into an emptied one
-when a set-up was cut off, when the folder was moved, or when its Python or pip no longer runs.
+constraints.txt and this file are the ones it was made from; .venv/.ready says so. Otherwise it
+installs: into the present .venv when that one was whole and only the requirements changed, into an
+emptied one when a set-up was cut off, when the folder was moved, or when its Python or pip no
+longer runs.
 
-It imports only the standard library and parses on very old Pythons, so that they get a sentence and not
-a traceback.
+It imports only the standard library and parses on very old Pythons, so that they get a sentence and
+not a traceback.
 """
 
 import collections
@@ -22,12 +23,24 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 INPUTS = ("requirements.txt", "constraints.txt", os.path.join("tools", "set_up.py"))
 NEWS_POP_UP = "@jupyterlab/apputils-extension:announcements"
 LINES_SHOWN = 15
-DOING = ("Collecting", "Downloading", "Processing", "Installing")  # how pip's lines of progress begin
-NO_NETWORK = ("Retrying (", "ConnectionError", "ConnectTimeout", "ReadTimeout", "Network is unreachable")
+DOING = (
+    "Collecting",
+    "Downloading",
+    "Processing",
+    "Installing",
+)  # how pip's lines of progress begin
+NO_NETWORK = (
+    "Retrying (",
+    "ConnectionError",
+    "ConnectTimeout",
+    "ReadTimeout",
+    "Network is unreachable",
+)
 
 
 class SetUpError(Exception):
-    """The set-up cannot go on. The text is a sentence for the reader, with a failed command's last lines."""
+    """The set-up cannot go on. The text is a sentence for the reader, with a failed command's last
+    lines."""
 
 
 def version_problem(version):
@@ -35,8 +48,10 @@ def version_problem(version):
     if OLDEST <= tuple(version[:2]) <= NEWEST:
         return None
     fault = "old" if tuple(version[:2]) < OLDEST else "new"
-    return ("Python {0}.{1}.{2} is too {3}: the book needs Python 3.11, 3.12 or 3.13; install one of them "
-            "and name it, for example: make book PYTHON=python3.12").format(*(tuple(version[:3]) + (fault,)))
+    return (
+        "Python {0}.{1}.{2} is too {3}: the book needs Python 3.11, 3.12 or 3.13; install one of them "
+        "and name it, for example: make book PYTHON=python3.12"
+    ).format(*(tuple(version[:3]) + (fault,)))
 
 
 def venv_problem(name):
@@ -45,14 +60,16 @@ def venv_problem(name):
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
     except ImportError as error:
-        return ("{0} cannot make environments because its module {1} is missing: install that (on Debian "
-                "and Ubuntu: apt-get install python3-venv), then run the same command again").format(
-                    name, error.name)
+        return (
+            "{0} cannot make environments because its module {1} is missing: install that (on Debian "
+            "and Ubuntu: apt-get install python3-venv), then run the same command again"
+        ).format(name, error.name)
     return None
 
 
 def stamp(root):
-    """What .venv/.ready holds when all is done: a sha256 of the place, a line on, a sha256 of the inputs."""
+    """What .venv/.ready holds when all is done: a sha256 of the place, a line on, a sha256 of the
+    inputs."""
     place = os.path.realpath(root)
     if not isinstance(place, bytes):
         place = place.encode("utf-8", "surrogateescape")
@@ -81,7 +98,9 @@ def runs(python, code):
 
 
 def is_ready(root):
-    return read_stamp(root) == stamp(root) and runs(os.path.join(root, ".venv", "bin", "python"), "")
+    return read_stamp(root) == stamp(root) and runs(
+        os.path.join(root, ".venv", "bin", "python"), ""
+    )
 
 
 def can_be_updated(root):
@@ -114,10 +133,17 @@ def show_progress(seconds, what, lines):
 def call(what, command, lock, start):
     """Run the command of a step, showing how it gets on; return (exit status, its last lines).
 
-    The child inherits the lock: when a set-up is killed, the next one waits until its pip is gone too.
+    The child inherits the lock: when a set-up is killed, the next one waits until its pip is gone
+    too.
     """
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, errors="replace", pass_fds=(lock.fileno(),))
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        errors="replace",
+        pass_fds=(lock.fileno(),),
+    )
     lines = collections.deque(maxlen=LINES_SHOWN)
     reader = threading.Thread(target=lines.extend, args=(process.stdout,), daemon=True)
     reader.start()
@@ -128,7 +154,8 @@ def call(what, command, lock, start):
 
 
 def failure(what, status, lines):
-    """The error for a command that failed: the likely reason in a sentence, then the command's last lines."""
+    """The error for a command that failed: the likely reason in a sentence, then the command's last
+    lines."""
     output = "".join(line[:200].rstrip() + "\n" for line in lines)
     if "No space left on device" in output:
         reason = "the disk is full; free some space"
@@ -136,31 +163,59 @@ def failure(what, status, lines):
         reason = "no package index could be reached; check the network"
     else:
         reason = "it ended with status {0}; mend what its last lines say".format(status)
-    return SetUpError("{0} failed: {1}, then run the same command again. The last lines were:\n\n{2}"
-                      .format(what, reason, output.rstrip()))
+    return SetUpError(
+        "{0} failed: {1}, then run the same command again. The last lines were:\n\n{2}".format(
+            what, reason, output.rstrip()
+        )
+    )
 
 
 def install(root, lock):
-    """Bring .venv in line with the requirements and write the stamp; raise SetUpError if a step fails."""
+    """Bring .venv in line with the requirements and write the stamp; raise SetUpError if a step
+    fails."""
     start = time.time()
     venv = os.path.join(root, ".venv")
     python = os.path.join(venv, "bin", "python")
     update = can_be_updated(root)
     steps = [
-        ("Installing the packages", [
-            python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
-            "--no-compile", "--progress-bar", "off", "-r", os.path.join(root, "requirements.txt"),
-            "-c", os.path.join(root, "constraints.txt")]),
-        ("Switching off JupyterLab's news pop-up", [
-            os.path.join(venv, "bin", "jupyter-labextension"), "disable", "--level=sys_prefix", NEWS_POP_UP]),
+        (
+            "Installing the packages",
+            [
+                python,
+                "-m",
+                "pip",
+                "install",
+                "--disable-pip-version-check",
+                "--no-input",
+                "--no-compile",
+                "--progress-bar",
+                "off",
+                "-r",
+                os.path.join(root, "requirements.txt"),
+                "-c",
+                os.path.join(root, "constraints.txt"),
+            ],
+        ),
+        (
+            "Switching off JupyterLab's news pop-up",
+            [
+                os.path.join(venv, "bin", "jupyter-labextension"),
+                "disable",
+                "--level=sys_prefix",
+                NEWS_POP_UP,
+            ],
+        ),
     ]
     if not update:
         problem = venv_problem(sys.executable)
         if problem:
             raise SetUpError(problem)
         steps.insert(0, ("Making .venv", [sys.executable, "-m", "venv", "--clear", venv]))
-    say("{0} the Python environment in .venv. This is done once and takes some minutes."
-        .format("Updating" if update else "Setting up"))
+    say(
+        "{0} the Python environment in .venv. This is done once and takes some minutes.".format(
+            "Updating" if update else "Setting up"
+        )
+    )
     finished = stamp(root)
     if os.path.exists(os.path.join(venv, ".ready")):
         os.remove(os.path.join(venv, ".ready"))
@@ -183,6 +238,7 @@ def set_up(root):
     if os.name == "nt":
         raise SetUpError("make is not supported on Windows: use the five lines for it in README.md")
     import fcntl  # here, because Windows has none
+
     with open(os.path.join(root, "requirements.txt"), "r+b") as lock:  # only locked, never written
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,10 +1,13 @@
-"""How well the checks tell right from wrong: `python tools/strength.py` measures it for every exercise.
+"""How well the checks tell right from wrong: `python tools/strength.py` measures it for every
+exercise.
 
-Each exercise's checks judge its stub, its reference, the banks of wrong and of right solutions (tests/unit), and all
-mutants of the reference, copies with one fault each (tools/mutants.py). The counts go to
-labs/results/checks/strength.json, which the page for instructors shows. Exits with 1 if a goal is missed.
-`python tools/strength.py ppo.gae` tries the exercises whose id begins so, and writes nothing.
+Each exercise's checks judge its stub, its reference, the banks of wrong and of right solutions
+(tests/unit), and all mutants of the reference, copies with one fault each (tools/mutants.py). The
+counts go to labs/results/checks/strength.json, which the page for instructors shows. Exits with 1
+if a goal is missed. `python tools/strength.py ppo.gae` tries the exercises whose id begins so, and
+writes nothing.
 """
+
 import functools
 import importlib
 import inspect
@@ -55,7 +58,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "other argument: return (torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_out), 1 / math.sqrt(d_in)), "
         "torch.zeros(d_out, rank))": ANY_WIDTH,
         "other argument: return (torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_in), 1 / math.sqrt(d_out)), "
-        "torch.zeros(d_out, rank))": ANY_WIDTH},
+        "torch.zeros(d_out, rank))": ANY_WIDTH,
+    },
     "lora.parameters": {
         "comparison: if not 1 < rank <= min(d_out, d_in):": ANY_RANK,
         "comparison: if not 1 <= rank < min(d_out, d_in):": ANY_RANK,
@@ -67,47 +71,50 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "statement left out: raise ValueError(f'a matrix of {d_out} × {d_in} takes a rank from 1 to "
         "{min(d_out, d_in)}, not {rank}')": ANY_RANK,
         "d_out and d_in exchanged: if not 1 <= rank <= min(d_in, d_out):; raise ValueError(f'a matrix of {d_in} × "
-        "{d_out} takes a rank from 1 to {min(d_in, d_out)}, not {rank}'); return rank * (d_in + d_out)":
-            "a sum and a minimum are the same in either order"},
+        "{d_out} takes a rank from 1 to {min(d_in, d_out)}, not {rank}'); return rank * (d_in + d_out)": "a sum and a minimum are the same in either order",
+    },
     "lora.update": {"detached: return x @ A.T @ B.T * (alpha / len(A.detach()))": A_LENGTH},
     "ppo.gae": {
         "other function: advantages, following, next_value = (torch.randn_like(rewards), 0.0, 0.0)": OVERWRITTEN,
         "other argument: advantages, following, next_value = (torch.zeros_like(values), 0.0, 0.0)": SAME_SHAPE,
-        "other argument: for t in reversed(range(values.shape[1])):": SAME_SHAPE},
+        "other argument: for t in reversed(range(values.shape[1])):": SAME_SHAPE,
+    },
     "ppo.silent_bug": {
         "other argument: logits = model(**sampling.inputs(ids, ids), use_cache=False).logits": ON_THE_RIGHT,
         "other argument: logits = model(**sampling.inputs(ids, labels), use_cache=False).logits": ON_THE_RIGHT,
-        "constant: logits = model(**sampling.inputs(ids, real), use_cache=True).logits":
-            "the cache keeps what was computed and changes no number"},
+        "constant: logits = model(**sampling.inputs(ids, real), use_cache=True).logits": "the cache keeps what was computed and changes no number",
+    },
     "ppo.token_rewards": {
-        "last_token: part left out: return counts.flip(-1).cumsum(-1).flip(-1) == 1":
-            "what stands outside of the response is set to 0 behind it"},
+        "last_token: part left out: return counts.flip(-1).cumsum(-1).flip(-1) == 1": "what stands outside of the response is set to 0 behind it"
+    },
     "ppo.value_loss": {
-        "order: return masked_mean(torch.maximum((returns - values).square(), (held - returns).square()), counts) / 2":
-            A_SQUARE,
-        "order: return masked_mean(torch.maximum((values - returns).square(), (returns - held).square()), counts) / 2":
-            A_SQUARE},
+        "order: return masked_mean(torch.maximum((returns - values).square(), (held - returns).square()), counts) / 2": A_SQUARE,
+        "order: return masked_mean(torch.maximum((values - returns).square(), (returns - held).square()), counts) / 2": A_SQUARE,
+    },
     "reward.at_end": {
         "other argument: positions = torch.arange(scores.shape[1], device=real.device)": SAME_SHAPE,
         "other argument: positions = torch.arange(real.shape[1], device=scores.device)": SAME_SHAPE,
-        "constant: return scores.gather(-1, positions.where(real, 0).argmax(-1, keepdim=True)).squeeze(-1)":
-            "every row has a real token, and no column comes before the one with the number 0"},
+        "constant: return scores.gather(-1, positions.where(real, 0).argmax(-1, keepdim=True)).squeeze(-1)": "every row has a real token, and no column comes before the one with the number 0",
+    },
     "reward.bradley_terry_loss": {
         "other argument: if rejected.numel() == 0:": SAME_SHAPE,
         "detached: if chosen.detach().numel() == 0:": A_LENGTH,
-        "statement left out: raise ValueError('there is no pair to learn from: give at least one')":
-            "the exercise does not ask what becomes of no pair at all"},
+        "statement left out: raise ValueError('there is no pair to learn from: give at least one')": "the exercise does not ask what becomes of no pair at all",
+    },
     "reward.ranking_loss": {
-        "detached: better, worse = zip(*itertools.combinations(range(rewards.detach().shape[1]), 2))": A_LENGTH},
+        "detached: better, worse = zip(*itertools.combinations(range(rewards.detach().shape[1]), 2))": A_LENGTH
+    },
     "reward.silent_bug": {
         "step left out: ids, real = (tensor for tensor in pad(rows, pad_id))": "here everything is on one device",
-        "pad_id taken to be 0: pad_id = 0": "whatever stands on padding is never read"},
+        "pad_id taken to be 0: pad_id = 0": "whatever stands on padding is never read",
+    },
     "sft.loss": {
-        "off by one: return -token_log_probs(logits, labels).sum() / (labels[:, 0:] != IGNORE).sum()":
-            "the first token of a row is the prompt's: its label never counts"},
+        "off by one: return -token_log_probs(logits, labels).sum() / (labels[:, 0:] != IGNORE).sum()": "the first token of a row is the prompt's: its label never counts"
+    },
     "sft.token_log_probs": {
-        "constant: log_probs = logits.log_softmax(-1).gather(-1, labels.where(counts, 1).unsqueeze(-1)).squeeze(-1)":
-            OVERWRITTEN}}
+        "constant: log_probs = logits.log_softmax(-1).gather(-1, labels.where(counts, 1).unsqueeze(-1)).squeeze(-1)": OVERWRITTEN
+    },
+}
 
 
 class TooLong(BaseException):
@@ -115,7 +122,9 @@ class TooLong(BaseException):
 
 
 class Case(NamedTuple):
-    """A function to judge. kind: stub, reference, wrong, right or mutant · told: what a wrong one must hear."""
+    """A function to judge. kind: stub, reference, wrong, right or mutant · told: what a wrong one
+    must hear."""
+
     id: str
     kind: str
     name: str
@@ -130,21 +139,34 @@ class Case(NamedTuple):
 Verdict = list[tuple[int, str]]  # of each check: points earned, and the mistake
 
 
-# Cases ----------------------------------------------------------------------------------------------------------------
+# Cases --------------------------------------------------------------------------------------------
+
 
 def cases_of(id: str) -> list[Case]:
-    reference, bank = find(id).reference, importlib.import_module(f"test_checks_{id.partition('.')[0]}")
-    found = [Case(id, "stub", "stub", lambda: stub), Case(id, "reference", "reference", lambda: reference)]
-    found += [Case(id, "wrong", function.__name__, functools.partial(as_it_is, function), told)
-              for function, told in bank.WRONG[id]]
-    found += [Case(id, "right", function.__name__, functools.partial(as_it_is, function))
-              for function in bank.RIGHT[id] if function is not reference]
-    return found + [Case(id, "mutant", mutant.fault, functools.partial(build, reference, part, mutant.source))
-                    for part, mutant in mutants_of(id)]
+    reference, bank = (
+        find(id).reference,
+        importlib.import_module(f"test_checks_{id.partition('.')[0]}"),
+    )
+    found = [
+        Case(id, "stub", "stub", lambda: stub),
+        Case(id, "reference", "reference", lambda: reference),
+    ]
+    found += [
+        Case(id, "wrong", function.__name__, functools.partial(as_it_is, function), told)
+        for function, told in bank.WRONG[id]
+    ]
+    found += [
+        Case(id, "right", function.__name__, functools.partial(as_it_is, function))
+        for function in bank.RIGHT[id]
+        if function is not reference
+    ]
+    return found + [
+        Case(id, "mutant", mutant.fault, functools.partial(build, reference, part, mutant.source))
+        for part, mutant in mutants_of(id)
+    ]
 
 
-def stub(*arguments):
-    ...
+def stub(*arguments): ...
 
 
 def as_it_is(function: Callable) -> Callable:
@@ -152,21 +174,30 @@ def as_it_is(function: Callable) -> Callable:
 
 
 def mutants_of(id: str) -> list[tuple[Callable, Mutant]]:
-    """The mutants of the reference, and of the functions beside it that it calls and that are no exercises."""
+    """The mutants of the reference, and of the functions beside it that it calls and that are no
+    exercises."""
     reference = find(id).reference
     names = inspect.signature(reference)
     calls = [dict(names.bind(*arguments).arguments) for arguments in public_calls(id)]
     found = [(reference, mutant) for mutant in mutants(source_of(reference), calls)]
-    return found + [(part, mutant._replace(fault=f"{part.__name__}: {mutant.fault}"))
-                    for part in helpers(reference) for mutant in mutants(source_of(part))]
+    return found + [
+        (part, mutant._replace(fault=f"{part.__name__}: {mutant.fault}"))
+        for part in helpers(reference)
+        for mutant in mutants(source_of(part))
+    ]
 
 
 def helpers(reference: Callable) -> list[Callable]:
     exercises = {find(id).reference for id in all_ids()}
     module = sys.modules[reference.__module__]
     called = [vars(module).get(name) for name in inspect.unwrap(reference).__code__.co_names]
-    return [function for function in called if inspect.isfunction(function)
-            and function.__module__ == module.__name__ and function not in exercises]
+    return [
+        function
+        for function in called
+        if inspect.isfunction(function)
+        and function.__module__ == module.__name__
+        and function not in exercises
+    ]
 
 
 def source_of(function: Callable) -> str:
@@ -181,16 +212,23 @@ def build(reference: Callable, part: Callable, source: str) -> Callable:
     return names[reference.__name__]
 
 
-# Judging --------------------------------------------------------------------------------------------------------------
+# Judging ------------------------------------------------------------------------------------------
+
 
 def judged(case: Case) -> list[Verdict]:
-    """The verdict for each seed; of a mutant, only as far as it gets full marks. The last tells if it took too long."""
+    """The verdict for each seed; of a mutant, only as far as it gets full marks. The last tells if
+    it took too long."""
     verdicts = []
     signal.alarm(PATIENCE)
     try:
         function = case.make()
         for seed in case.seeds:
-            verdicts.append([(result.earned, result.mistake) for result in run_checks(find(case.id), function, seed)])
+            verdicts.append(
+                [
+                    (result.earned, result.mistake)
+                    for result in run_checks(find(case.id), function, seed)
+                ]
+            )
             if case.kind == "mutant" and not full_marks(verdicts[-1]):
                 break
     except TooLong:
@@ -205,9 +243,12 @@ def full_marks(verdict: Verdict) -> bool:
 
 
 def judge_all(cases: list[Case]) -> list[list[Verdict]]:
-    """All verdicts, from as many processes as there are processors; a forked one knows `cases` from its parent."""
+    """All verdicts, from as many processes as there are processors; a forked one knows `cases` from
+    its parent."""
+
     def too_long(*_):
         raise TooLong
+
     signal.signal(signal.SIGALRM, too_long)
     global _cases
     _cases = cases
@@ -219,31 +260,50 @@ def judge_case(place: int) -> list[Verdict]:
     return judged(_cases[place])
 
 
-# Counting -------------------------------------------------------------------------------------------------------------
+# Counting -----------------------------------------------------------------------------------------
+
 
 def entry(id: str, lab: str, found: list[tuple[Case, list[Verdict]]]) -> dict:
-    """What is published of one exercise. Lists hold the names of what went wrong, and are empty where nothing did."""
+    """What is published of one exercise. Lists hold the names of what went wrong, and are empty
+    where nothing did."""
+
     def of(*kinds: str) -> list[tuple[Case, list[Verdict]]]:
         return [(case, verdicts) for case, verdicts in found if case.kind in kinds]
+
     survived = [case.name for case, verdicts in of("mutant") if all(map(full_marks, verdicts))]
     solutions = of("reference", "wrong", "right")
     return {
-        "id": id, "lab": lab, "points": find(id).points, "checks": len(find(id).checks),
+        "id": id,
+        "lab": lab,
+        "points": find(id).points,
+        "checks": len(find(id).checks),
         "checks_sha256": judge.digest_of_checks(id),
         "stub_earned": max(earned(verdict) for _, verdicts in of("stub") for verdict in verdicts),
-        "reference_failed": sum(not full_marks(verdict) for _, verdicts in of("reference") for verdict in verdicts),
+        "reference_failed": sum(
+            not full_marks(verdict) for _, verdicts in of("reference") for verdict in verdicts
+        ),
         "wrong": len(of("wrong")),
         "accepted": [case.name for case, verdicts in of("wrong") if any(map(full_marks, verdicts))],
-        "not_named": [case.name for case, verdicts in of("wrong") if not all(
-            any(case.told in mistake for _, mistake in verdict) for verdict in verdicts)],
+        "not_named": [
+            case.name
+            for case, verdicts in of("wrong")
+            if not all(any(case.told in mistake for _, mistake in verdict) for verdict in verdicts)
+        ],
         "right": len(of("right")),
-        "rejected": [case.name for case, verdicts in of("right") if not all(map(full_marks, verdicts))],
+        "rejected": [
+            case.name for case, verdicts in of("right") if not all(map(full_marks, verdicts))
+        ],
         "mutants": len(of("mutant")),
-        "raising": sum(all("raised" in mistake for _, mistake in verdicts[-1]) for _, verdicts in of("mutant")),
-        "equivalent": {name: EQUIVALENT[id][name] for name in survived if name in EQUIVALENT.get(id, {})},
+        "raising": sum(
+            all("raised" in mistake for _, mistake in verdicts[-1]) for _, verdicts in of("mutant")
+        ),
+        "equivalent": {
+            name: EQUIVALENT[id][name] for name in survived if name in EQUIVALENT.get(id, {})
+        },
         "survivors": [name for name in survived if name not in EQUIVALENT.get(id, {})],
         "verdicts": sum(len(verdicts) for _, verdicts in solutions),
-        "flakes": sum(flakes(verdicts) for _, verdicts in solutions)}
+        "flakes": sum(flakes(verdicts) for _, verdicts in solutions),
+    }
 
 
 def earned(verdict: Verdict) -> int:
@@ -251,7 +311,8 @@ def earned(verdict: Verdict) -> int:
 
 
 def flakes(verdicts: list[Verdict]) -> int:
-    """How many verdicts give other points, in total or to a check, than the most common one does."""
+    """How many verdicts give other points, in total or to a check, than the most common one
+    does."""
     counts = Counter(tuple(points for points, _ in verdict) for verdict in verdicts)
     return len(verdicts) - max(counts.values(), default=0)
 
@@ -263,14 +324,20 @@ def killed(told: dict) -> float:
 
 def missed(told: dict) -> list[str]:
     """The goals that an exercise misses."""
-    goals = {"the stub earns points": told["stub_earned"], "the reference fails": told["reference_failed"],
-             "wrong solutions are accepted": told["accepted"], "mistakes are not named": told["not_named"],
-             "right solutions are rejected": told["rejected"], "verdicts depend on the seed": told["flakes"],
-             "too many mutants survive": killed(told) < ENOUGH}
+    goals = {
+        "the stub earns points": told["stub_earned"],
+        "the reference fails": told["reference_failed"],
+        "wrong solutions are accepted": told["accepted"],
+        "mistakes are not named": told["not_named"],
+        "right solutions are rejected": told["rejected"],
+        "verdicts depend on the seed": told["flakes"],
+        "too many mutants survive": killed(told) < ENOUGH,
+    }
     return [goal for goal, failed in goals.items() if failed]
 
 
-# The run --------------------------------------------------------------------------------------------------------------
+# The run ------------------------------------------------------------------------------------------
+
 
 def measure(ids: list[str]) -> list[dict]:
     labs = {id: lab.name for lab in notebook.labs().values() for id in lab.functions}
@@ -280,12 +347,16 @@ def measure(ids: list[str]) -> list[dict]:
 
 
 def table(told: list[dict]) -> str:
-    lines = [f"{'exercise':26}{'wrong':>6}{'accepted':>9}{'not named':>10}{'right':>6}{'rejected':>9}{'mutants':>8}"
-             f"{'equal':>6}{'survive':>8}{'killed':>8}{'flakes':>9}"]
+    lines = [
+        f"{'exercise':26}{'wrong':>6}{'accepted':>9}{'not named':>10}{'right':>6}{'rejected':>9}{'mutants':>8}"
+        f"{'equal':>6}{'survive':>8}{'killed':>8}{'flakes':>9}"
+    ]
     for one in told:
-        lines.append(f"{one['id']:26}{one['wrong']:6}{len(one['accepted']):9}{len(one['not_named']):10}{one['right']:6}"
-                     f"{len(one['rejected']):9}{one['mutants']:8}{len(one['equivalent']):6}{len(one['survivors']):8}"
-                     f"{killed(one):8.1%}{one['flakes']:4}/{one['verdicts']}")
+        lines.append(
+            f"{one['id']:26}{one['wrong']:6}{len(one['accepted']):9}{len(one['not_named']):10}{one['right']:6}"
+            f"{len(one['rejected']):9}{one['mutants']:8}{len(one['equivalent']):6}{len(one['survivors']):8}"
+            f"{killed(one):8.1%}{one['flakes']:4}/{one['verdicts']}"
+        )
     return "\n".join(lines)
 
 
@@ -294,7 +365,9 @@ def shortcomings(told: dict) -> list[str]:
     for what in ("accepted", "not_named", "rejected", "survivors"):
         lines += [f"  {what.replace('_', ' ')}: {name}" for name in told[what]]
     stale = set(EQUIVALENT.get(told["id"], {})) - set(told["equivalent"])
-    return lines + [f"  no longer a survivor, take it out of EQUIVALENT: {name}" for name in sorted(stale)]
+    return lines + [
+        f"  no longer a survivor, take it out of EQUIVALENT: {name}" for name in sorted(stale)
+    ]
 
 
 def main(words: list[str]) -> int:
@@ -306,7 +379,11 @@ def main(words: list[str]) -> int:
         print(*shortcomings(one), sep="\n", end="\n" * bool(shortcomings(one)))
     print(f"{len(told)} exercises in {time.perf_counter() - began:.0f} s")
     if not words:
-        write_whole(FILE, json.dumps({"seeds": len(SEEDS), "exercises": told}, indent=1, ensure_ascii=False) + "\n")
+        write_whole(
+            FILE,
+            json.dumps({"seeds": len(SEEDS), "exercises": told}, indent=1, ensure_ascii=False)
+            + "\n",
+        )
     return 1 if any(map(missed, told)) else 0
 
 

@@ -10,9 +10,10 @@
     {document}                                 the document on trial, line by line
     {check-strength}                           how well the checks tell right from wrong (course_strength.py)
 
-Everything comes from chapters/claims.yml, chapters/source.md and labs/results/*.json. A name that is in
-none of them is a warning.
+Everything comes from chapters/claims.yml, chapters/source.md and labs/results/*.json. A name that
+is in none of them is a warning.
 """
+
 import json
 import re
 from pathlib import Path
@@ -31,26 +32,37 @@ logger = logging.getLogger(__name__)
 CLAIMS = "chapters/claims.yml"
 SOURCE = "chapters/source.md"
 RESULTS = "labs/results"
-VERDICTS = ["correct", "imprecise", "outdated", "wrong", "internally inconsistent", "unverifiable as stated"]
+VERDICTS = [
+    "correct",
+    "imprecise",
+    "outdated",
+    "wrong",
+    "internally inconsistent",
+    "unverifiable as stated",
+]
 STATUSES = ["measured here", "computed here", "from the literature"]
 RUN_FACTS = {"seconds", "peak_mib", "device", "scale"}
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-SHORT_UNIT = 24          # a value with a longer unit stands in the ledger only
+SHORT_UNIT = 24  # a value with a longer unit stands in the ledger only
 
 
 class Facts:
     """What claims.yml and the result files say, read once per build.
 
-    claims: id -> entry, in the file's order; source: the document's text; runs: lab name -> its results.
+    claims: id -> entry, in the file's order; source: the document's text; runs: lab name -> its
+    results.
     """
 
     def __init__(self, root):
         self.source = _load(root / SOURCE, str)
         self.claims = {entry["id"]: entry for entry in _load(root / CLAIMS, yaml.safe_load)}
-        self.runs = {path.stem: _load(path, json.loads) for path in sorted((root / RESULTS).glob("*.json"))}
+        self.runs = {
+            path.stem: _load(path, json.loads) for path in sorted((root / RESULTS).glob("*.json"))
+        }
 
     def line_of(self, claim):
-        """The number of the document's line on which the claim's quote starts, or None if it is not there."""
+        """The number of the document's line on which the claim's quote starts, or None if it is not
+        there."""
         before, found, _ = self.source.partition(claim["quote"])
         return before.count("\n") + 1 if found else None
 
@@ -59,7 +71,8 @@ class Facts:
         return self.runs.get(claim.get("lab"), {}).get("claims", {}).get(claim["id"])
 
     def look_up(self, name):
-        """(value, interval, lab) of a measure, a claim id or a run fact `lab:fact`; KeyError if unknown."""
+        """(value, interval, lab) of a measure, a claim id or a run fact `lab:fact`; KeyError if
+        unknown."""
         lab, colon, fact = name.partition(":")
         if colon:
             if fact not in RUN_FACTS:
@@ -87,7 +100,8 @@ def status_of(claim):
 
 
 def show_number(value, spec=""):
-    """`value` in the Python format `spec`; without one, a whole number in full, else three digits."""
+    """`value` in the Python format `spec`; without one, a whole number in full, else three
+    digits."""
     if isinstance(value, str):
         return value
     if not spec:
@@ -132,12 +146,21 @@ def link(env, kind, target, *content, title=None):
 
     Sphinx's own references keep the words of `content` only; this one keeps its spans.
     """
-    return addnodes.pending_xref("", nodes.inline("", "", *content), refdomain="", reftype=kind,
-                                 reftarget=target, reftitle=title, refwarn=True, refdoc=env.docname)
+    return addnodes.pending_xref(
+        "",
+        nodes.inline("", "", *content),
+        refdomain="",
+        reftype=kind,
+        reftarget=target,
+        reftitle=title,
+        refwarn=True,
+        refdoc=env.docname,
+    )
 
 
 def resolve_link(app, env, node, content):
-    """The reference for a `link`; None, which is a warning, if nothing in the book has that label or page."""
+    """The reference for a `link`; None, which is a warning, if nothing in the book has that label
+    or page."""
     target, identity = node["reftarget"], ""
     if node["reftype"] == "label":
         target, identity = env.get_domain("std").anonlabels.get(target, (None, ""))
@@ -163,13 +186,23 @@ class ClaimRole(SphinxRole):
             return [nodes.literal("", self.text)], []
         note_files(self.env, claim.get("lab"))
         badge = nodes.inline("", "", classes=["claim", verdict_class(claim["verdict"])])
-        badge += link(self.env, "label", anchor(claim["id"]), unseen("Claim "), span(claim["id"], "claim-id"),
-                      nodes.Text(" "), span(claim["verdict"], "claim-verdict"))
+        badge += link(
+            self.env,
+            "label",
+            anchor(claim["id"]),
+            unseen("Claim "),
+            span(claim["id"], "claim-id"),
+            nodes.Text(" "),
+            span(claim["verdict"], "claim-verdict"),
+        )
         record = facts.measurement(claim)
         if record:
             if len(claim["unit"]) <= SHORT_UNIT:
-                value = [unseen("measured in its lab: "), span(show_number(record["value"]), "claim-value"),
-                         nodes.Text(f" {claim['unit']}")]
+                value = [
+                    unseen("measured in its lab: "),
+                    span(show_number(record["value"]), "claim-value"),
+                    nodes.Text(f" {claim['unit']}"),
+                ]
             else:  # a bare number would be taken for something else
                 value = [span("measured", "claim-value"), unseen(" in its lab")]
             lab = link(self.env, "page", f"labs/{claim['lab']}", *value, title=claim["unit"])
@@ -204,7 +237,8 @@ class FixedRole(SphinxRole):
 
 
 class Ledger(SphinxDirective):
-    """A table of verdicts, then one entry per claim, in the order and under the sections of claims.yml."""
+    """A table of verdicts, then one entry per claim, in the order and under the sections of
+    claims.yml."""
 
     def run(self):
         facts = self.env.app.course_facts
@@ -216,8 +250,13 @@ class Ledger(SphinxDirective):
             groups.setdefault(claim["section"], []).append(claim)
         self.env.note_dependency(SOURCE)
         overview = self.section("Overview", self.summary(facts.claims.values()))
-        return [overview, *(self.section(title, [self.entry(claim, facts) for claim in claims])
-                            for title, claims in groups.items())]
+        return [
+            overview,
+            *(
+                self.section(title, [self.entry(claim, facts) for claim in claims])
+                for title, claims in groups.items()
+            ),
+        ]
 
     def summary(self, claims):
         """Rows: verdicts; columns: statuses. A verdict that no claim has keeps its row of zeros."""
@@ -227,7 +266,9 @@ class Ledger(SphinxDirective):
         rows = [(verdict, [counts[verdict, status] for status in STATUSES]) for verdict in VERDICTS]
         rows.append(("all", [sum(column) for column in zip(*(row for _, row in rows))]))
         lines = ["| Verdict | " + " | ".join(STATUSES) + " | all |", "| :-- " + "| --: " * 4 + "|"]
-        lines += [f"| {name} | " + " | ".join(map(str, row)) + f" | {sum(row)} |" for name, row in rows]
+        lines += [
+            f"| {name} | " + " | ".join(map(str, row)) + f" | {sum(row)} |" for name, row in rows
+        ]
         summary = self.parse_text_to_nodes("\n".join(lines))
         summary[0]["classes"].append("ledger-summary")
         return summary
@@ -243,13 +284,22 @@ class Ledger(SphinxDirective):
         entry = make("div", id=identity, class_=f"ledger-entry {verdict_class(claim['verdict'])}")
         std = self.env.get_domain("std")
         std.note_hyperlink_target(identity, self.env.docname, identity, claim["id"])
-        head = nodes.paragraph("", "", span(claim["id"], "claim-id"), nodes.Text(" "),
-                               span(claim["verdict"], "claim-verdict"), nodes.Text(" "),
-                               span(status_of(claim), "claim-status"), nodes.Text(" "),
-                               classes=["ledger-head"])
+        head = nodes.paragraph(
+            "",
+            "",
+            span(claim["id"], "claim-id"),
+            nodes.Text(" "),
+            span(claim["verdict"], "claim-verdict"),
+            nodes.Text(" "),
+            span(status_of(claim), "claim-status"),
+            nodes.Text(" "),
+            classes=["ledger-head"],
+        )
         line = facts.line_of(claim)
         if line is None:
-            logger.warning("the quote of %s is not in %s", claim["id"], SOURCE, location=self.get_location())
+            logger.warning(
+                "the quote of %s is not in %s", claim["id"], SOURCE, location=self.get_location()
+            )
         else:
             head += link(self.env, "label", f"source-{line}", nodes.Text(f"line {line}"))
         entry += head
@@ -267,19 +317,34 @@ class Ledger(SphinxDirective):
     def evidence(self, claim, record):
         """What was expected, what the lab measured, how the two relate."""
         if record is None:
-            logger.warning("labs/results/%s.json has no record of %s", claim["lab"], claim["id"],
-                           location=self.get_location())
+            logger.warning(
+                "labs/results/%s.json has no record of %s",
+                claim["lab"],
+                claim["id"],
+                location=self.get_location(),
+            )
             return []
         lab = claim["lab"]
-        measured = [span(show_number(record["value"]), "claim-value"),
-                    nodes.Text(f" {claim['unit']}; bound {show_bound(claim['bound'])}")]
-        rows = [("Expected", [nodes.Text(claim["expected"])]), ("Measured", measured),
-                ("Outcome", [nodes.Text(claim["outcome"] + ", in "),
-                             link(self.env, "page", f"labs/{lab}", nodes.Text(f"lab {lab}"))])]
+        measured = [
+            span(show_number(record["value"]), "claim-value"),
+            nodes.Text(f" {claim['unit']}; bound {show_bound(claim['bound'])}"),
+        ]
+        rows = [
+            ("Expected", [nodes.Text(claim["expected"])]),
+            ("Measured", measured),
+            (
+                "Outcome",
+                [
+                    nodes.Text(claim["outcome"] + ", in "),
+                    link(self.env, "page", f"labs/{lab}", nodes.Text(f"lab {lab}")),
+                ],
+            ),
+        ]
         fields = nodes.definition_list(classes=["ledger-evidence"])
         for term, content in rows:
-            fields += nodes.definition_list_item("", nodes.term("", term),
-                                                 nodes.definition("", nodes.paragraph("", "", *content)))
+            fields += nodes.definition_list_item(
+                "", nodes.term("", term), nodes.definition("", nodes.paragraph("", "", *content))
+            )
         return [fields]
 
 
@@ -293,7 +358,7 @@ class Document(SphinxDirective):
         self.env.note_dependency(SOURCE)
         std = self.env.get_domain("std")
         lines = make("ol", class_="document-lines", start="2")
-        lines["support_smartquotes"] = False          # printed as written
+        lines["support_smartquotes"] = False  # printed as written
         for number, line in enumerate(self.env.app.course_facts.source.splitlines()[1:], start=2):
             identity = f"source-{number}"
             std.note_hyperlink_target(identity, self.env.docname, identity, f"line {number}")
@@ -309,8 +374,10 @@ def read_facts(app):
     app.course_facts = Facts(Path(app.srcdir))
     for claim in app.course_facts.claims.values():
         if claim["verdict"] not in VERDICTS:
-            raise ExtensionError(f"{CLAIMS}: {claim['id']} has the verdict {claim['verdict']!r}; "
-                                 f"write one of: {', '.join(VERDICTS)}")
+            raise ExtensionError(
+                f"{CLAIMS}: {claim['id']} has the verdict {claim['verdict']!r}; "
+                f"write one of: {', '.join(VERDICTS)}"
+            )
 
 
 def setup(app):

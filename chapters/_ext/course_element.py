@@ -1,4 +1,5 @@
 """An HTML element that docutils has no node for, such as a form or a list item with an anchor."""
+
 from docutils import nodes
 
 
@@ -15,7 +16,9 @@ def make(tag, *children, **html):
 
 
 def visit_element(translator, node):
-    attributes = "".join(f' {name}="{translator.attval(value)}"' for name, value in node["html"].items())
+    attributes = "".join(
+        f' {name}="{translator.attval(value)}"' for name, value in node["html"].items()
+    )
     translator.body.append(f"<{node['tag']}{attributes}>")
 
 
@@ -25,6 +28,7 @@ def depart_element(translator, node):
 
 
 def setup(app):
-    # html only: a handler named for one other builder hides every other extension's html handlers there.
+    # html only: a handler named for one other builder hides every other extension's html handlers
+    # there.
     app.add_node(element, html=(visit_element, depart_element))
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

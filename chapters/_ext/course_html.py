@@ -1,4 +1,6 @@
-"""What the finished HTML needs: figures that follow the colour mode, a JupyterLab button, less weight."""
+"""What the finished HTML needs: figures that follow the colour mode, a JupyterLab button, less
+weight."""
+
 import html
 import re
 import shutil
@@ -7,16 +9,23 @@ from urllib.parse import unquote
 
 JUPYTERLAB = "http://localhost:8888/lab/tree"
 IMAGE = re.compile(r'<img\b[^>]*\bsrc="([^"]+\.svg)"[^>]*>')
-SCRIPT = re.compile(r'\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>')
+SCRIPT = re.compile(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>")
 
 
 def add_lab_button(app, pagename, templatename, context, doctree):
     """On a notebook's page: open the same notebook in the reader's own JupyterLab."""
     if context.get("page_source_suffix") == ".ipynb":
-        context["header_buttons"].insert(0, {
-            "type": "link", "url": f"{JUPYTERLAB}/{pagename}.ipynb", "icon": "fas fa-flask",
-            "text": "Open in your JupyterLab", "label": "open-in-jupyterlab",
-            "tooltip": "Start JupyterLab first: make lab"})
+        context["header_buttons"].insert(
+            0,
+            {
+                "type": "link",
+                "url": f"{JUPYTERLAB}/{pagename}.ipynb",
+                "icon": "fas fa-flask",
+                "text": "Open in your JupyterLab",
+                "label": "open-in-jupyterlab",
+                "tooltip": "Start JupyterLab first: make lab",
+            },
+        )
 
 
 def attribute(tag, name):
@@ -26,17 +35,19 @@ def attribute(tag, name):
 
 
 def own_ids(svg, prefix):
-    """The drawing with `prefix` before every id and every reference to one: matplotlib repeats its ids."""
+    """The drawing with `prefix` before every id and every reference to one: matplotlib repeats its
+    ids."""
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}\1"', svg)
-    svg = re.sub(r'url\(#([^)]+)\)', rf'url(#{prefix}\1)', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", svg)
     return re.sub(r'href="#([^"]+)"', rf'href="#{prefix}\1"', svg)
 
 
 def inline_svg(svg, tag, prefix):
-    """The <svg> element that takes the place of the <img> `tag`, named by the image's alternative text."""
+    """The <svg> element that takes the place of the <img> `tag`, named by the image's alternative
+    text."""
     head, body = re.search(r"<svg\b([^>]*)>(.*)", svg, re.S).groups()
     alt = attribute(tag, "alt")
-    if not alt or alt.endswith(".svg"):          # Sphinx writes the path where there is no text
+    if not alt or alt.endswith(".svg"):  # Sphinx writes the path where there is no text
         alt = attribute(head, "aria-label") or ""
     head = re.sub(r'\s(?:role|aria-label|class|style|id)="[^"]*"', "", head)
     style = attribute(tag, "style")
@@ -46,7 +57,8 @@ def inline_svg(svg, tag, prefix):
 
 
 def inline_figures(page, text):
-    """`text` with every course figure drawn in place, so that its ink takes the colour of the page's text."""
+    """`text` with every course figure drawn in place, so that its ink takes the colour of the
+    page's text."""
     count = 0
 
     def replace(match):
@@ -75,7 +87,8 @@ def finish_pages(app, error):
 
 
 def drop_weight(static):
-    """Delete what no page loads: source maps, the icon script, the parts of MathJax for other output."""
+    """Delete what no page loads: source maps, the icon script, the parts of MathJax for other
+    output."""
     for path in {*static.rglob("*.map"), *static.rglob("fontawesome.js*")}:
         path.unlink()
     mathjax = static / "mathjax"

@@ -8,6 +8,7 @@
 Exactly one option is marked `[x]`. course.js shows the explanation of the chosen option; without
 JavaScript all of them stand there to be read.
 """
+
 import re
 
 from course_element import make
@@ -16,11 +17,14 @@ from sphinx.util.docutils import SphinxDirective
 
 
 def read_options(lines):
-    """[(is_right, text, explanation)] from the directive's lines; ValueError says what is missing."""
+    """[(is_right, text, explanation)] from the directive's lines; ValueError says what is
+    missing."""
     text = "\n".join(lines).strip()
     start, *items = re.split(r"^\s*- \[([ x])\] ", text, flags=re.M)
     if start:
-        raise ValueError(f"a quiz starts with an option, - [ ] or - [x], not with {start.splitlines()[0]!r}")
+        raise ValueError(
+            f"a quiz starts with an option, - [ ] or - [x], not with {start.splitlines()[0]!r}"
+        )
     options = []
     for mark, item in zip(items[::2], items[1::2]):
         option, _, explanation = " ".join(item.split()).partition(" ; ")
@@ -46,12 +50,19 @@ class Quiz(SphinxDirective):
         fields = make("fieldset", make("legend", *self.inline(self.arguments[0])))
         explanations = make("div", class_="quiz-result", aria_live="polite")
         for number, (right, text, explanation) in enumerate(options):
-            choice = make("input", type="radio", name=name, id=f"{name}-{number}", value=str(number))
+            choice = make(
+                "input", type="radio", name=name, id=f"{name}-{number}", value=str(number)
+            )
             label = make("label", *self.inline(text), for_=f"{name}-{number}")
             fields += make("div", choice, label, class_="quiz-option")
             lead = "Right." if right else "Not quite."
-            explanations += make("p", nodes.strong("", lead), nodes.Text(" "), *self.inline(explanation),
-                                 class_="quiz-why quiz-right" if right else "quiz-why")
+            explanations += make(
+                "p",
+                nodes.strong("", lead),
+                nodes.Text(" "),
+                *self.inline(explanation),
+                class_="quiz-why quiz-right" if right else "quiz-why",
+            )
         return [make("form", fields, explanations, class_="quiz")]
 
     def inline(self, text):

@@ -1,10 +1,12 @@
-"""The `check-strength` directive: how well the checks of each exercise tell right from wrong, a table for each lab.
+"""The `check-strength` directive: how well the checks of each exercise tell right from wrong, a
+table for each lab.
 
     ```{check-strength}
     ```
 
 `python tools/strength.py` measures the numbers.
 """
+
 import json
 from pathlib import Path
 
@@ -13,8 +15,16 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 FILE = "labs/results/checks/strength.json"
-HEAD = ["Exercise", "Points", "Checks", "Wrong caught", "Right accepted", "Mutants killed",
-        "Equivalent", "Flakes"]
+HEAD = [
+    "Exercise",
+    "Points",
+    "Checks",
+    "Wrong caught",
+    "Right accepted",
+    "Mutants killed",
+    "Equivalent",
+    "Flakes",
+]
 
 
 def read(root):
@@ -22,7 +32,9 @@ def read(root):
     try:
         told = json.loads((root / FILE).read_text("utf8"))
     except (OSError, ValueError) as error:
-        raise ExtensionError(f"{FILE} cannot be read: {error}; python tools/strength.py makes it") from error
+        raise ExtensionError(
+            f"{FILE} cannot be read: {error}; python tools/strength.py makes it"
+        ) from error
     labs = {}
     for entry in told["exercises"]:
         labs.setdefault(entry["lab"], []).append(entry)
@@ -32,14 +44,23 @@ def read(root):
 def counts(entry):
     """The numbers of one exercise, a pair (these, of so many) where it is a part of a whole."""
     telling = entry["mutants"] - len(entry["equivalent"])
-    return [entry["points"], entry["checks"], (entry["wrong"] - len(entry["accepted"]), entry["wrong"]),
-            (entry["right"] - len(entry["rejected"]), entry["right"]), (telling - len(entry["survivors"]), telling),
-            len(entry["equivalent"]), (entry["flakes"], entry["verdicts"])]
+    return [
+        entry["points"],
+        entry["checks"],
+        (entry["wrong"] - len(entry["accepted"]), entry["wrong"]),
+        (entry["right"] - len(entry["rejected"]), entry["right"]),
+        (telling - len(entry["survivors"]), telling),
+        len(entry["equivalent"]),
+        (entry["flakes"], entry["verdicts"]),
+    ]
 
 
 def added(columns):
     """Counts of several exercises, column by column, added up."""
-    return [tuple(map(sum, zip(*column))) if isinstance(column[0], tuple) else sum(column) for column in columns]
+    return [
+        tuple(map(sum, zip(*column))) if isinstance(column[0], tuple) else sum(column)
+        for column in columns
+    ]
 
 
 def show(count):
@@ -51,7 +72,10 @@ def table(entries):
     rows = [(f"`{entry['id']}`", counts(entry)) for entry in entries]
     rows.append(("all", added(zip(*(numbers for _, numbers in rows)))))
     lines = [[name, *map(show, numbers)] for name, numbers in rows]
-    return ["| " + " | ".join(cells) + " |" for cells in [HEAD, [":--", *["--:"] * (len(HEAD) - 1)], *lines]]
+    return [
+        "| " + " | ".join(cells) + " |"
+        for cells in [HEAD, [":--", *["--:"] * (len(HEAD) - 1)], *lines]
+    ]
 
 
 class CheckStrength(SphinxDirective):

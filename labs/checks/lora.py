@@ -1,4 +1,6 @@
-"""The checks of lab 02's exercises: what each function must do, and the mistake that each failure points to."""
+"""The checks of lab 02's exercises: what each function must do, and the mistake that each failure
+points to."""
+
 import itertools
 import math
 import operator
@@ -22,7 +24,10 @@ FACTORS = "the output of the adapter is scaled by alpha / rank, and rank is the 
 def random_matrices(seed: int, d_out: int = 8, d_in: int = 11) -> tuple[Tensor, Tensor, Tensor]:
     """A weight (d_out, d_in), A (rank, d_in) and B (d_out, rank), none of them zero."""
     generator, rank = torch.Generator().manual_seed(seed), random.Random(seed).choice((2, 3, 4))
-    return tuple(torch.randn(shape, generator=generator) for shape in ((d_out, d_in), (rank, d_in), (d_out, rank)))
+    return tuple(
+        torch.randn(shape, generator=generator)
+        for shape in ((d_out, d_in), (rank, d_in), (d_out, rank))
+    )
 
 
 def some_alpha(seed: int) -> float:
@@ -37,7 +42,9 @@ def called(student, *given, next: str):
     except RuntimeError as error:
         if not re.search(r"matrix|mat1|mat2|shape|size|dimension", str(error)):
             raise
-        raise Mistake(f"the shapes do not fit together: {str(error).splitlines()[0]}", next=next) from None
+        raise Mistake(
+            f"the shapes do not fit together: {str(error).splitlines()[0]}", next=next
+        ) from None
     needs_something(value)
     return value
 
@@ -45,14 +52,16 @@ def called(student, *given, next: str):
 def factors(A: Tensor, B: Tensor, alpha: float) -> dict[str, float]:
     """Wrong factors, by what to say about them; each as a multiple of the right one."""
     rank, d_in, d_out = *A.shape, len(B)
-    return {"the factor alpha / rank is missing": rank / alpha,
-            "the update is multiplied by alpha and never divided by the rank": rank,
-            "the update is divided by the rank and alpha is not used": 1 / alpha,
-            "the factor is alpha / sqrt(rank): that is rsLoRA": math.sqrt(rank),
-            "the factor is rank / alpha: it stands on its head": (rank / alpha) ** 2,
-            "alpha is divided by d_in and not by the rank": rank / d_in,
-            "alpha is divided by d_out and not by the rank": rank / d_out,
-            "alpha is taken to be the notebook's": some_alpha(NOTEBOOK_SEED) / alpha}
+    return {
+        "the factor alpha / rank is missing": rank / alpha,
+        "the update is multiplied by alpha and never divided by the rank": rank,
+        "the update is divided by the rank and alpha is not used": 1 / alpha,
+        "the factor is alpha / sqrt(rank): that is rsLoRA": math.sqrt(rank),
+        "the factor is rank / alpha: it stands on its head": (rank / alpha) ** 2,
+        "alpha is divided by d_in and not by the rank": rank / d_in,
+        "alpha is divided by d_out and not by the rank": rank / d_out,
+        "alpha is taken to be the notebook's": some_alpha(NOTEBOOK_SEED) / alpha,
+    }
 
 
 def needs_shape(value, shape: tuple[int, ...], what: str, next: str) -> None:
@@ -61,7 +70,7 @@ def needs_shape(value, shape: tuple[int, ...], what: str, next: str) -> None:
         raise Mistake(f"{what} must be a tensor {shape}, yours is {got}", next=next)
 
 
-# The start ------------------------------------------------------------------------------------------------------------
+# The start ----------------------------------------------------------------------------------------
 
 initialise = Exercise("lora.initialise", reference=lora.initialise, minutes=5, difficulty=1)
 
@@ -71,21 +80,31 @@ def drawn(student, seed: int) -> tuple[Tensor, Tensor]:
     d_out, d_in, rank = rng.randrange(40, 56), rng.randrange(60, 80), rng.choice((3, 4, 5))
     result = student(d_out, d_in, rank)
     needs_something(result)
-    if not isinstance(result, tuple | list) or len(result) != 2 or not all(isinstance(t, Tensor) for t in result):
+    if (
+        not isinstance(result, tuple | list)
+        or len(result) != 2
+        or not all(isinstance(t, Tensor) for t in result)
+    ):
         raise Mistake("two tensors are expected, A and B", next="return A, B")
     A, B = (matrix.detach() for matrix in result)
     shapes = tuple(A.shape), tuple(B.shape)
     if shapes == ((d_out, rank), (rank, d_in)):
-        raise Mistake("A and B have changed places",
-                      next="A reads the input: (rank, d_in); B writes the output: (d_out, rank)")
+        raise Mistake(
+            "A and B have changed places",
+            next="A reads the input: (rank, d_in); B writes the output: (d_out, rank)",
+        )
     if shapes == ((d_in, rank), (rank, d_out)):
-        raise Mistake("A and B are both transposed",
-                      next="as in nn.Linear, the output comes first: A (rank, d_in), B (d_out, rank)")
+        raise Mistake(
+            "A and B are both transposed",
+            next="as in nn.Linear, the output comes first: A (rank, d_in), B (d_out, rank)",
+        )
     needs_shape(A, (rank, d_in), "A (rank, d_in)", next="A takes the input down from d_in to rank")
     needs_shape(B, (d_out, rank), "B (d_out, rank)", next="B takes it up again, from rank to d_out")
     if not (A.is_floating_point() and B.is_floating_point()):
-        raise Mistake("A and B must hold floats: whole numbers cannot learn",
-                      next="torch.zeros and torch.randn give floats")
+        raise Mistake(
+            "A and B must hold floats: whole numbers cannot learn",
+            next="torch.zeros and torch.randn give floats",
+        )
     return A, B
 
 
@@ -98,35 +117,57 @@ def has_the_right_shapes(student, seed):
 def begins_at_the_base(student, seed):
     A, B = drawn(student, seed)
     if (A == 0).all() and (B == 0).all():
-        raise Mistake("both matrices are zero: no gradient would ever reach either", next="draw A at random")
+        raise Mistake(
+            "both matrices are zero: no gradient would ever reach either", next="draw A at random"
+        )
     if (A == 0).all():
-        raise Mistake("A is zero and B is not: here it is the other way round",
-                      next="draw A at random, make B of zeros")
+        raise Mistake(
+            "A is zero and B is not: here it is the other way round",
+            next="draw A at random, make B of zeros",
+        )
     if (B != 0).any():
-        raise Mistake("B is not zero, so the first step does not begin at the base", next="make B with torch.zeros")
+        raise Mistake(
+            "B is not zero, so the first step does not begin at the base",
+            next="make B with torch.zeros",
+        )
 
 
 @initialise.check(points=1)
 def draws_a_at_random(student, seed):
     (A, _), (again, _) = drawn(student, seed), drawn(student, seed)
     if not torch.isfinite(A).all():
-        raise Mistake("A holds numbers that are not finite", next="fill it after torch.empty, as with normal_()")
+        raise Mistake(
+            "A holds numbers that are not finite",
+            next="fill it after torch.empty, as with normal_()",
+        )
     if (A == A[0, 0]).all():
-        raise Mistake("all numbers of A are the same", next="draw each one at random, as with torch.randn")
+        raise Mistake(
+            "all numbers of A are the same", next="draw each one at random, as with torch.randn"
+        )
     if torch.equal(A, again):
-        raise Mistake("A is the same on every call, so all layers would begin alike",
-                      next="set no seed in the function")
+        raise Mistake(
+            "A is the same on every call, so all layers would begin alike",
+            next="set no seed in the function",
+        )
     if torch.linalg.matrix_rank(A.double()) < len(A):
-        raise Mistake("rows of A repeat each other: the adapter would have a lower rank",
-                      next="draw every row by itself")
+        raise Mistake(
+            "rows of A repeat each other: the adapter would have a lower rank",
+            next="draw every row by itself",
+        )
     if A.mean().abs() > A.std() / 2:
-        raise Mistake("the numbers of A do not lie around 0", next="draw from a normal, or uniformly between -a and a")
+        raise Mistake(
+            "the numbers of A do not lie around 0",
+            next="draw from a normal, or uniformly between -a and a",
+        )
     if not 1e-4 < A.std() < 3:
-        raise Mistake(f"the numbers of A are too {'large' if A.std() > 1 else 'small'} to learn from: their standard "
-                      f"deviation is {A.std():.1g}", next="1 / sqrt(d_in) is a good standard deviation")
+        raise Mistake(
+            f"the numbers of A are too {'large' if A.std() > 1 else 'small'} to learn from: their standard "
+            f"deviation is {A.std():.1g}",
+            next="1 / sqrt(d_in) is a good standard deviation",
+        )
 
 
-# The update -----------------------------------------------------------------------------------------------------------
+# The update ---------------------------------------------------------------------------------------
 
 lora_update = Exercise("lora.update", reference=lora.lora_update, minutes=10, difficulty=2)
 THIN = "x @ A.T goes from d_in to rank, then @ B.T from rank to d_out"
@@ -146,8 +187,10 @@ def explain_a_misfit(student, seed: int) -> None:
         return
     expected = lora.lora_update(x, A, B, alpha)
     if close(value, x + expected):
-        raise Mistake("x is added to the update",
-                      next="return the update alone; the layer adds it to what the base gives")
+        raise Mistake(
+            "x is added to the update",
+            next="return the update alone; the layer adds it to what the base gives",
+        )
     if isinstance(value, Tensor) and value.shape == expected.shape:
         turned = x @ B @ A
         if close(value / value.norm(), turned / turned.norm()):
@@ -171,7 +214,9 @@ def is_the_scaled_product(student, seed):
         if close(value, expected * factor):
             raise Mistake(message, next=FACTORS)
     if close(-value, expected):
-        raise Mistake("the sign is wrong", next="the update is added to what the base gives: no minus")
+        raise Mistake(
+            "the sign is wrong", next="the update is added to what the base gives: no minus"
+        )
     raise Mistake("this is not (alpha / rank) B A x", next=THIN)
 
 
@@ -184,14 +229,24 @@ def takes_any_number_of_dimensions(student, seed):
         try:
             value = called(student, x, A, B, alpha, next=THIN)
         except Mistake as mistake:
-            raise Mistake(f"{told}, and there {mistake}",
-                          next="with x on the left, x @ A.T works for any leading dimensions") from None
+            raise Mistake(
+                f"{told}, and there {mistake}",
+                next="with x on the left, x @ A.T works for any leading dimensions",
+            ) from None
         expected = lora.lora_update(x, A, B, alpha)
-        needs_shape(value, tuple(expected.shape), f"{told}: the update",
-                    next="with x on the left, only its last dimension changes")
-        if not any(close(value, expected * factor) for factor in (1, -1, *factors(A, B, alpha).values())):
-            raise Mistake(f"{told}, and there the update is another one",
-                          next="with x on the left, x @ A.T works for any leading dimensions")
+        needs_shape(
+            value,
+            tuple(expected.shape),
+            f"{told}: the update",
+            next="with x on the left, only its last dimension changes",
+        )
+        if not any(
+            close(value, expected * factor) for factor in (1, -1, *factors(A, B, alpha).values())
+        ):
+            raise Mistake(
+                f"{told}, and there the update is another one",
+                next="with x on the left, x @ A.T works for any leading dimensions",
+            )
 
 
 @lora_update.check(points=1)
@@ -202,20 +257,30 @@ def passes_the_gradient(student, seed):
     needs_something(student(*given, alpha))
     for name, before, after in zip(("x", "A", "B"), (x, A, B), given):
         if not torch.equal(before, after):
-            raise Mistake(f"{name} is changed in place", next=f"make a new tensor; the caller still needs {name}")
+            raise Mistake(
+                f"{name} is changed in place",
+                next=f"make a new tensor; the caller still needs {name}",
+            )
     given = [t.clone().requires_grad_() for t in (x, A, B)]
     value = student(*given, alpha)
     if not isinstance(value, Tensor) or not value.requires_grad:
-        raise Mistake("no gradient flows through the update", next="no detach, no .item(), no numpy on the way")
+        raise Mistake(
+            "no gradient flows through the update",
+            next="no detach, no .item(), no numpy on the way",
+        )
     value.sum().backward()
     for name, tensor in zip(("x", "A", "B"), given):
         if tensor.grad is None:
-            raise Mistake(f"no gradient reaches {name}", next=f"use {name} itself, without detach or .data")
+            raise Mistake(
+                f"no gradient reaches {name}", next=f"use {name} itself, without detach or .data"
+            )
 
 
-# Counting -------------------------------------------------------------------------------------------------------------
+# Counting -----------------------------------------------------------------------------------------
 
-lora_parameters = Exercise("lora.parameters", reference=parameters.lora_parameters, minutes=5, difficulty=1)
+lora_parameters = Exercise(
+    "lora.parameters", reference=parameters.lora_parameters, minutes=5, difficulty=1
+)
 
 
 def counted(student, seed: int) -> tuple[int, int, int, object]:
@@ -226,7 +291,9 @@ def counted(student, seed: int) -> tuple[int, int, int, object]:
     try:
         float(value)
     except (TypeError, ValueError, RuntimeError):
-        raise Mistake(f"one number is expected, yours is a {type(value).__name__}", next="return the count") from None
+        raise Mistake(
+            f"one number is expected, yours is a {type(value).__name__}", next="return the count"
+        ) from None
     return d_out, d_in, rank, value
 
 
@@ -236,17 +303,32 @@ def counts_both_matrices(student, seed):
     wrong = {
         rank * d_in: ("this is A alone", "B (d_out, rank) is trained too"),
         rank * d_out: ("this is B alone", "A (rank, d_in) is trained too"),
-        rank * d_out * d_in: ("the sides are multiplied, not added", "A and B are two thin matrices: add their sizes"),
+        rank * d_out * d_in: (
+            "the sides are multiplied, not added",
+            "A and B are two thin matrices: add their sizes",
+        ),
         rank * d_out * rank * d_in: ("the sizes of A and B are multiplied", "add them"),
-        d_out * d_in: ("this is the weight that full tuning trains", "count A (rank, d_in) and B (d_out, rank)"),
-        rank * (d_out + d_in) + d_out * d_in: ("the frozen weight is counted too", "LoRA trains A and B alone"),
+        d_out * d_in: (
+            "this is the weight that full tuning trains",
+            "count A (rank, d_in) and B (d_out, rank)",
+        ),
+        rank * (d_out + d_in) + d_out * d_in: (
+            "the frozen weight is counted too",
+            "LoRA trains A and B alone",
+        ),
         d_out + d_in: ("the rank is not used", "A has rank rows, B has rank columns"),
         2 * rank * d_in: ("B is counted as if it were as wide as A", "B is (d_out, rank)"),
-        2 * rank * d_out: ("A is counted as if it were as high as B", "A is (rank, d_in)")}
+        2 * rank * d_out: ("A is counted as if it were as high as B", "A is (rank, d_in)"),
+    }
     right = rank * (d_out + d_in)
     if float(value) != right:
-        message, next = wrong.get(float(value), (f"a matrix {d_out} × {d_in} at rank {rank} does not take {value}",
-                                                 "add the sizes of A (rank, d_in) and B (d_out, rank)"))
+        message, next = wrong.get(
+            float(value),
+            (
+                f"a matrix {d_out} × {d_in} at rank {rank} does not take {value}",
+                "add the sizes of A (rank, d_in) and B (d_out, rank)",
+            ),
+        )
         raise Mistake(message, next=next)
 
 
@@ -254,22 +336,27 @@ def counts_both_matrices(student, seed):
 def gives_a_whole_number(student, seed):
     (*_, value), (*_, other) = counted(student, seed), counted(student, seed + 10**6)
     if float(value) == float(other):
-        raise Mistake("the count is the same for another matrix", next="it depends on d_out, d_in and rank")
+        raise Mistake(
+            "the count is the same for another matrix", next="it depends on d_out, d_in and rank"
+        )
     try:
         operator.index(value)
     except (TypeError, RuntimeError):
-        raise Mistake("a count is a whole number, and this is a float",
-                      next="multiply and add whole numbers; no division, no float") from None
+        raise Mistake(
+            "a count is a whole number, and this is a float",
+            next="multiply and add whole numbers; no division, no float",
+        ) from None
 
 
-# Merging --------------------------------------------------------------------------------------------------------------
+# Merging ------------------------------------------------------------------------------------------
 
 merged_weight = Exercise("lora.merge", reference=lora.merged_weight, minutes=10, difficulty=2)
 LIKE_THE_WEIGHT = "B @ A has the shape of the weight, (d_out, d_in)"
 
 
 def is_turned(student, seed: int, sign: int) -> bool:
-    """Whether the function, which fails on a matrix of two different sides, adds or subtracts Aᵀ Bᵀ on a square one."""
+    """Whether the function, which fails on a matrix of two different sides, adds or subtracts Aᵀ Bᵀ
+    on a square one."""
     weight, A, B = random_matrices(seed, 9, 9)
     try:
         value = student(weight.clone(), A, B, some_alpha(seed))
@@ -299,9 +386,13 @@ def needs_an_untouched_weight(student, seed: int) -> None:
     needs_something(value)
     for name, before, after in zip(("weight", "A", "B"), (weight, A, B), given):
         if not torch.equal(before, after):
-            raise Mistake(f"{name} is changed in place", next="make a new tensor: no +=, no -=, no add_")
+            raise Mistake(
+                f"{name} is changed in place", next="make a new tensor: no +=, no -=, no add_"
+            )
     if value is given[0]:
-        raise Mistake("this is the weight itself, not a new tensor", next="weight + … makes a new one")
+        raise Mistake(
+            "this is the weight itself, not a new tensor", next="weight + … makes a new one"
+        )
     if not isinstance(value, Tensor) or value.shape != weight.shape or close(value, weight):
         raise Mistake("this is not the weight with the adapter", next=LIKE_THE_WEIGHT)
 
@@ -316,14 +407,18 @@ def does_what_base_and_adapter_do_together(student, seed):
     if close(value, weight):
         raise Mistake("the weight is the same as before", next="add the update to it")
     if close(value, weight + B @ A):
-        raise Mistake("the factor alpha / rank is missing: W₀ + BA is right only where alpha equals the rank",
-                      next=FACTORS)
+        raise Mistake(
+            "the factor alpha / rank is missing: W₀ + BA is right only where alpha equals the rank",
+            next=FACTORS,
+        )
     update = expected - weight
     for message, factor in factors(A, B, alpha).items():
         if close(value, weight + factor * update):
             raise Mistake(message, next=FACTORS)
     if any(close(value, factor * update) for factor in (1, *factors(A, B, alpha).values())):
-        raise Mistake("this is the update alone, without the base's weight", next="return weight + …")
+        raise Mistake(
+            "this is the update alone, without the base's weight", next="return weight + …"
+        )
     if close(value, weight - update):
         raise Mistake("the update is subtracted", next="merging adds it")
     raise Mistake("this is not W₀ + (alpha / rank) B A", next=LIKE_THE_WEIGHT)
@@ -334,7 +429,7 @@ def leaves_the_old_weight_alone(student, seed):
     needs_an_untouched_weight(student, seed)
 
 
-# What learns ----------------------------------------------------------------------------------------------------------
+# What learns --------------------------------------------------------------------------------------
 
 freeze = Exercise("lora.freeze", reference=lora.freeze, minutes=10, difficulty=2)
 
@@ -344,22 +439,34 @@ ANY_LAYERS = "go through lora.layers(model).values()"
 
 
 def frozen(student, make: Callable[[], nn.Module], name: str, begin: bool) -> dict[str, bool]:
-    """Whether each parameter of a model with two adapters trains, after the function; all began as `begin`."""
+    """Whether each parameter of a model with two adapters trains, after the function; all began as
+    `begin`."""
     model = make()
     model.requires_grad_(begin)
     before = {path: p.detach().clone() for path, p in model.named_parameters()}
     try:
         student(model, name)
-    except (KeyError, AttributeError) as error:  # a ParameterDict raises the second for a name that it does not hold
+    except (
+        KeyError,
+        AttributeError,
+    ) as error:  # a ParameterDict raises the second for a name that it does not hold
         if f"'{type(model).__name__}' object has no attribute" in str(error):
-            raise Mistake("this fits one model alone, and another one has no such layers", next=ANY_LAYERS) from None
+            raise Mistake(
+                "this fits one model alone, and another one has no such layers", next=ANY_LAYERS
+            ) from None
         if name not in str(error):
             raise
-        raise Mistake("an adapter need not be on every layer",
-                      next="skip a layer where name not in layer.settings") from None
+        raise Mistake(
+            "an adapter need not be on every layer",
+            next="skip a layer where name not in layer.settings",
+        ) from None
     after = dict(model.named_parameters())
-    if before.keys() != after.keys() or any(not torch.equal(before[path], p) for path, p in after.items()):
-        raise Mistake("the numbers of the model have changed", next="only requires_grad is to be set")
+    if before.keys() != after.keys() or any(
+        not torch.equal(before[path], p) for path, p in after.items()
+    ):
+        raise Mistake(
+            "the numbers of the model have changed", next="only requires_grad is to be set"
+        )
     return {path: p.requires_grad for path, p in after.items()}
 
 
@@ -374,10 +481,14 @@ def freezes_the_base(student, seed):
         adapters = of(MINE, trains) | of(OTHER, trains)
         base = {path: it for path, it in trains.items() if path not in adapters}
         if all(base.values()):
-            raise Mistake("the whole base still trains", next="begin with model.requires_grad_(False)")
+            raise Mistake(
+                "the whole base still trains", next="begin with model.requires_grad_(False)"
+            )
         if left := [path for path, it in base.items() if it]:
-            raise Mistake(f"parts of the base still train: {', '.join(left)}",
-                          next="freeze everything first: embeddings, norms, biases and the output layer too")
+            raise Mistake(
+                f"parts of the base still train: {', '.join(left)}",
+                next="freeze everything first: embeddings, norms, biases and the output layer too",
+            )
 
 
 @freeze.check(points=1)
@@ -385,10 +496,15 @@ def lets_the_adapter_learn(student, seed):
     for make in MODELS:
         mine = of(MINE, frozen(student, make, MINE, begin=False))
         if not any(mine.values()):
-            raise Mistake(f"the adapter {MINE!r} was frozen and still is", next="requires_grad_(True) on its A and B")
+            raise Mistake(
+                f"the adapter {MINE!r} was frozen and still is",
+                next="requires_grad_(True) on its A and B",
+            )
         for which, there in (("A", "B"), ("B", "A")):
             if not any(it for path, it in mine.items() if f".{which}." in path):
-                raise Mistake(f"only {there} of the adapter trains", next=f"let {which} require gradients too")
+                raise Mistake(
+                    f"only {there} of the adapter trains", next=f"let {which} require gradients too"
+                )
         if left := [path for path, it in mine.items() if not it]:
             raise Mistake(f"{', '.join(left)} of the adapter stays frozen", next=ANY_LAYERS)
 
@@ -397,13 +513,17 @@ def lets_the_adapter_learn(student, seed):
 def leaves_the_other_adapter_frozen(student, seed):
     for make, (mine, other) in itertools.product(MODELS, ((MINE, OTHER), (OTHER, MINE))):
         if any(of(other, frozen(student, make, mine, begin=True)).values()):
-            raise Mistake(f"the adapter {other!r} trains as well as {mine!r}",
-                          next="freeze all adapters, then thaw the one whose whole name is name")
+            raise Mistake(
+                f"the adapter {other!r} trains as well as {mine!r}",
+                next="freeze all adapters, then thaw the one whose whole name is name",
+            )
 
 
-# Find the silent bug --------------------------------------------------------------------------------------------------
+# Find the silent bug ------------------------------------------------------------------------------
 
-unmerged_weight = Exercise("lora.silent_bug", reference=lora.unmerged_weight, minutes=15, difficulty=3)
+unmerged_weight = Exercise(
+    "lora.silent_bug", reference=lora.unmerged_weight, minutes=15, difficulty=3
+)
 
 
 @unmerged_weight.check(points=3)
@@ -416,22 +536,35 @@ def gives_the_base_back(student, seed):
     if close(value, merged):
         raise Mistake("nothing has been taken out", next="subtract what merging added")
     if close(value, merged - B @ A):
-        raise Mistake("a part of the adapter stays behind: merging added (alpha / rank) B A, and this takes out B A",
-                      next="with alpha equal to the rank the bug hides; multiply by alpha / rank here too")
+        raise Mistake(
+            "a part of the adapter stays behind: merging added (alpha / rank) B A, and this takes out B A",
+            next="with alpha equal to the rank the bug hides; multiply by alpha / rank here too",
+        )
     for message, factor in factors(A, B, alpha).items():
         if close(value, merged - factor * update):
             raise Mistake(message, next=FACTORS)
-    if any(close(value, merged + factor * update) for factor in (1, *factors(A, B, alpha).values())):
+    if any(
+        close(value, merged + factor * update) for factor in (1, *factors(A, B, alpha).values())
+    ):
         raise Mistake("the adapter is added a second time", next="subtract it")
     if close(value, torch.zeros_like(weight)):
-        raise Mistake("only zeros are left", next="take the update out of the weight, and keep the rest")
-    if any(close(value * sign, factor * update) for sign in (1, -1)
-           for factor in (1, *factors(A, B, alpha).values())):
+        raise Mistake(
+            "only zeros are left", next="take the update out of the weight, and keep the rest"
+        )
+    if any(
+        close(value * sign, factor * update)
+        for sign in (1, -1)
+        for factor in (1, *factors(A, B, alpha).values())
+    ):
         raise Mistake("this is the update alone, without the weight", next="return weight - …")
-    raise Mistake("this is not the weight before merging", next="do what merging does, with a minus")
+    raise Mistake(
+        "this is not the weight before merging", next="do what merging does, with a minus"
+    )
 
 
 @unmerged_weight.check(points=1)
 def leaves_the_merged_weight_alone(student, seed):
-    gives_the_base_back(student, seed)  # the colleague's function leaves it alone, too, and earns nothing for that
+    gives_the_base_back(
+        student, seed
+    )  # the colleague's function leaves it alone, too, and earns nothing for that
     needs_an_untouched_weight(student, seed)

@@ -11,7 +11,24 @@ from .session import start
 from .sweep import sweep
 
 __all__ = [
-    "CourseError", "EvidenceError", "Exercise", "Mistake", "PALETTE", "check", "evidence", "exercise",
-    "find", "finish", "machine", "mean_interval", "measure", "on_trial", "progress", "run_checks", "show",
-    "start", "style", "sweep",
+    "CourseError",
+    "EvidenceError",
+    "Exercise",
+    "Mistake",
+    "PALETTE",
+    "check",
+    "evidence",
+    "exercise",
+    "find",
+    "finish",
+    "machine",
+    "mean_interval",
+    "measure",
+    "on_trial",
+    "progress",
+    "run_checks",
+    "show",
+    "start",
+    "style",
+    "sweep",
 ]

@@ -6,7 +6,8 @@ from . import machine
 
 
 def progress(iterable, label, total=None):
-    """Go through `iterable` behind a progress bar; a stored run prints one plain line at the end instead."""
+    """Go through `iterable` behind a progress bar; a stored run prints one plain line at the end
+    instead."""
     if machine.stored():
         return count(iterable, label)
     return tqdm(iterable, desc=label, total=total, leave=False)

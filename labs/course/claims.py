@@ -8,7 +8,13 @@ import yaml
 from . import session
 from .errors import CourseError
 
-OPERATORS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
+OPERATORS = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "==": operator.eq,
+}
 
 
 def assigned_to(lab):
@@ -17,8 +23,9 @@ def assigned_to(lab):
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise CourseError(f"chapters/claims.yml cannot be read ({type(error).__name__}): "
-                          "restore the file.") from None
+        raise CourseError(
+            f"chapters/claims.yml cannot be read ({type(error).__name__}): restore the file."
+        ) from None
     mine = {entry["id"]: entry for entry in entries if entry.get("lab") == lab}
     for claim, entry in mine.items():
         if missing := {"quote", "expected", "bound", "unit"} - entry.keys():
@@ -31,5 +38,7 @@ def satisfies(value, bound):
     """Whether `value` meets a bound such as "<= 0.05"; raises CourseError for any other text."""
     match = re.fullmatch(r"(<=|>=|<|>|==)\s*([-+]?\d+\.?\d*(?:e[-+]?\d+)?)", str(bound).strip())
     if match is None:
-        raise CourseError(f"{bound!r} is not a bound: write an operator and a number, as in \"<= 0.05\".")
+        raise CourseError(
+            f'{bound!r} is not a bound: write an operator and a number, as in "<= 0.05".'
+        )
     return OPERATORS[match[1]](value, float(match[2]))

@@ -1,4 +1,5 @@
-"""Figures that scale and follow the page's colours: SVG with text as text, PNG where SVG is not shown."""
+"""Figures that scale and follow the page's colours: SVG with text as text, PNG where SVG is not
+shown."""
 
 import io
 import re
@@ -14,7 +15,8 @@ from .errors import CourseError
 # every colour has a contrast of at least 3:1 on a white page and on a near-black one
 PALETTE = ("#2f80d0", "#d1640c", "#1a9773", "#b45ac0", "#7c8794", "#c9487a")
 INK = "#010203"  # stands for the page's text colour; replaced by currentColor in the SVG
-CARD = "svg:root { background: white }"  # for an SVG shown by itself, as in JupyterLab: its ink is black
+# for an SVG shown by itself, as in JupyterLab: its ink is black
+CARD = "svg:root { background: white }"
 STYLE = {
     "axes.prop_cycle": mpl.cycler(color=PALETTE),
     "axes.spines.top": False,
@@ -48,7 +50,9 @@ def show(fig, alt):
     Raises CourseError for an empty alt or something that is no figure.
     """
     if not isinstance(fig, Figure):
-        raise CourseError(f"show() was given {type(fig).__name__}: pass a figure, as in show(fig, alt).")
+        raise CourseError(
+            f"show() was given {type(fig).__name__}: pass a figure, as in show(fig, alt)."
+        )
     if not isinstance(alt, str) or not alt.strip():
         raise CourseError("show() needs alt: say in a sentence what the figure shows.")
     images = {"image/svg+xml": as_svg(fig, alt), "image/png": as_png(fig)}
@@ -57,23 +61,37 @@ def show(fig, alt):
 
 
 def as_svg(fig, alt):
-    """The figure as one SVG element that fills its column and draws its ink in the text's colour."""
+    """The figure as one SVG element that fills its column and draws its ink in the text's
+    colour."""
     file = io.StringIO()
     with mpl.rc_context({name: STYLE[name] for name in ("svg.fonttype", "svg.hashsalt")}):
-        fig.savefig(file, format="svg", transparent=True, bbox_inches="tight",
-                    metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        fig.savefig(
+            file,
+            format="svg",
+            transparent=True,
+            bbox_inches="tight",
+            metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
+        )
     text = file.getvalue().replace(INK, "currentColor")
     tag, body = re.search(r"<svg\b([^>]*>)(.*)", text, re.DOTALL).groups()
     width = float(re.search(r'\swidth="([\d.]+)pt"', tag)[1])
     tag = re.sub(r'\s(?:width|height)="[^"]*"', "", tag)
     # matplotlib leaves black fills out: they take the fill of the root
-    return (f'<svg data-course-figure="" role="img" aria-label={quoteattr(alt)} fill="currentColor" '
-            f'width="100%" style="max-width: {width:.0f}pt; height: auto"{tag}\n <style>{CARD}</style>{body}')
+    return (
+        f'<svg data-course-figure="" role="img" aria-label={quoteattr(alt)} fill="currentColor" '
+        f'width="100%" style="max-width: {width:.0f}pt; height: auto"{tag}\n <style>{CARD}</style>{body}'
+    )
 
 
 def as_png(fig):
     """The figure as PNG bytes on white."""
     file = io.BytesIO()
-    fig.savefig(file, format="png", dpi=96, facecolor="white", bbox_inches="tight",
-                metadata={"Software": None})
+    fig.savefig(
+        file,
+        format="png",
+        dpi=96,
+        facecolor="white",
+        bbox_inches="tight",
+        metadata={"Software": None},
+    )
     return file.getvalue()

@@ -19,52 +19,66 @@ _attempted = {}
 def exercise(id, points, minutes, difficulty):
     """Decorate the function of an exercise: an untouched body is replaced by the reference.
 
-    The function that comes back has .exercise and .attempted.
-    Raises CourseError for an unknown id, other numbers than the registered ones, or other parameters.
+    The function that comes back has .exercise and .attempted. Raises CourseError for an unknown id,
+    other numbers than the registered ones, or other parameters.
     """
     registered = find(id)
     asked = {"points": points, "minutes": minutes, "difficulty": difficulty}
     right = {name: getattr(registered, name) for name in asked}
     if asked != right:
         numbers = ", ".join(f"{name}={value}" for name, value in right.items())
-        raise CourseError(f"{id}: the numbers in the first line were changed: restore it to "
-                          f"@exercise(\"{id}\", {numbers}).")
+        raise CourseError(
+            f"{id}: the numbers in the first line were changed: restore it to "
+            f'@exercise("{id}", {numbers}).'
+        )
     return functools.partial(take, registered)
 
 
 def take(registered, function):
     """Choose between the learner's function and the reference, and say which it is."""
     if not inspect.isfunction(function):
-        raise CourseError(f"{registered.id}: @exercise stands above a function: put it back above the def.")
+        raise CourseError(
+            f"{registered.id}: @exercise stands above a function: put it back above the def."
+        )
     same_parameters(registered, function)
     attempted = not untouched(function)
     chosen = function if attempted else stand_in(registered.reference, function)
     chosen.exercise, chosen.attempted = registered, attempted
     _attempted[registered.id] = attempted
     whose = "your function is in use" if attempted else "the solution is in use until you write it"
-    print(f"{registered.id}: {registered.points} points, {registered.minutes} minutes, "
-          f"{DIFFICULTY[registered.difficulty]}; {whose}")
+    print(
+        f"{registered.id}: {registered.points} points, {registered.minutes} minutes, "
+        f"{DIFFICULTY[registered.difficulty]}; {whose}"
+    )
     return chosen
 
 
 def same_parameters(registered, function):
     wanted, given = (inspect.signature(f).parameters for f in (registered.reference, function))
     if list(wanted) != list(given):
-        raise CourseError(f"{registered.id}: the parameters are ({', '.join(given)}) and must be "
-                          f"({', '.join(wanted)}): restore the def line.")
+        raise CourseError(
+            f"{registered.id}: the parameters are ({', '.join(given)}) and must be "
+            f"({', '.join(wanted)}): restore the def line."
+        )
 
 
 def stand_in(reference, stub):
-    """The reference under the stub's name and docstring, as a new function that can carry its own marks."""
+    """The reference under the stub's name and docstring, as a new function that can carry its own
+    marks."""
+
     @functools.wraps(stub)
     def function(*args, **kwargs):
         return reference(*args, **kwargs)
+
     return function
 
 
 def untouched(function):
-    """Whether the body is only `...`, `pass` or a docstring: they all compile to the same instructions."""
-    return steps(inspect.unwrap(function)) == steps(lambda: None)  # a decorator such as @torch.no_grad() is no answer
+    """Whether the body is only `...`, `pass` or a docstring: they all compile to the same
+    instructions."""
+    return steps(inspect.unwrap(function)) == steps(
+        lambda: None
+    )  # a decorator such as @torch.no_grad() is no answer
 
 
 def steps(function):
@@ -77,12 +91,15 @@ def own_functions():
 
 
 def check(function):
-    """Judge a function made by @exercise: a line with the points, then one with the next thing to try."""
+    """Judge a function made by @exercise: a line with the points, then one with the next thing to
+    try."""
     registered = getattr(function, "exercise", None)
     if registered is None:
         name = getattr(function, "__name__", type(function).__name__)
-        raise CourseError(f"check() was given {name}, which has no @exercise line: "
-                          "run the cell of the exercise and pass its function.")
+        raise CourseError(
+            f"check() was given {name}, which has no @exercise line: "
+            "run the cell of the exercise and pass its function."
+        )
     if not function.attempted:
         print(f"{registered.id}: not attempted\nnext: replace the ... in {function.__name__}")
         return

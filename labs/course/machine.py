@@ -50,10 +50,12 @@ def quieten():
     # a library that is here already read its settings when it was imported
     if "transformers" in sys.modules:
         from transformers.utils import logging
+
         logging.set_verbosity_error()
         logging.disable_progress_bar()
     if "datasets" in sys.modules:
         import datasets
+
         datasets.logging.set_verbosity_error()
         datasets.disable_progress_bars()
 
@@ -65,12 +67,16 @@ def stored():
 
 def peak_mib():
     """The largest main memory this process has held so far, in MiB."""
-    if sys.platform == "linux":  # getrusage would begin at the peak of the process that started this one
+    if (
+        sys.platform == "linux"
+    ):  # getrusage would begin at the peak of the process that started this one
         return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
     if sys.platform == "win32":
         import psutil
+
         return psutil.Process().memory_info().peak_wset / 2**20
     import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
 
 

@@ -19,32 +19,54 @@ T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 def on_trial():
-    """Print the claims that this lab decides: the statement, what was expected of it, and the bound."""
+    """Print the claims that this lab decides: the statement, what was expected of it, and the
+    bound."""
     for claim, entry in claims.assigned_to(current().name).items():
         print(claim)
-        for text in (f"“{entry['quote']}”", f"expected: {entry['expected']}", f"bound: {entry['bound']}, {entry['unit']}"):
-            print(textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False))
+        for text in (
+            f"“{entry['quote']}”",
+            f"expected: {entry['expected']}",
+            f"bound: {entry['bound']}, {entry['unit']}",
+        ):
+            print(
+                textwrap.fill(
+                    text,
+                    WIDTH,
+                    initial_indent="  ",
+                    subsequent_indent="    ",
+                    break_long_words=False,
+                )
+            )
 
 
 def evidence(claim, value, seeds=None):
     """Record `value` for a claim and test it against the claim's bound in chapters/claims.yml.
 
-    claim: its id · value: a finite number in the claim's unit · seeds: the seeds behind it
-    Raises CourseError for a claim that this lab does not decide or a value that is no finite number,
+    claim: its id · value: a finite number in the claim's unit · seeds: the seeds behind it Raises
+    CourseError for a claim that this lab does not decide or a value that is no finite number,
     EvidenceError when the bound fails.
     """
     lab = current()
     entry = claims.assigned_to(lab.name).get(claim)
     if entry is None:
-        raise CourseError(f"{claim} is not assigned to {lab.name} in chapters/claims.yml: "
-                          "correct the id, or set lab: there.")
+        raise CourseError(
+            f"{claim} is not assigned to {lab.name} in chapters/claims.yml: "
+            "correct the id, or set lab: there."
+        )
     value, bound = finite(value, claim), entry["bound"]
     holds = claims.satisfies(value, bound)
-    lab.claims[claim] = {"value": value, "expected": entry["expected"], "bound": bound, "holds": holds,
-                         "seeds": listed(seeds)}
+    lab.claims[claim] = {
+        "value": value,
+        "expected": entry["expected"],
+        "bound": bound,
+        "holds": holds,
+        "seeds": listed(seeds),
+    }
     if not holds:
-        raise EvidenceError(f"{claim} does not hold: {shown(value)} is not {bound}, {entry['unit']}. "
-                            f"{what_to_look_at()}")
+        raise EvidenceError(
+            f"{claim} does not hold: {shown(value)} is not {bound}, {entry['unit']}. "
+            f"{what_to_look_at()}"
+        )
     print(f"{claim} holds: {shown(value)} ({bound}), {entry['unit']}")
 
 
@@ -52,15 +74,20 @@ def what_to_look_at():
     """The advice of a failed bound: the learner's own functions come first."""
     own = learner.own_functions()
     if own:
-        return (f"Your own function is in use for {', '.join(own)}: run its check, "
-                "or put the ... back to use the solution.")
-    return "The measurement no longer supports the verdict: look at the cell above before the bound."
+        return (
+            f"Your own function is in use for {', '.join(own)}: run its check, "
+            "or put the ... back to use the solution."
+        )
+    return (
+        "The measurement no longer supports the verdict: look at the cell above before the bound."
+    )
 
 
 def measure(name, value, unit="share", interval=None, seeds=None):
     """Record one measured number that the pages show.
 
-    name: lab.what, in lower case · value: a finite number in `unit` · interval: [low, high] around it, cut to
+    name: lab.what, in lower case · value: a finite number in `unit` · interval: [low, high] around
+    it, cut to
     [0, 1] where the unit is a share
     Raises CourseError for a name of another form, a value that is no finite number,
     or an interval that does not hold the value.
@@ -75,9 +102,16 @@ def measure(name, value, unit="share", interval=None, seeds=None):
         if unit.startswith("share"):  # a t-interval near 0 or 1 reaches beyond what a share can be
             interval = [max(0.0, low), min(1.0, high)]
         if not low <= value <= high:
-            raise CourseError(f"{name}: the interval [{shown(low)}, {shown(high)}] does not hold "
-                              f"the value {shown(value)}; give the lower end first.")
-    lab.measures[name] = {"value": value, "unit": unit, "interval": interval, "seeds": listed(seeds)}
+            raise CourseError(
+                f"{name}: the interval [{shown(low)}, {shown(high)}] does not hold "
+                f"the value {shown(value)}; give the lower end first."
+            )
+    lab.measures[name] = {
+        "value": value,
+        "unit": unit,
+        "interval": interval,
+        "seeds": listed(seeds),
+    }
     ends = f" [{shown(interval[0])}, {shown(interval[1])}]" if interval else ""
     print(f"{name} = {shown(value)} {unit}{ends}")
 
@@ -85,7 +119,7 @@ def measure(name, value, unit="share", interval=None, seeds=None):
 def check_name(name, kind, example):
     """Raise CourseError unless `name` has the form lab.what."""
     if not re.fullmatch(r"[a-z0-9]+(\.[a-z0-9_]+)+", name):
-        raise CourseError(f"{name!r} is not the name of a {kind}: write it as in \"{example}\".")
+        raise CourseError(f'{name!r} is not the name of a {kind}: write it as in "{example}".')
 
 
 def mean_interval(values):
@@ -95,8 +129,10 @@ def mean_interval(values):
     """
     values = [finite(value, "mean_interval") for value in values]
     if not 1 <= len(values) <= len(T_QUANTILES) + 1:
-        raise CourseError(f"mean_interval takes 1 to {len(T_QUANTILES) + 1} values, one per seed; "
-                          f"it was given {len(values)}.")
+        raise CourseError(
+            f"mean_interval takes 1 to {len(T_QUANTILES) + 1} values, one per seed; "
+            f"it was given {len(values)}."
+        )
     mean = statistics.fmean(values)
     if len(values) == 1:
         return mean, None
@@ -105,19 +141,29 @@ def mean_interval(values):
 
 
 def finish():
-    """Write the lab's record to its result file, whole or not at all, and compare it with the book's.
+    """Write the lab's record to its result file, whole or not at all, and compare it with the
+    book's.
 
-    Raises CourseError when a claim of this lab has no evidence, or a bound failed, or nothing can be written.
+    Raises CourseError when a claim of this lab has no evidence, or a bound failed, or nothing can
+    be written.
     """
     lab = current()
     for claim in claims.assigned_to(lab.name):
         if claim not in lab.claims:
-            raise CourseError(f"{claim} is assigned to {lab.name} and has no evidence yet: "
-                              "run every cell from the top, then finish() again.")
+            raise CourseError(
+                f"{claim} is assigned to {lab.name} and has no evidence yet: "
+                "run every cell from the top, then finish() again."
+            )
         if not lab.claims[claim]["holds"]:
             raise CourseError(f"{claim} does not hold, so nothing was written. {what_to_look_at()}")
-    record = {"lab": lab.name, "device": lab.device, "scale": lab.scale, "versions": machine.versions(),
-              "seconds": round(time.perf_counter() - lab.began, 1), "peak_mib": round(machine.peak_mib())}
+    record = {
+        "lab": lab.name,
+        "device": lab.device,
+        "scale": lab.scale,
+        "versions": machine.versions(),
+        "seconds": round(time.perf_counter() - lab.began, 1),
+        "peak_mib": round(machine.peak_mib()),
+    }
     if lab.device == "cuda":
         record["peak_gpu_mib"] = round(torch.cuda.max_memory_allocated() / 2**20)
     record |= {"claims": lab.claims, "measures": lab.measures}
@@ -125,7 +171,9 @@ def finish():
         record["sweeps"] = lab.sweeps
     path = store.result_path(lab)
     store.write_whole(path, store.as_json(record))
-    print(f"{lab.name} is recorded: claims that hold: {len(lab.claims)}, measures: {len(lab.measures)}")
+    print(
+        f"{lab.name} is recorded: claims that hold: {len(lab.claims)}, measures: {len(lab.measures)}"
+    )
     if not machine.stored():
         print(f"written to {store.told(path)}")
         print(store.comparison(record), end="")
@@ -138,8 +186,10 @@ def finite(value, name):
     except (RuntimeError, ValueError):  # more than one element
         number = None
     if not isinstance(number, Real):
-        raise CourseError(f"{name}: {type(value).__name__} is not one number; "
-                          "give an int, a float or a tensor with one element.")
+        raise CourseError(
+            f"{name}: {type(value).__name__} is not one number; "
+            "give an int, a float or a tensor with one element."
+        )
     number = number if type(number) is int else float(number)
     if not math.isfinite(number):
         raise CourseError(f"{name}: the value is {number}; a record holds finite numbers only.")

@@ -1,4 +1,5 @@
-"""Exercises and their checks. The modules in labs/checks fill this registry; notebook and grader read it."""
+"""Exercises and their checks. The modules in labs/checks fill this registry; notebook and grader
+read it."""
 
 import contextlib
 import difflib
@@ -61,15 +62,19 @@ class Exercise:
         return sum(check.points for check in self.checks)
 
     def check(self, points):
-        """Register a check: a function of (student, seed) that makes its own inputs and raises Mistake."""
+        """Register a check: a function of (student, seed) that makes its own inputs and raises
+        Mistake."""
+
         def register(test):
             self.checks.append(Check(test.__name__, points, test))
             return test
+
         return register
 
 
 def find(id):
-    """The exercise `id`, from the module checks.<first part of id>; raises CourseError if there is none."""
+    """The exercise `id`, from the module checks.<first part of id>; raises CourseError if there is
+    none."""
     if id not in EXERCISES:
         module = f"checks.{id.partition('.')[0]}"
         try:
@@ -80,7 +85,9 @@ def find(id):
     if id not in EXERCISES:
         close = difflib.get_close_matches(id, all_ids(), n=3, cutoff=0.4)
         hint = f"the closest are {', '.join(close)}" if close else "none is like it"
-        raise CourseError(f"There is no exercise {id!r} ({hint}): restore the id above the function.")
+        raise CourseError(
+            f"There is no exercise {id!r} ({hint}): restore the id above the function."
+        )
     return EXERCISES[id]
 
 
@@ -93,9 +100,11 @@ def all_ids():
 
 
 def run_checks(exercise, student, seed):
-    """Judge the function `student` by every check of the exercise, each with fresh inputs made from `seed`.
+    """Judge the function `student` by every check of the exercise, each with fresh inputs made from
+    `seed`.
 
-    Returns a list of Result, in the order of the checks. The caller's random state is left as it was.
+    Returns a list of Result, in the order of the checks. The caller's random state is left as it
+    was.
     """
     return [run_check(check, student, seed) for check in exercise.checks]
 
@@ -104,8 +113,13 @@ def run_check(check, student, seed):
     try:
         seeded(check, student, seed)
     except (Exception, SystemExit) as error:
-        return Result(check.name, check.points, 0, one_line(explain(error, student, check)),
-                      getattr(error, "next", "") if isinstance(error, Mistake) else "")
+        return Result(
+            check.name,
+            check.points,
+            0,
+            one_line(explain(error, student, check)),
+            getattr(error, "next", "") if isinstance(error, Mistake) else "",
+        )
     return Result(check.name, check.points, check.points, "", "")
 
 
@@ -128,7 +142,8 @@ def explain(error, student, check):
 
 
 def line_in(student, error):
-    """The line of `student` on which the error arose, counted from the top of its cell or file, else None."""
+    """The line of `student` on which the error arose, counted from the top of its cell or file,
+    else None."""
     code = getattr(inspect.unwrap(student), "__code__", None)
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code is code]
     return lines[-1] if lines else None
@@ -137,4 +152,4 @@ def line_in(student, error):
 def one_line(text, width=150):
     """The text on one line, cut to `width` characters."""
     text = " ".join(text.split())
-    return text if len(text) <= width else text[:width - 1] + "…"
+    return text if len(text) <= width else text[: width - 1] + "…"

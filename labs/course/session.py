@@ -47,10 +47,12 @@ def start(name):
     """
     global _lab
     if Path.cwd() != LABS:
-        raise CourseError(f"The working directory is {Path.cwd().name}/ but a lab runs in labs/: "
-                          "open the notebook from the labs folder, then restart its kernel.")
+        raise CourseError(
+            f"The working directory is {Path.cwd().name}/ but a lab runs in labs/: "
+            "open the notebook from the labs folder, then restart its kernel."
+        )
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", name):
-        raise CourseError(f"{name!r} is not the name of a lab: write it as in start(\"01_sft\").")
+        raise CourseError(f'{name!r} is not the name of a lab: write it as in start("01_sft").')
     scale = os.environ.get("COURSE_SCALE", "small")
     if scale not in SEEDS:
         raise CourseError(f"COURSE_SCALE is {scale!r}: set it to small or full, or remove it.")

@@ -21,8 +21,9 @@ def result_path(lab):
 
 
 def sweep_path(lab, name):
-    """The file of a sweep: at the full scale the run's own, where COURSE_SWEEPS goes before COURSE_RESULTS;
-    at the small scale the book's, and on a GPU the one made on a GPU if there is one."""
+    """The file of a sweep: at the full scale the run's own, where COURSE_SWEEPS goes before
+    COURSE_RESULTS; at the small scale the book's, and on a GPU the one made on a GPU if there is
+    one."""
     file = Path("sweeps", f"{name}.json")
     if lab.full:
         return folder_of_run(lab, "COURSE_SWEEPS", "COURSE_RESULTS") / file
@@ -48,7 +49,8 @@ def as_table(head, rows):
 
 
 def write_whole(path, text):
-    """Put `text` into the file `path` by renaming: the old file is there or the new one, never half of it.
+    """Put `text` into the file `path` by renaming: the old file is there or the new one, never half
+    of it.
 
     Raises CourseError when the folder cannot be written to.
     """
@@ -63,18 +65,25 @@ def write_whole(path, text):
     except OSError as error:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
-        raise CourseError(f"{told(path)} could not be written ({error.strerror}): set COURSE_RESULTS to "
-                          "a folder you can write to and run this cell again; nothing is lost.") from None
+        raise CourseError(
+            f"{told(path)} could not be written ({error.strerror}): set COURSE_RESULTS to "
+            "a folder you can write to and run this cell again; nothing is lost."
+        ) from None
 
 
 def told(path):
     """The path as a reader knows it: from labs/ on where it lies inside."""
     path = path.absolute()
-    return path.relative_to(session.LABS).as_posix() if path.is_relative_to(session.LABS) else str(path)
+    return (
+        path.relative_to(session.LABS).as_posix()
+        if path.is_relative_to(session.LABS)
+        else str(path)
+    )
 
 
 def comparison(record):
-    """A table "yours / the book's" of all measures, or no text where the book has no result for this lab."""
+    """A table "yours / the book's" of all measures, or no text where the book has no result for
+    this lab."""
     path = book_folder(record["device"]) / f"{record['lab']}.json"
     if not path.exists():
         return ""
@@ -90,4 +99,7 @@ def comparison(record):
 def flat(record):
     """Every measure of a result with its unit, then the run's time and memory."""
     values = {name: (entry["value"], entry["unit"]) for name, entry in record["measures"].items()}
-    return values | {"run time": (record["seconds"], "s"), "peak memory": (record["peak_mib"], "MiB")}
+    return values | {
+        "run time": (record["seconds"], "s"),
+        "peak memory": (record["peak_mib"], "MiB"),
+    }

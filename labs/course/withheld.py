@@ -1,4 +1,5 @@
 """The course's own solution, out of reach of the function that is to replace it."""
+
 import functools
 import inspect
 
@@ -8,12 +9,16 @@ class SolutionWithheld(Exception):
 
 
 def refuse(*args, **kwargs):
-    from course.withheld import SolutionWithheld  # this code stands in for another module's, whose names it sees
+    from course.withheld import (
+        SolutionWithheld,
+    )  # this code stands in for another module's, whose names it sees
+
     raise SolutionWithheld("this calls the course's own solution: write the body yourself")
 
 
 def on_its_own(answer, solution):
-    """The function `answer`; while it runs, `solution` refuses to, under whatever name it is called."""
+    """The function `answer`; while it runs, `solution` refuses to, under whatever name it is
+    called."""
     solution = inspect.unwrap(solution)
     if inspect.unwrap(answer) is solution:
         return answer
@@ -25,4 +30,5 @@ def on_its_own(answer, solution):
             return answer(*args, **kwargs)
         finally:
             solution.__code__ = code
+
     return alone

@@ -1,4 +1,6 @@
-"""The base model's corpus: old transcripts, notes about tickets and word lists, made from training tickets alone."""
+"""The base model's corpus: old transcripts, notes about tickets and word lists, made from training
+tickets alone."""
+
 import random
 from collections.abc import Iterator
 
@@ -20,7 +22,10 @@ def transcript(ticket: Ticket, rng: random.Random) -> str:
 def note(ticket: Ticket, rng: random.Random) -> str:
     """A complaint and its five facts by name, in random order."""
     first, *others = (reading(ticket, fact) for fact in rng.sample(FACT_NAMES, 5))
-    questions = [example.prompt.removeprefix(f"note : {ticket.complaint()} ") + example.response for example in others]
+    questions = [
+        example.prompt.removeprefix(f"note : {ticket.complaint()} ") + example.response
+        for example in others
+    ]
     return " ".join([first.prompt + first.response, *questions])
 
 
@@ -37,4 +42,8 @@ def documents(split: str, seed: int) -> Iterator[str]:
     while True:
         kind = rng.choices(kinds, shares)[0]
         ticket = Ticket(*rng.choice(FACTS[split]), rng.randrange(len(PATTERNS)))
-        yield word_list(rng) if kind == "list" else (note if kind == "note" else transcript)(ticket, rng)
+        yield (
+            word_list(rng)
+            if kind == "list"
+            else (note if kind == "note" else transcript)(ticket, rng)
+        )

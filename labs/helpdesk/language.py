@@ -1,4 +1,5 @@
 """Text to token ids and back, for the help desk's own tokenizer and for any other."""
+
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -12,14 +13,23 @@ class UnknownWords(ValueError):
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """The help desk's word-level tokenizer: one token per word of helpdesk.words."""
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary())}, unk_token=UNK))
+    words = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(vocabulary())}, unk_token=UNK)
+    )
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token=PAD, eos_token=EOS, unk_token=UNK,
-                                   padding_side="left", clean_up_tokenization_spaces=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        pad_token=PAD,
+        eos_token=EOS,
+        unk_token=UNK,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, start: bool = False) -> list[int]:
-    """Token ids of a text; with `start`, after whatever the tokenizer puts before a text (such as <bos>).
+    """Token ids of a text; with `start`, after whatever the tokenizer puts before a text (such as
+    <bos>).
 
     Raises UnknownWords, listing every one of them, where a word would become <unk>.
     """
@@ -27,14 +37,24 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, start: bool = False
     if start and ids and ids[-1] == tokenizer.eos_token_id:
         ids = ids[:-1]  # some tokenizers close every text; a prompt is still open
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
-        unknown = [word for word in dict.fromkeys(text.split())
-                   if tokenizer.unk_token_id in tokenizer(word, add_special_tokens=False).input_ids]
-        raise UnknownWords(f"not in the tokenizer's vocabulary: {', '.join(unknown)}; use the words listed in "
-                           "labs/helpdesk/words.py, in lower case, with spaces around punctuation")
+        unknown = [
+            word
+            for word in dict.fromkeys(text.split())
+            if tokenizer.unk_token_id in tokenizer(word, add_special_tokens=False).input_ids
+        ]
+        raise UnknownWords(
+            f"not in the tokenizer's vocabulary: {', '.join(unknown)}; use the words listed in "
+            "labs/helpdesk/words.py, in lower case, with spaces around punctuation"
+        )
     return ids
 
 
-def encode_example(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[list[int], list[int]]:
-    """Token ids of an example's prompt and of its response, the response closed by the stop token."""
-    return (encode(tokenizer, example.prompt, start=True),
-            encode(tokenizer, example.response) + [tokenizer.eos_token_id])
+def encode_example(
+    tokenizer: PreTrainedTokenizerBase, example: Example
+) -> tuple[list[int], list[int]]:
+    """Token ids of an example's prompt and of its response, the response closed by the stop
+    token."""
+    return (
+        encode(tokenizer, example.prompt, start=True),
+        encode(tokenizer, example.response) + [tokenizer.eos_token_id],
+    )

@@ -1,4 +1,5 @@
 """Preferences: what raters say of the replies that a model gave to the same ticket."""
+
 import random
 from collections.abc import Sequence
 
@@ -16,19 +17,28 @@ def prompts(tokenizer: PreTrainedTokenizerBase, tickets: Sequence[Ticket]) -> li
     return [encode(tokenizer, reply_prompt(ticket), start=True) for ticket in tickets]
 
 
-def gold_scores(tokenizer: PreTrainedTokenizerBase, tickets: Sequence[Ticket],
-                responses: Sequence[list[int]]) -> list[float]:
+def gold_scores(
+    tokenizer: PreTrainedTokenizerBase, tickets: Sequence[Ticket], responses: Sequence[list[int]]
+) -> list[float]:
     """The judge's score of one response, in token ids, to each ticket; in gold points."""
-    return [judge(ticket, tokenizer.decode(response)).score
-            for ticket, response in zip(tickets, responses, strict=True)]
+    return [
+        judge(ticket, tokenizer.decode(response)).score
+        for ticket, response in zip(tickets, responses, strict=True)
+    ]
 
 
-def rankings(tokenizer: PreTrainedTokenizerBase, tickets: Sequence[Ticket], responses: Sequence[Sequence[list[int]]],
-             rater: Rater, seed: int) -> list[tuple[list[int], list[list[int]]]]:
-    """The rater's ranking of the responses to each ticket: prompt and responses in token ids, the preferred one first.
+def rankings(
+    tokenizer: PreTrainedTokenizerBase,
+    tickets: Sequence[Ticket],
+    responses: Sequence[Sequence[list[int]]],
+    rater: Rater,
+    seed: int,
+) -> list[tuple[list[int], list[list[int]]]]:
+    """The rater's ranking of the responses to each ticket: prompt and responses in token ids, the
+    preferred one first.
 
-    Equal responses are shown once; a ticket that is left with a single one is dropped, since nobody can prefer it to
-    itself.
+    Equal responses are shown once; a ticket that is left with a single one is dropped, since nobody
+    can prefer it to itself.
     """
     rng, ranked = random.Random(f"preferences {seed}"), []
     for ticket, prompt, drawn in zip(tickets, prompts(tokenizer, tickets), responses, strict=True):

@@ -1,7 +1,9 @@
-"""Train the base model from nothing: `python -m helpdesk.pretrain` (from labs/), minutes on two CPU cores.
+"""Train the base model from nothing: `python -m helpdesk.pretrain` (from labs/), minutes on two CPU
+cores.
 
 The result replaces labs/helpdesk/base only when it is complete.
 """
+
 import argparse
 import itertools
 import json
@@ -28,56 +30,81 @@ from helpdesk.words import vocabulary
 
 SEED = 0
 STEPS = 1200
-ROWS = 96                    # documents in a batch
-SORTED = 16                  # batches whose documents are sorted by length together
+ROWS = 96  # documents in a batch
+SORTED = 16  # batches whose documents are sorted by length together
 LEARNING_RATE = 3e-3
-WARM_UP = 100                # steps
-TRACE_EVERY = 10             # steps between two losses kept in the manifest
+WARM_UP = 100  # steps
+TRACE_EVERY = 10  # steps between two losses kept in the manifest
 IGNORE = -100
-TICKETS = 200                # validation tickets on which abilities are measured
+TICKETS = 200  # validation tickets on which abilities are measured
 
 
 def new_model() -> LlamaForCausalLM:
-    """A randomly initialised Llama of a little under a million parameters: under 4 MB as float32."""
-    config = LlamaConfig(vocab_size=len(vocabulary()), hidden_size=160, intermediate_size=432, num_hidden_layers=3,
-                         num_attention_heads=5, num_key_value_heads=5, max_position_embeddings=128,
-                         tie_word_embeddings=True, pad_token_id=0, eos_token_id=1, bos_token_id=None)
+    """A randomly initialised Llama of a little under a million parameters: under 4 MB as
+    float32."""
+    config = LlamaConfig(
+        vocab_size=len(vocabulary()),
+        hidden_size=160,
+        intermediate_size=432,
+        num_hidden_layers=3,
+        num_attention_heads=5,
+        num_key_value_heads=5,
+        max_position_embeddings=128,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+    )
     return LlamaForCausalLM(config)
 
 
 def batches(tokenizer: PreTrainedTokenizerBase, split: str, seed: int) -> Iterator[torch.Tensor]:
-    """Endless batches of token ids, int (ROWS, time): one document a row, documents of like length together.
+    """Endless batches of token ids, int (ROWS, time): one document a row, documents of like length
+    together.
 
-    One ticket in sight at a time makes reading easy to discover: with two in a row, "city" has two candidates.
+    One ticket in sight at a time makes reading easy to discover: with two in a row, "city" has two
+    candidates.
     """
     pad, stop = tokenizer.pad_token_id, tokenizer.eos_token_id
     texts, rng = documents(split, seed), random.Random(seed)
     while True:
-        rows = sorted((encode(tokenizer, text) + [stop] for text in itertools.islice(texts, ROWS * SORTED)), key=len)
-        groups = [rows[start:start + ROWS] for start in range(0, len(rows), ROWS)]
+        rows = sorted(
+            (encode(tokenizer, text) + [stop] for text in itertools.islice(texts, ROWS * SORTED)),
+            key=len,
+        )
+        groups = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
         rng.shuffle(groups)
         for group in groups:
             yield torch.tensor([row + [pad] * (len(group[-1]) - len(row)) for row in group])
 
 
 def loss_of(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
-    """Mean negative log-likelihood of the next token, in nats, over all tokens that are not padding."""
+    """Mean negative log-likelihood of the next token, in nats, over all tokens that are not
+    padding."""
     labels = ids.masked_fill(ids == model.config.pad_token_id, IGNORE)
-    logits = model(input_ids=ids).logits  # padding stands on the right, so the causal mask is mask enough
+    logits = model(
+        input_ids=ids
+    ).logits  # padding stands on the right, so the causal mask is mask enough
     return cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE)
 
 
 def train(steps: int = STEPS, schedule: int = STEPS) -> tuple[LlamaForCausalLM, list[float]]:
-    """Train for `steps` of the `schedule`; returns the model and the loss of every TRACE_EVERY-th step, in nats."""
+    """Train for `steps` of the `schedule`; returns the model and the loss of every TRACE_EVERY-th
+    step, in nats."""
     torch.manual_seed(SEED)
     model, tokenizer = new_model(), build_tokenizer()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.1, fused=True
+    )
 
     def rate(step):
         return min((step + 1) / WARM_UP, 1.0) * max(0.0, 1 - step / schedule)
+
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     trace = []
-    bar = tqdm(itertools.islice(batches(tokenizer, "train", SEED), steps), "pretraining", total=steps)
+    bar = tqdm(
+        itertools.islice(batches(tokenizer, "train", SEED), steps), "pretraining", total=steps
+    )
     for step, ids in enumerate(bar):
         loss = loss_of(model, ids)
         loss.backward()
@@ -92,23 +119,39 @@ def train(steps: int = STEPS, schedule: int = STEPS) -> tuple[LlamaForCausalLM, 
 
 
 @torch.no_grad()
-def validation_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int = 10) -> float:
+def validation_loss(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int = 10
+) -> float:
     """Mean loss over `count` batches about validation tickets, in nats per token."""
-    return sum(loss_of(model, ids).item() for ids in itertools.islice(batches(tokenizer, "validation", SEED), count)) / count
+    return (
+        sum(
+            loss_of(model, ids).item()
+            for ids in itertools.islice(batches(tokenizer, "validation", SEED), count)
+        )
+        / count
+    )
 
 
 def abilities(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
-    """What the base can do with TICKETS validation tickets, untuned, as shares: each fact read from a ticket in the notes'
-    own format, and triage, whose format it has never seen."""
+    """What the base can do with TICKETS validation tickets, untuned, as shares: each fact read from
+    a ticket in the notes' own format, and triage, whose format it has never seen."""
     tickets = sample_tickets("validation", TICKETS, SEED)
-    read = {f"reading_{fact}": _reads(model, tokenizer, [reading(t, fact) for t in tickets]) for fact in FACT_NAMES}
+    read = {
+        f"reading_{fact}": _reads(model, tokenizer, [reading(t, fact) for t in tickets])
+        for fact in FACT_NAMES
+    }
     return read | {"triage": exact_match(model, tokenizer, [triage(t) for t in tickets])}
 
 
 def _reads(model, tokenizer, questions) -> float:
-    # A note may go on with another question, so only the words of the response count, not where it stops.
-    responses = respond(model, tokenizer, [question.prompt for question in questions], max_new_tokens=2)
-    return sum(r.strip() == q.response.strip() for r, q in zip(responses, questions)) / len(questions)
+    # A note may go on with another question, so only the words of the response count, not where it
+    # stops.
+    responses = respond(
+        model, tokenizer, [question.prompt for question in questions], max_new_tokens=2
+    )
+    return sum(r.strip() == q.response.strip() for r, q in zip(responses, questions)) / len(
+        questions
+    )
 
 
 CARD = """# The help desk's base model
@@ -136,16 +179,39 @@ world outside the help desk. Train it again with `python -m helpdesk.pretrain`, 
 def card(model: PreTrainedModel, record: dict) -> str:
     """The model card, in Markdown; every figure in it is measured or read from the model."""
     config, parameters = model.config, model.num_parameters()
-    rows = "\n".join(f"| {name.replace('_', ' the ')} | {share:.1%} |" for name, share in record["abilities"].items())
-    return CARD.format(layers=config.num_hidden_layers, hidden=config.hidden_size, parameters=parameters,
-                       megabytes=4 * parameters / 1e6, words=config.vocab_size, steps=record["steps"], rows=ROWS,
-                       rate=LEARNING_RATE, seed=SEED, loss=record["validation_loss"], count=TICKETS, abilities=rows)
+    rows = "\n".join(
+        f"| {name.replace('_', ' the ')} | {share:.1%} |"
+        for name, share in record["abilities"].items()
+    )
+    return CARD.format(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        parameters=parameters,
+        megabytes=4 * parameters / 1e6,
+        words=config.vocab_size,
+        steps=record["steps"],
+        rows=ROWS,
+        rate=LEARNING_RATE,
+        seed=SEED,
+        loss=record["validation_loss"],
+        count=TICKETS,
+        abilities=rows,
+    )
 
 
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, trace: list[float], folder: Path) -> dict:
-    """Measure the model and put it, its card and its manifest into `folder`, all at once; returns the manifest."""
-    record = {"steps": STEPS, "seed": SEED, "validation_loss": validation_loss(model, tokenizer),
-              "abilities": abilities(model, tokenizer), "trace_every": TRACE_EVERY, "trace": trace}
+def save(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, trace: list[float], folder: Path
+) -> dict:
+    """Measure the model and put it, its card and its manifest into `folder`, all at once; returns
+    the manifest."""
+    record = {
+        "steps": STEPS,
+        "seed": SEED,
+        "validation_loss": validation_loss(model, tokenizer),
+        "abilities": abilities(model, tokenizer),
+        "trace_every": TRACE_EVERY,
+        "trace": trace,
+    }
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".base-") as temporary:
         new = Path(temporary, "new")
         model.save_pretrained(new)
@@ -170,17 +236,26 @@ def _swap(new: Path, folder: Path, old: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=FOLDER, help="folder to put the model into (default: the shipped one)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=FOLDER,
+        help="folder to put the model into (default: the shipped one)",
+    )
     folder = parser.parse_args().output.absolute()
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
-        parser.error(f"{folder} holds something other than a base model and would be replaced: name a new folder")
+        parser.error(
+            f"{folder} holds something other than a base model and would be replaced: name a new folder"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     set_threads()
     began = time.perf_counter()
     model, trace = train()
     record = save(model, build_tokenizer(), trace, folder)
-    print(f"validation loss {record['validation_loss']:.4f} nats per token, "
-          f"{(time.perf_counter() - began) / 60:.1f} minutes, in {folder}")
+    print(
+        f"validation loss {record['validation_loss']:.4f} nats per token, "
+        f"{(time.perf_counter() - began) / 60:.1f} minutes, in {folder}"
+    )
 
 
 if __name__ == "__main__":

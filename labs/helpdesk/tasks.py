@@ -2,13 +2,34 @@
 
 A response starts with a space, so that prompt + response is the whole text for any tokenizer.
 """
+
 import itertools
 import random
 from dataclasses import dataclass
 
-from helpdesk.replies import CLOSINGS, EMPATHY, FIX, GREETINGS, QUESTIONS, RUDE, Habits, sample_reply
+from helpdesk.replies import (
+    CLOSINGS,
+    EMPATHY,
+    FIX,
+    GREETINGS,
+    QUESTIONS,
+    RUDE,
+    Habits,
+    sample_reply,
+)
 from helpdesk.tickets import PATTERNS, Ticket
-from helpdesk.words import CITIES, CLERKS, CODES, COLOURS, DAYS, FIXES, JARGON, PROBLEMS, PRODUCTS, SHADES
+from helpdesk.words import (
+    CITIES,
+    CLERKS,
+    CODES,
+    COLOURS,
+    DAYS,
+    FIXES,
+    JARGON,
+    PROBLEMS,
+    PRODUCTS,
+    SHADES,
+)
 
 
 @dataclass(frozen=True)
@@ -17,7 +38,8 @@ class Example:
     response: str
 
 
-# Triage: one clear response -------------------------------------------------------------------------------------
+# Triage: one clear response -----------------------------------------------------------------------
+
 
 def triage(ticket: Ticket) -> Example:
     """Turn a complaint into the five fields of the ticket system, always in the same order."""
@@ -25,14 +47,17 @@ def triage(ticket: Ticket) -> Example:
     return Example(f"ticket : {ticket.complaint()} fields :", " " + " | ".join(fields))
 
 
-# Reading: what the base can already do --------------------------------------------------------------------------
+# Reading: what the base can already do ------------------------------------------------------------
+
 
 def reading(ticket: Ticket, fact: str) -> Example:
-    """One fact of a ticket ("colour", "product", "city", "problem" or "day"), asked for as in the notes."""
+    """One fact of a ticket ("colour", "product", "city", "problem" or "day"), asked for as in the
+    notes."""
     return Example(f"note : {ticket.complaint()} {fact}", f" {getattr(ticket, fact)} .")
 
 
-# Replies: many acceptable responses -----------------------------------------------------------------------------
+# Replies: many acceptable responses ---------------------------------------------------------------
+
 
 def reply_prompt(ticket: Ticket) -> str:
     return f"customer : {ticket.complaint()} agent :"
@@ -43,11 +68,14 @@ def reply(ticket: Ticket, habits: Habits, rng: random.Random) -> Example:
     return Example(reply_prompt(ticket), " " + sample_reply(ticket, habits, rng))
 
 
-# House styles: replies in which nothing is left to chance -----------------------------------------------------------
+# House styles: replies in which nothing is left to chance -----------------------------------------
+
 
 @dataclass(frozen=True)
 class HouseStyle:
-    """The sentences of every reply of one team, in their order; {product} and {fix} stand for the ticket's."""
+    """The sentences of every reply of one team, in their order; {product} and {fix} stand for the
+    ticket's."""
+
     sentences: tuple[str, ...]
 
     def example(self, ticket: Ticket) -> Example:
@@ -56,38 +84,50 @@ class HouseStyle:
 
 
 def house_style(number: int) -> HouseStyle:
-    """Style `number` (0 to 143): one sentence each of greeting, empathy, fix, question and closing, in one of six orders.
+    """Style `number` (0 to 143): one sentence each of greeting, empathy, fix, question and closing,
+    in one of six orders.
 
-    All of them are sentences of the old transcripts: a base that has read those needs to learn only which, and in which
-    order. Raises ValueError for another number.
+    All of them are sentences of the old transcripts: a base that has read those needs to learn only
+    which, and in which order. Raises ValueError for another number.
     """
     kinds = (GREETINGS, EMPATHY, FIX, QUESTIONS, CLOSINGS)
-    styles = [(order, sentences) for order in itertools.permutations((1, 2, 3)) for sentences in itertools.product(*kinds)
-              if sentences[3] == QUESTIONS[0]]
+    styles = [
+        (order, sentences)
+        for order in itertools.permutations((1, 2, 3))
+        for sentences in itertools.product(*kinds)
+        if sentences[3] == QUESTIONS[0]
+    ]
     if not 0 <= number < len(styles):
-        raise ValueError(f"there are {len(styles)} house styles: choose a number from 0 to {len(styles) - 1}, not {number}")
+        raise ValueError(
+            f"there are {len(styles)} house styles: choose a number from 0 to {len(styles) - 1}, not {number}"
+        )
     random.Random(0).shuffle(styles)
     order, sentences = styles[number]
     return HouseStyle((sentences[0], *(sentences[i] for i in order), sentences[4]))
 
 
-# Departments: the same tickets, other schemas, codes and jargon ---------------------------------------------------
+# Departments: the same tickets, other schemas, codes and jargon -----------------------------------
+
 
 @dataclass(frozen=True)
 class Department:
     """A schema: which facts stand in which order, and the words the department uses for them."""
+
     order: tuple[str, ...]
     words: dict[str, str]
 
     def example(self, ticket: Ticket) -> Example:
         """The ticket in the department's schema, separated by semicolons."""
         facts = (getattr(ticket, fact) for fact in self.order)
-        return Example(f"ticket : {ticket.complaint()} desk :",
-                       " " + " ; ".join(self.words.get(fact, fact) for fact in facts))
+        return Example(
+            f"ticket : {ticket.complaint()} desk :",
+            " " + " ; ".join(self.words.get(fact, fact) for fact in facts),
+        )
 
 
 def department(number: int) -> Department:
-    """Department `number` (0, 1, 2, …): its order of four facts, its product codes, jargon and shades are its own."""
+    """Department `number` (0, 1, 2, …): its order of four facts, its product codes, jargon and
+    shades are its own."""
     rng = random.Random(f"department {number}")
     order = tuple(rng.sample(("product", "problem", "city", "day", "colour"), 4))
     words = dict(zip(PRODUCTS, rng.sample(CODES, len(PRODUCTS))))
@@ -98,55 +138,86 @@ def department(number: int) -> Department:
     return Department(order, words)
 
 
-# Facts: can only be memorised -----------------------------------------------------------------------------------
+# Facts: can only be memorised ---------------------------------------------------------------------
+
 
 def clerk_facts(count: int, seed: int) -> list[Example]:
-    """Which clerk is responsible for a product in a city on a day: `count` random facts, log2(12) bits each.
+    """Which clerk is responsible for a product in a city on a day: `count` random facts, log2(12)
+    bits each.
 
     Raises ValueError for more facts than there are combinations.
     """
     combinations = [(p, c, d) for p in PRODUCTS for c in CITIES for d in DAYS]
     if not 0 <= count <= len(combinations):
-        raise ValueError(f"there are {len(combinations)} combinations of product, city and day, {count} were asked for")
+        raise ValueError(
+            f"there are {len(combinations)} combinations of product, city and day, {count} were asked for"
+        )
     rng = random.Random(f"clerks {seed}")
-    return [Example(f"clerk : {p} {c} {d} ?", f" {rng.choice(CLERKS)}") for p, c, d in rng.sample(combinations, count)]
+    return [
+        Example(f"clerk : {p} {c} {d} ?", f" {rng.choice(CLERKS)}")
+        for p, c, d in rng.sample(combinations, count)
+    ]
 
 
 def depot_facts(count: int, seed: int) -> list[Example]:
-    """Which city repairs a product of a colour with a problem on a day: `count` random facts, log2(10) bits each.
+    """Which city repairs a product of a colour with a problem on a day: `count` random facts,
+    log2(10) bits each.
 
-    Unlike the clerks, cities are words that the base knows how to say. Raises ValueError for more facts than there are
-    combinations.
+    Unlike the clerks, cities are words that the base knows how to say. Raises ValueError for more
+    facts than there are combinations.
     """
     combinations = list(itertools.product(COLOURS, PRODUCTS, PROBLEMS, DAYS))
     if not 0 <= count <= len(combinations):
-        raise ValueError(f"there are {len(combinations)} combinations of colour, product, problem and day, {count} were "
-                         "asked for")
+        raise ValueError(
+            f"there are {len(combinations)} combinations of colour, product, problem and day, {count} were "
+            "asked for"
+        )
     rng = random.Random(f"depots {seed}")
-    return [Example(f"city : {' '.join(facts)} ?", f" {rng.choice(CITIES)}") for facts in rng.sample(combinations, count)]
+    return [
+        Example(f"city : {' '.join(facts)} ?", f" {rng.choice(CITIES)}")
+        for facts in rng.sample(combinations, count)
+    ]
 
 
-# Another language: the same task in words that mean something else --------------------------------------------------
+# Another language: the same task in words that mean something else --------------------------------
 
 SENTENCES = (*PATTERNS, *GREETINGS, *EMPATHY, *RUDE, *FIX, *QUESTIONS, *CLOSINGS)
-# Words that the base has read and said in sentences, not in word lists alone: it can understand and say each of them.
-KNOWN_WORDS = tuple(sorted({*COLOURS, *PRODUCTS, *CITIES, *PROBLEMS, *DAYS, *FIXES.values(),
-                            *(word for sentence in SENTENCES for word in sentence.split() if word.isalpha())}))
+# Words that the base has read and said in sentences, not in word lists alone: it can understand and
+# say each of them.
+KNOWN_WORDS = tuple(
+    sorted(
+        {
+            *COLOURS,
+            *PRODUCTS,
+            *CITIES,
+            *PROBLEMS,
+            *DAYS,
+            *FIXES.values(),
+            *(word for sentence in SENTENCES for word in sentence.split() if word.isalpha()),
+        }
+    )
+)
 
 
 def swap_words(example: Example, seed: int = 0) -> Example:
-    """The example with every word of KNOWN_WORDS replaced by another of them, always by the same one for a seed."""
+    """The example with every word of KNOWN_WORDS replaced by another of them, always by the same
+    one for a seed."""
     order = random.Random(f"swap {seed}").sample(KNOWN_WORDS, len(KNOWN_WORDS))
     other = dict(zip(order, order[1:] + order[:1]))  # a ring, so that no word stands for itself
-    prompt, response = (" ".join(other.get(word, word) for word in text.split()) for text in
-                        (example.prompt, example.response))
+    prompt, response = (
+        " ".join(other.get(word, word) for word in text.split())
+        for text in (example.prompt, example.response)
+    )
     return Example(prompt, f" {response}")
 
 
-# Sums: a response that a program can verify ------------------------------------------------------------------------
+# Sums: a response that a program can verify -------------------------------------------------------
+
 
 def total(left: int, right: int) -> Example:
     """The total of two prices, digit by digit: "total : 4 7 + 1 9 =" and " 6 6"."""
+
     def digits(n):
         return " ".join(str(n))
+
     return Example(f"total : {digits(left)} + {digits(right)} =", " " + digits(left + right))

@@ -1,4 +1,5 @@
 """Tickets: five facts about a faulty product, told in one of several sentence patterns."""
+
 import itertools
 import random
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ class Ticket:
         return PATTERNS[self.pattern].format(**vars(self))
 
     def facts(self) -> tuple[str, str, str, str, str]:
-        """The five facts; two tickets with the same facts count as the same ticket, whatever their pattern."""
+        """The five facts; two tickets with the same facts count as the same ticket, whatever their
+        pattern."""
         return self.colour, self.product, self.city, self.problem, self.day
 
 
@@ -50,7 +52,8 @@ FACTS = _all_facts_by_split()
 
 
 def sample_tickets(split: str, count: int, seed: int) -> list[Ticket]:
-    """`count` different tickets of one split ("train", "validation" or "test"), each in a random pattern.
+    """`count` different tickets of one split ("train", "validation" or "test"), each in a random
+    pattern.
 
     The splits share no facts, and the base model saw tickets of the training split alone.
     Raises ValueError for an unknown split or for more tickets than the split holds.
@@ -58,6 +61,10 @@ def sample_tickets(split: str, count: int, seed: int) -> list[Ticket]:
     if split not in FACTS:
         raise ValueError(f"there is no split {split!r}; choose one of {', '.join(FACTS)}")
     if not 0 <= count <= len(FACTS[split]):
-        raise ValueError(f"the split {split!r} holds {len(FACTS[split])} different tickets, {count} were asked for")
+        raise ValueError(
+            f"the split {split!r} holds {len(FACTS[split])} different tickets, {count} were asked for"
+        )
     rng = random.Random(f"{split} {seed}")
-    return [Ticket(*facts, rng.randrange(len(PATTERNS))) for facts in rng.sample(FACTS[split], count)]
+    return [
+        Ticket(*facts, rng.randrange(len(PATTERNS))) for facts in rng.sample(FACTS[split], count)
+    ]

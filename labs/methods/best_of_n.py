@@ -1,4 +1,6 @@
-"""Best-of-n: sample n responses, keep the one with the highest reward. The baseline that trains nothing."""
+"""Best-of-n: sample n responses, keep the one with the highest reward. The baseline that trains
+nothing."""
+
 import math
 
 import torch
@@ -11,14 +13,18 @@ def best_of_n(rewards: Tensor) -> Tensor:
     Raises FloatingPointError if a reward is not finite.
     """
     if not torch.isfinite(rewards).all():
-        raise FloatingPointError("a reward is not finite, so no response is the best: check the reward model")
+        raise FloatingPointError(
+            "a reward is not finite, so no response is the best: check the reward model"
+        )
     return rewards.argmax(-1)
 
 
 def kl_of_best_of_n(n: int) -> float:
-    """log n − (n − 1)/n: the divergence from the sampling policy in nats, if no two responses are alike.
+    """log n − (n − 1)/n: the divergence from the sampling policy in nats, if no two responses are
+    alike.
 
-    Stiennon et al. 2020, appendix G.3. With equal responses it is an upper bound (Beirami et al. 2024).
+    Stiennon et al. 2020, appendix G.3. With equal responses it is an upper bound (Beirami et al.
+    2024).
     """
     return math.log(n) - (n - 1) / n
 
@@ -26,13 +32,15 @@ def kl_of_best_of_n(n: int) -> float:
 def expected_value(rewards: Tensor, values: Tensor, n: int) -> Tensor:
     """The mean value of best-of-n over all subsets of n among the m responses of each prompt.
 
-    rewards, by which the best is chosen, and values: float (prompts, m); n ≤ m · returns float (prompts,)
-    The response with the i-th lowest reward is the best of C(i − 1, n − 1) of the C(m, n) subsets (Nakano et al. 2021,
-    appendix I), so nothing needs to be drawn.
+    rewards, by which the best is chosen, and values: float (prompts, m); n ≤ m · returns float
+    (prompts,) The response with the i-th lowest reward is the best of C(i − 1, n − 1) of the C(m,
+    n) subsets (Nakano et al. 2021, appendix I), so nothing needs to be drawn.
     """
     m = rewards.shape[-1]
     if not 1 <= n <= m:
         raise ValueError(f"best-of-{n} needs n between 1 and the {m} responses of a prompt")
-    weights = torch.tensor([math.comb(i, n - 1) / math.comb(m, n) for i in range(m)], dtype=torch.float64)
+    weights = torch.tensor(
+        [math.comb(i, n - 1) / math.comb(m, n) for i in range(m)], dtype=torch.float64
+    )
     ranked = values.gather(-1, rewards.argsort(dim=-1, stable=True)).double()
     return (ranked * weights.to(ranked.device)).sum(-1)

@@ -2,9 +2,10 @@
 
     max_π E_{y~π} [r(x, y)] − β D_KL(π ‖ π_ref)     has the one solution     π* = π_ref exp(r/β) / Z
 
-(Rafailov et al. 2023, equation 4, and others before). A vocabulary of 5 tokens has 21 responses of at most 2; one of
-32,000 has a thousand million. So this is for proofs, not for use.
+(Rafailov et al. 2023, equation 4, and others before). A vocabulary of 5 tokens has 21 responses of
+at most 2; one of 32,000 has a thousand million. So this is for proofs, not for use.
 """
+
 from collections.abc import Sequence
 
 import torch
@@ -15,7 +16,8 @@ from methods.sft import IGNORE, mask_prompt
 
 
 def responses(vocab: int, stop_id: int, longest: int) -> list[list[int]]:
-    """All responses of at most `longest` tokens: those that end with the stop token, and those that are cut."""
+    """All responses of at most `longest` tokens: those that end with the stop token, and those that
+    are cut."""
     ended, growing = [], [[]]
     for _ in range(longest):
         grown = [start + [token] for start in growing for token in range(vocab)]
@@ -25,8 +27,11 @@ def responses(vocab: int, stop_id: int, longest: int) -> list[list[int]]:
 
 
 @torch.no_grad()
-def log_probs(policy: torch.nn.Module, prompt: list[int], responses: Sequence[list[int]], pad_id: int) -> Tensor:
-    """log π(y | x) of each response, float (responses,): over all responses the probabilities sum to 1."""
+def log_probs(
+    policy: torch.nn.Module, prompt: list[int], responses: Sequence[list[int]], pad_id: int
+) -> Tensor:
+    """log π(y | x) of each response, float (responses,): over all responses the probabilities sum
+    to 1."""
     examples = [mask_prompt(prompt, response) for response in responses]
     ids, real = sampling.pad([ids for ids, _ in examples], pad_id)
     labels, _ = sampling.pad([labels for _, labels in examples], IGNORE)

@@ -2,18 +2,20 @@
 
     D_KL(p ‖ q) = E_{y~p} [log p(y) − log q(y)]                                          in nats
 
-Three estimates from the log-probabilities of samples of p (Schulman 2020, "Approximating KL divergence"). With
-u = log q(y) − log p(y):
+Three estimates from the log-probabilities of samples of p (Schulman 2020, "Approximating KL
+divergence"). With u = log q(y) − log p(y):
 
     k1 = −u                 unbiased; single values may be negative
     k2 = u² / 2             biased; its gradient is that of the divergence, to first order
     k3 = exp(u) − 1 − u     unbiased and never negative
 """
+
 from torch import Tensor
 
 
 def k1(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """The log-ratio itself. Both arguments and the result have one shape, any; element by element."""
+    """The log-ratio itself. Both arguments and the result have one shape, any; element by
+    element."""
     return log_p - log_q
 
 
@@ -28,7 +30,8 @@ def k3(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def full(logits_p: Tensor, logits_q: Tensor) -> Tensor:
-    """The exact divergence of each next-token distribution: the sum runs over the vocabulary, nothing is sampled.
+    """The exact divergence of each next-token distribution: the sum runs over the vocabulary,
+    nothing is sampled.
 
     logits_p, logits_q: float (..., vocab) · returns float (...)
     """

@@ -2,16 +2,18 @@
 
     h = W₀ x + (α/r) B A x        W₀ (d_out, d_in) frozen · A (r, d_in) random · B (d_out, r) zero   Hu et al. 2021, 4.1
 
-The first half of this file is that equation, on plain tensors. The second half puts it into a model: adapters by name,
-several on one base, one active; merged into the base and out again. `methods.targets` finds the layers,
-`methods.adapter_files` saves and loads.
+The first half of this file is that equation, on plain tensors. The second half puts it into a
+model: adapters by name, several on one base, one active; merged into the base and out again.
+`methods.targets` finds the layers, `methods.adapter_files` saves and loads.
 
-LoRA has no loss of its own: `methods.sft.fine_tune` trains whatever requires a gradient, an adapter as well as a model.
-To write a whole tuned model, `merge`, `strip`, then its own `save_pretrained`: with adapters on, it would write their
-layers under names that no bare model knows.
+LoRA has no loss of its own: `methods.sft.fine_tune` trains whatever requires a gradient, an adapter
+as well as a model. To write a whole tuned model, `merge`, `strip`, then its own `save_pretrained`:
+with adapters on, it would write their layers under names that no bare model knows.
 
-Left out on purpose: dropout, layers that are not `nn.Linear`, mixed precision, quantised bases, DoRA and its relatives.
+Left out on purpose: dropout, layers that are not `nn.Linear`, mixed precision, quantised bases,
+DoRA and its relatives.
 """
+
 import hashlib
 import math
 from collections.abc import Callable, Sequence
@@ -25,15 +27,18 @@ from methods.targets import AdaptedLinear, AdapterError, as_tuple, find, linear_
 ALL_LINEAR = "all-linear"
 
 
-# The equation ---------------------------------------------------------------------------------------------------------
+# The equation -------------------------------------------------------------------------------------
+
 
 def initialise(d_out: int, d_in: int, rank: int) -> tuple[Tensor, Tensor]:
     """A (rank, d_in), uniform in ±1/√d_in as PEFT draws it, and B (d_out, rank), zero.
 
-    So the first step begins at the base. If both were zero, no gradient would ever reach either of them. Hu et al. draw
-    A from a Gaussian.
+    So the first step begins at the base. If both were zero, no gradient would ever reach either of
+    them. Hu et al. draw A from a Gaussian.
     """
-    return torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_in), 1 / math.sqrt(d_in)), torch.zeros(d_out, rank)
+    return torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_in), 1 / math.sqrt(d_in)), torch.zeros(
+        d_out, rank
+    )
 
 
 def lora_update(x: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
@@ -45,23 +50,28 @@ def lora_update(x: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
 
 
 def merged_weight(weight: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
-    """W₀ + (α/r) B A, a new tensor (d_out, d_in): one matrix that does what base and adapter do together."""
+    """W₀ + (α/r) B A, a new tensor (d_out, d_in): one matrix that does what base and adapter do
+    together."""
     return weight + B @ A * (alpha / len(A))
 
 
 def unmerged_weight(weight: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
-    """W₀ again, up to rounding, from the weight that an adapter was merged into; a new tensor (d_out, d_in)."""
+    """W₀ again, up to rounding, from the weight that an adapter was merged into; a new tensor
+    (d_out, d_in)."""
     return weight - B @ A * (alpha / len(A))
 
 
-# An adapter in a model ------------------------------------------------------------------------------------------------
+# An adapter in a model ----------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Settings:
-    """What an adapter is, apart from its numbers. targets: the last parts of the names of the layers it adapts.
+    """What an adapter is, apart from its numbers. targets: the last parts of the names of the
+    layers it adapts.
 
     rank_stabilised: the prefactor is α/√r (rsLoRA, Kalajdzievski 2023) and not α/r
     """
+
     rank: int
     alpha: float
     targets: tuple[str, ...]
@@ -79,15 +89,21 @@ class LoRALinear(AdaptedLinear):
     def __init__(self, base: nn.Linear):
         super().__init__(base)
         self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
-        self.before_merging: str | None = None  # the weight's fingerprint, once merging has left rounding behind
+        self.before_merging: str | None = (
+            None  # the weight's fingerprint, once merging has left rounding behind
+        )
         self.settings: dict[str, Settings] = {}
         self.update: dict[str, Callable] = {}
         self.active: str | None = None
         self.merged: str | None = None
 
-    def add(self, name: str, settings: Settings, A: Tensor, B: Tensor, update: Callable = lora_update) -> None:
+    def add(
+        self, name: str, settings: Settings, A: Tensor, B: Tensor, update: Callable = lora_update
+    ) -> None:
         self.settings[name], self.update[name] = settings, update
-        self.A[name], self.B[name] = (nn.Parameter(matrix.to(self.base.weight)) for matrix in (A, B))
+        self.A[name], self.B[name] = (
+            nn.Parameter(matrix.to(self.base.weight)) for matrix in (A, B)
+        )
 
     def matrices(self, name: str) -> tuple[Tensor, Tensor, float]:
         return self.A[name], self.B[name], self.settings[name].effective_alpha
@@ -100,8 +116,8 @@ class LoRALinear(AdaptedLinear):
 
 
 def fingerprint(layer: nn.Linear | LoRALinear) -> str:
-    """A digest of the first row of a layer's weight, as bfloat16 holds it, so that a base and its copy in half precision
-    are alike; merging and unmerging do not change it."""
+    """A digest of the first row of a layer's weight, as bfloat16 holds it, so that a base and its
+    copy in half precision are alike; merging and unmerging do not change it."""
     if isinstance(layer, LoRALinear):
         return layer.before_merging or fingerprint(layer.base)
     row = layer.weight[0].detach().to(torch.bfloat16).float().cpu()
@@ -110,7 +126,9 @@ def fingerprint(layer: nn.Linear | LoRALinear) -> str:
 
 def layers(model: nn.Module) -> dict[str, LoRALinear]:
     """The adapted layers of a model, by the name that each has in the bare base."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
+    return {
+        name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)
+    }
 
 
 def adapters(model: nn.Module) -> list[str]:
@@ -118,16 +136,26 @@ def adapters(model: nn.Module) -> list[str]:
     return list(dict.fromkeys(name for layer in layers(model).values() for name in layer.settings))
 
 
-def inject(model: nn.Module, *, rank: int, alpha: float, targets: str | Sequence[str] = ALL_LINEAR,
-           name: str = "default", rank_stabilised: bool = False,
-           initialise: Callable = initialise, update: Callable = lora_update) -> None:
-    """Put a new adapter on every layer that `targets` names, make it active and freeze everything else.
+def inject(
+    model: nn.Module,
+    *,
+    rank: int,
+    alpha: float,
+    targets: str | Sequence[str] = ALL_LINEAR,
+    name: str = "default",
+    rank_stabilised: bool = False,
+    initialise: Callable = initialise,
+    update: Callable = lora_update,
+) -> None:
+    """Put a new adapter on every layer that `targets` names, make it active and freeze everything
+    else.
 
-    targets: the last parts of layer names, such as ["q_proj", "v_proj"], or "all-linear" for every linear layer but the
-    output layer · initialise, update: `initialise` and `lora_update` above, or others that do the same
-    Raises AdapterError for a target that matches nothing or is no linear layer, a rank that is not a whole number from
-    1 to the smaller side of every layer, an alpha that is no finite number or 0, a name that is taken or cannot be one, and
-    matrices of other shapes; also while an adapter is merged, and for a model that PEFT has wrapped.
+    targets: the last parts of layer names, such as ["q_proj", "v_proj"], or "all-linear" for every
+    linear layer but the output layer · initialise, update: `initialise` and `lora_update` above, or
+    others that do the same Raises AdapterError for a target that matches nothing or is no linear
+    layer, a rank that is not a whole number from 1 to the smaller side of every layer, an alpha
+    that is no finite number or 0, a name that is taken or cannot be one, and matrices of other
+    shapes; also while an adapter is merged, and for a model that PEFT has wrapped.
     """
     refuse_merged(model)
     targets = linear_targets(model) if targets == ALL_LINEAR else as_tuple(targets)
@@ -142,14 +170,25 @@ def inject(model: nn.Module, *, rank: int, alpha: float, targets: str | Sequence
 
 def _refuse_shapes(matrices: tuple[Tensor, Tensor], linear: nn.Linear, rank: int) -> None:
     expected = [(rank, linear.in_features), (linear.out_features, rank)]
-    if not isinstance(matrices, tuple | list) or [tuple(getattr(matrix, "shape", ())) for matrix in matrices] != expected:
-        raise AdapterError(f"initialise must return A {expected[0]} and B {expected[1]} for a weight "
-                           f"{tuple(linear.weight.shape)}: correct it")
+    if (
+        not isinstance(matrices, tuple | list)
+        or [tuple(getattr(matrix, "shape", ())) for matrix in matrices] != expected
+    ):
+        raise AdapterError(
+            f"initialise must return A {expected[0]} and B {expected[1]} for a weight "
+            f"{tuple(linear.weight.shape)}: correct it"
+        )
 
 
-def attach(model: nn.Module, name: str, settings: Settings, matrices: dict[str, tuple[Tensor, Tensor]],
-           update: Callable = lora_update) -> None:
-    """Put A and B on the layer at each path, as the adapter `name`, and make it active; nothing is checked."""
+def attach(
+    model: nn.Module,
+    name: str,
+    settings: Settings,
+    matrices: dict[str, tuple[Tensor, Tensor]],
+    update: Callable = lora_update,
+) -> None:
+    """Put A and B on the layer at each path, as the adapter `name`, and make it active; nothing is
+    checked."""
     for path, (A, B) in matrices.items():
         layer = model.get_submodule(path)
         if not isinstance(layer, LoRALinear):
@@ -160,7 +199,8 @@ def attach(model: nn.Module, name: str, settings: Settings, matrices: dict[str, 
 
 
 def activate(model: nn.Module, name: str | None) -> None:
-    """Switch to the adapter `name`: it alone answers and learns. None switches all of them off and freezes the model.
+    """Switch to the adapter `name`: it alone answers and learns. None switches all of them off and
+    freezes the model.
 
     Raises AdapterError for an unknown name or while an adapter is merged.
     """
@@ -187,15 +227,17 @@ def count(model: nn.Module) -> tuple[int, int]:
     return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
 
 
-# Merging --------------------------------------------------------------------------------------------------------------
+# Merging ------------------------------------------------------------------------------------------
+
 
 @torch.no_grad()
 def merge(model: nn.Module, merged_weight: Callable = merged_weight) -> None:
-    """Add the active adapter to the base's weights, so that it costs no time any more; nothing in the model trains now.
+    """Add the active adapter to the base's weights, so that it costs no time any more; nothing in
+    the model trains now.
 
-    `state_dict` does not tell what is merged: unmerge before you write a checkpoint.
-    Raises AdapterError if no adapter is active, one is merged already, an adapted weight is also another layer's, or
-    `merged_weight` returns anything but a weight.
+    `state_dict` does not tell what is merged: unmerge before you write a checkpoint. Raises
+    AdapterError if no adapter is active, one is merged already, an adapted weight is also another
+    layer's, or `merged_weight` returns anything but a weight.
     """
     refuse_merged(model)
     active = [layer for layer in layers(model).values() if layer.active in layer.settings]
@@ -214,19 +256,26 @@ def merge(model: nn.Module, merged_weight: Callable = merged_weight) -> None:
 
 def _refuse_result(layer: LoRALinear, weight: Tensor) -> None:
     if not isinstance(weight, Tensor) or weight.shape != layer.base.weight.shape:
-        raise AdapterError(f"the function must return a weight {tuple(layer.base.weight.shape)}: correct it")
+        raise AdapterError(
+            f"the function must return a weight {tuple(layer.base.weight.shape)}: correct it"
+        )
 
 
 def _refuse_shared(model: nn.Module, layer: LoRALinear) -> None:
     for path, module in model.named_modules():
-        if module is not layer.base and any(p is layer.base.weight for p in module.parameters(recurse=False)):
-            raise AdapterError(f"an adapted layer shares its weight with {path}, which merging would change too: go on "
-                               "without merging, or leave that layer out of the targets")
+        if module is not layer.base and any(
+            p is layer.base.weight for p in module.parameters(recurse=False)
+        ):
+            raise AdapterError(
+                f"an adapted layer shares its weight with {path}, which merging would change too: go on "
+                "without merging, or leave that layer out of the targets"
+            )
 
 
 @torch.no_grad()
 def unmerge(model: nn.Module, unmerged_weight: Callable = unmerged_weight) -> None:
-    """Take the merged adapter out of the base's weights; they come back up to rounding, and the adapter trains again.
+    """Take the merged adapter out of the base's weights; they come back up to rounding, and the
+    adapter trains again.
 
     Raises AdapterError if none is merged or `unmerged_weight` returns anything but a weight.
     """
@@ -250,19 +299,24 @@ def strip(model: nn.Module) -> None:
         model.set_submodule(path, layer.base)
 
 
-# Refusing what cannot be done -----------------------------------------------------------------------------------------
+# Refusing what cannot be done ---------------------------------------------------------------------
+
 
 def known(model: nn.Module, name: str) -> None:
     """Raises AdapterError unless there is an adapter of that name."""
     if name not in adapters(model):
-        raise AdapterError(f"there is no adapter {name!r} (there is {', '.join(adapters(model)) or 'none'}): inject or "
-                           "load it")
+        raise AdapterError(
+            f"there is no adapter {name!r} (there is {', '.join(adapters(model)) or 'none'}): inject or "
+            "load it"
+        )
 
 
 def refuse_name(model: nn.Module, name: str) -> None:
     """Raises AdapterError for a name that is taken or cannot be one."""
     if not isinstance(name, str) or not name or "." in name or hasattr(nn.ParameterDict(), name):
-        raise AdapterError(f"an adapter cannot be called {name!r}: choose another name, without a dot")
+        raise AdapterError(
+            f"an adapter cannot be called {name!r}: choose another name, without a dot"
+        )
     if name in adapters(model):
         raise AdapterError(f"there is an adapter {name!r} already: choose another name")
 

@@ -1,14 +1,18 @@
-"""A reward model: a language model's body with one number as its output, trained on which response was preferred.
+"""A reward model: a language model's body with one number as its output, trained on which response
+was preferred.
 
 Bradley and Terry (1952) turn rewards into the probability of a choice, given the prompt x:
 
     P(y_w ≻ y_l | x) = σ(r(x, y_w) − r(x, y_l))          L_RM = −E [log σ(r(x, y_w) − r(x, y_l))]
 
-A ranking of K responses to one prompt holds K(K−1)/2 pairs. They share their responses, so they stay together in one
-batch element and are averaged there (Ouyang et al. 2022, equation 1). A pair is a ranking with K = 2.
+A ranking of K responses to one prompt holds K(K−1)/2 pairs. They share their responses, so they
+stay together in one batch element and are averaged there (Ouyang et al. 2022, equation 1). A pair
+is a ranking with K = 2.
 
-The loss fixes the rewards of one prompt up to a shift: rewards of different prompts cannot be compared by it.
+The loss fixes the rewards of one prompt up to a shift: rewards of different prompts cannot be
+compared by it.
 """
+
 import copy
 import itertools
 import random
@@ -20,20 +24,25 @@ from torch.nn.functional import logsigmoid
 
 from methods.sampling import inputs, pad
 
-Ranking = tuple[list[int], list[list[int]]]  # a prompt and its responses, the preferred one first; all token ids
+Ranking = tuple[
+    list[int], list[list[int]]
+]  # a prompt and its responses, the preferred one first; all token ids
 
 
 class ScalarModel(nn.Module):
-    """A language model's body and a linear head: one number for every prefix. Reward model and critic alike.
+    """A language model's body and a linear head: one number for every prefix. Reward model and
+    critic alike.
 
-    The body is copied from `model`, any causal language model of transformers; the head starts at zero, so that the
-    training starts with no opinion (and with the loss at log 2).
+    The body is copied from `model`, any causal language model of transformers; the head starts at
+    zero, so that the training starts with no opinion (and with the loss at log 2).
     """
 
     def __init__(self, model: nn.Module):
         super().__init__()
         self.body = copy.deepcopy(model.base_model)
-        self.head = nn.Linear(model.config.hidden_size, 1, bias=False, device=model.device, dtype=model.dtype)
+        self.head = nn.Linear(
+            model.config.hidden_size, 1, bias=False, device=model.device, dtype=model.dtype
+        )
         nn.init.zeros_(self.head.weight)
 
     @property
@@ -41,34 +50,51 @@ class ScalarModel(nn.Module):
         return self.head.weight.device
 
     def forward(self, ids: Tensor, real: Tensor) -> Tensor:
-        """ids: int (batch, time) · real: bool (batch, time), False on padding, which may stand on either side.
+        """ids: int (batch, time) · real: bool (batch, time), False on padding, which may stand on
+        either side.
 
-        returns float (batch, time): the number for the prefix that ends with each token; of no meaning on padding
+        returns float (batch, time): the number for the prefix that ends with each token; of no
+        meaning on padding
         """
-        return self.head(self.body(**inputs(ids, real), use_cache=False).last_hidden_state).squeeze(-1)
+        return self.head(self.body(**inputs(ids, real), use_cache=False).last_hidden_state).squeeze(
+            -1
+        )
 
 
 def reward_at_end(scores: Tensor, real: Tensor) -> Tensor:
-    """The reward of each row: the number at its last real token. (batch, time), bool (batch, time) → (batch,)"""
+    """The reward of each row: the number at its last real token. (batch, time), bool (batch, time)
+    → (batch,)"""
     positions = torch.arange(real.shape[1], device=real.device)
     return scores.gather(-1, positions.where(real, -1).argmax(-1, keepdim=True)).squeeze(-1)
 
 
 @torch.no_grad()
-def rewards(model: ScalarModel, prompts: Sequence[list[int]], responses: Sequence[list[int]], *, pad_id: int,
-            batch_size: int = 256) -> Tensor:
+def rewards(
+    model: ScalarModel,
+    prompts: Sequence[list[int]],
+    responses: Sequence[list[int]],
+    *,
+    pad_id: int,
+    batch_size: int = 256,
+) -> Tensor:
     """r(x, y) of each prompt and response, float (batch,), on the model's device."""
     rows = [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
-    batches = (pad(rows[start:start + batch_size], pad_id) for start in range(0, len(rows), batch_size))
-    scored = [reward_at_end(model(ids.to(model.device), real.to(model.device)), real.to(model.device))
-              for ids, real in batches]
+    batches = (
+        pad(rows[start : start + batch_size], pad_id) for start in range(0, len(rows), batch_size)
+    )
+    scored = [
+        reward_at_end(model(ids.to(model.device), real.to(model.device)), real.to(model.device))
+        for ids, real in batches
+    ]
     return torch.cat(scored) if scored else torch.zeros(0, device=model.device)
 
 
-# The loss -----------------------------------------------------------------------------------------------------------
+# The loss -----------------------------------------------------------------------------------------
+
 
 def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """Mean negative log-probability of the choices. Both float (pairs,); returns a scalar, in nats per choice.
+    """Mean negative log-probability of the choices. Both float (pairs,); returns a scalar, in nats
+    per choice.
 
     Raises ValueError if there is no pair: the mean of nothing would be NaN.
     """
@@ -78,34 +104,45 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
 
 
 def ranking_loss(rewards: Tensor) -> Tensor:
-    """The same over all pairs of each ranking: float (rankings, K), the preferred response first; returns a scalar.
+    """The same over all pairs of each ranking: float (rankings, K), the preferred response first;
+    returns a scalar.
 
-    Every ranking has the same K, so the mean over all pairs is the mean over rankings of their means.
+    Every ranking has the same K, so the mean over all pairs is the mean over rankings of their
+    means.
     """
     better, worse = zip(*itertools.combinations(range(rewards.shape[1]), 2))
     return bradley_terry_loss(rewards[:, better].flatten(), rewards[:, worse].flatten())
 
 
-# Training -----------------------------------------------------------------------------------------------------------
+# Training -----------------------------------------------------------------------------------------
+
 
 def check_rankings(rankings: Sequence[Ranking]) -> None:
-    """Raise ValueError for no rankings, rankings of different or too small K, and equal responses in one ranking."""
+    """Raise ValueError for no rankings, rankings of different or too small K, and equal responses
+    in one ranking."""
     sizes = {len(responses) for _, responses in rankings}
     if len(sizes) != 1 or min(sizes) < 2:
-        raise ValueError(f"rankings of one K, at least 2, are needed, and these have K in {sorted(sizes)}: "
-                         "give at least one pair, and train rankings of different K apart")
+        raise ValueError(
+            f"rankings of one K, at least 2, are needed, and these have K in {sorted(sizes)}: "
+            "give at least one pair, and train rankings of different K apart"
+        )
     for number, (_, responses) in enumerate(rankings):
         if len(set(map(tuple, responses))) < len(responses):
-            raise ValueError(f"ranking {number} holds the same response twice, which nobody can prefer to itself: "
-                             "drop it")
+            raise ValueError(
+                f"ranking {number} holds the same response twice, which nobody can prefer to itself: "
+                "drop it"
+            )
 
 
-def batches(rankings: Sequence[Ranking], *, batch_size: int, epochs: int, seed: int) -> Iterator[list[Ranking]]:
-    """The rankings in batches, each epoch in a new order; the last batch of an epoch may be smaller."""
+def batches(
+    rankings: Sequence[Ranking], *, batch_size: int, epochs: int, seed: int
+) -> Iterator[list[Ranking]]:
+    """The rankings in batches, each epoch in a new order; the last batch of an epoch may be
+    smaller."""
     rng = random.Random(seed)
     for _ in range(epochs):
         order = rng.sample(rankings, len(rankings))
-        yield from (order[start:start + batch_size] for start in range(0, len(order), batch_size))
+        yield from (order[start : start + batch_size] for start in range(0, len(order), batch_size))
 
 
 def batch_rewards(model: ScalarModel, rankings: Sequence[Ranking], pad_id: int) -> Tensor:
@@ -115,23 +152,36 @@ def batch_rewards(model: ScalarModel, rankings: Sequence[Ranking], pad_id: int) 
     return reward_at_end(model(ids, real), real).view(len(rankings), -1)
 
 
-def train(model: ScalarModel, rankings: Sequence[Ranking], *, pad_id: int, epochs: int = 1, batch_size: int = 32,
-          learning_rate: float = 5e-4, seed: int = 0) -> list[float]:
-    """Fit the reward model with AdamW, its learning rate falling to zero in a straight line; the loss of every step.
+def train(
+    model: ScalarModel,
+    rankings: Sequence[Ranking],
+    *,
+    pad_id: int,
+    epochs: int = 1,
+    batch_size: int = 32,
+    learning_rate: float = 5e-4,
+    seed: int = 0,
+) -> list[float]:
+    """Fit the reward model with AdamW, its learning rate falling to zero in a straight line; the
+    loss of every step.
 
-    Raises ValueError as check_rankings does, and FloatingPointError at the first loss that is not finite, before it
-    reaches the parameters.
+    Raises ValueError as check_rankings does, and FloatingPointError at the first loss that is not
+    finite, before it reaches the parameters.
     """
     check_rankings(rankings)
     steps = epochs * -(-len(rankings) // batch_size)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, weight_decay=0.0, fused=True
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     losses = []
     for batch in batches(rankings, batch_size=batch_size, epochs=epochs, seed=seed):
         loss = ranking_loss(batch_rewards(model, batch, pad_id))
         losses.append(loss.item())
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {losses[-1]} at step {len(losses)}: lower the learning rate")
+            raise FloatingPointError(
+                f"the loss is {losses[-1]} at step {len(losses)}: lower the learning rate"
+            )
         loss.backward()
         optimizer.step()
         schedule.step()
@@ -140,12 +190,16 @@ def train(model: ScalarModel, rankings: Sequence[Ranking], *, pad_id: int, epoch
 
 
 def accuracy(model: ScalarModel, rankings: Iterable[Ranking], pad_id: int) -> float:
-    """Share of pairs whose order the rewards reproduce, in [0, 1]; equal rewards count as a wrong order."""
+    """Share of pairs whose order the rewards reproduce, in [0, 1]; equal rewards count as a wrong
+    order."""
     prompts, responses, sizes = [], [], []
     for prompt, ranked in rankings:
         prompts += [prompt] * len(ranked)
         responses += ranked
         sizes.append(len(ranked))
-    right = [better > worse for row in rewards(model, prompts, responses, pad_id=pad_id).split(sizes)
-             for better, worse in itertools.combinations(row.tolist(), 2)]
+    right = [
+        better > worse
+        for row in rewards(model, prompts, responses, pad_id=pad_id).split(sizes)
+        for better, worse in itertools.combinations(row.tolist(), 2)
+    ]
     return sum(right) / len(right)

@@ -3,18 +3,20 @@
     θ = θ₀ + P z        θ₀ the base's parameters (frozen) · P random (frozen) · z the only numbers that train
                         Li et al. 2018; Aghajanyan et al. 2020 for language models
 
-P is as sparse as it can be: it adds one entry of z, with a random sign, to each parameter. A dense P of ten thousand
-columns would not fit into memory for any model.
+P is as sparse as it can be: it adds one entry of z, with a random sign, to each parameter. A dense
+P of ten thousand columns would not fit into memory for any model.
 
 Left out on purpose: a scale for each layer (Aghajanyan's SAID).
 """
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 
 class RandomSubspace(nn.Module):
-    """A model of which only `dimension` numbers train, each of them spread over a random share of all parameters.
+    """A model of which only `dimension` numbers train, each of them spread over a random share of
+    all parameters.
 
     Raises ValueError for a dimension that is not from 1 to the number of parameters.
     """
@@ -24,10 +26,13 @@ class RandomSubspace(nn.Module):
         self.shapes = {name: p.shape for name, p in model.named_parameters()}
         total = sum(shape.numel() for shape in self.shapes.values())
         if type(dimension) is not int or not 1 <= dimension <= total:
-            raise ValueError(f"the dimension is {dimension} and the model has {total:,} parameters: choose a dimension "
-                             "from 1 to that")
+            raise ValueError(
+                f"the dimension is {dimension} and the model has {total:,} parameters: choose a dimension "
+                "from 1 to that"
+            )
         generator = torch.Generator().manual_seed(seed)
-        # Every entry of z moves about as many parameters as any other; dividing by the root keeps |Pz| = |z|.
+        # Every entry of z moves about as many parameters as any other; dividing by the root keeps
+        # |Pz| = |z|.
         place = torch.randperm(total, generator=generator) % dimension
         sign = torch.randint(0, 2, (total,), generator=generator) * 2.0 - 1
         self.model = model
@@ -42,9 +47,14 @@ class RandomSubspace(nn.Module):
 
     def parameters_now(self) -> dict[str, Tensor]:
         """θ₀ + P z, by the names of the model's parameters."""
-        change = (self.z[self.place] * self.sign).split([shape.numel() for shape in self.shapes.values()])
+        change = (self.z[self.place] * self.sign).split(
+            [shape.numel() for shape in self.shapes.values()]
+        )
         start = dict(self.model.named_parameters())
-        return {name: start[name] + part.view(shape) for (name, shape), part in zip(self.shapes.items(), change)}
+        return {
+            name: start[name] + part.view(shape)
+            for (name, shape), part in zip(self.shapes.items(), change)
+        }
 
     def forward(self, **inputs):
         return functional_call(self.model, self.parameters_now(), (), inputs, tie_weights=True)

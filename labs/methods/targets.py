@@ -1,12 +1,15 @@
-"""Targets: the linear layers of a model that an adapter adapts, found by the last parts of their names.
+"""Targets: the linear layers of a model that an adapter adapts, found by the last parts of their
+names.
 
     "q_proj"    model.layers.0.self_attn.q_proj, model.layers.1.self_attn.q_proj, ...
 
-A name counts as it is in the bare base, whether the layer is adapted already or not. What cannot be done is refused
-before anything is changed.
+A name counts as it is in the bare base, whether the layer is adapted already or not. What cannot be
+done is refused before anything is changed.
 
-Left out on purpose: regular expressions, layers that are not `nn.Linear`, another rank for each layer.
+Left out on purpose: regular expressions, layers that are not `nn.Linear`, another rank for each
+layer.
 """
+
 import difflib
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +17,8 @@ from torch import nn
 
 
 class AdapterError(ValueError):
-    """Something that cannot be done with an adapter; the message says why and what to do. The model is unchanged."""
+    """Something that cannot be done with an adapter; the message says why and what to do. The model
+    is unchanged."""
 
 
 class AdaptedLinear(nn.Module):
@@ -26,10 +30,19 @@ class AdaptedLinear(nn.Module):
 
 
 def linear_targets(model: nn.Module) -> tuple[str, ...]:
-    """The last parts of the names of all linear layers but the output layer: what "all-linear" means, as in PEFT."""
+    """The last parts of the names of all linear layers but the output layer: what "all-linear"
+    means, as in PEFT."""
     output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     output = output.base if isinstance(output, AdaptedLinear) else output
-    return tuple(sorted({path.rpartition(".")[2] for path, linear in bare_linears(model) if linear is not output}))
+    return tuple(
+        sorted(
+            {
+                path.rpartition(".")[2]
+                for path, linear in bare_linears(model)
+                if linear is not output
+            }
+        )
+    )
 
 
 def bare_linears(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
@@ -38,39 +51,62 @@ def bare_linears(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
         parent = model.get_submodule(path.rpartition(".")[0])
         if isinstance(module, AdaptedLinear):
             yield path, module.base
-        elif type(module) is nn.Linear and not isinstance(parent, AdaptedLinear):  # a subclass may never be called
+        elif type(module) is nn.Linear and not isinstance(
+            parent, AdaptedLinear
+        ):  # a subclass may never be called
             yield path, module
 
 
 def find(model: nn.Module, rank: int, alpha: float, targets: Sequence[str]) -> dict[str, nn.Linear]:
-    """The linear layers that an adapter of these settings belongs on; raises AdapterError if it cannot be so."""
+    """The linear layers that an adapter of these settings belongs on; raises AdapterError if it
+    cannot be so."""
     if hasattr(model, "peft_config"):
-        raise AdapterError("the model is wrapped by the library PEFT: give its bare base, model.unload()")
+        raise AdapterError(
+            "the model is wrapped by the library PEFT: give its bare base, model.unload()"
+        )
     linears = dict(bare_linears(model))
     if not linears:
         raise AdapterError("the model has no nn.Linear layer, and only those can be adapted here")
     if not targets or not all(isinstance(target, str) for target in targets):
-        raise AdapterError("no target was named: name layers, as in targets=[\"q_proj\", \"v_proj\"]")
+        raise AdapterError('no target was named: name layers, as in targets=["q_proj", "v_proj"]')
     if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
         raise AdapterError(f"the rank is {rank!r}: it must be a whole number from 1 up")
-    if not isinstance(alpha, (int, float)) or isinstance(alpha, bool) or not 0 < abs(alpha) < float("inf"):
-        raise AdapterError(f"alpha is {alpha!r}: it must be a plain finite number other than 0, such as twice the rank")
+    if (
+        not isinstance(alpha, (int, float))
+        or isinstance(alpha, bool)
+        or not 0 < abs(alpha) < float("inf")
+    ):
+        raise AdapterError(
+            f"alpha is {alpha!r}: it must be a plain finite number other than 0, such as twice the rank"
+        )
     found = {}
     for target in targets:
-        matches = {path: linear for path, linear in linears.items() if path == target or path.endswith(f".{target}")}
+        matches = {
+            path: linear
+            for path, linear in linears.items()
+            if path == target or path.endswith(f".{target}")
+        }
         if not matches:
             raise AdapterError(_no_match(model, target, linears))
         found |= matches
     for path, linear in found.items():
         if rank > min(linear.weight.shape):
-            raise AdapterError(f"the rank is {rank} and {path} is a matrix of {tuple(linear.weight.shape)}: choose a "
-                               f"rank of at most {min(linear.weight.shape)}")
+            raise AdapterError(
+                f"the rank is {rank} and {path} is a matrix of {tuple(linear.weight.shape)}: choose a "
+                f"rank of at most {min(linear.weight.shape)}"
+            )
     return {path: found[path] for path in linears if path in found}
 
 
 def _no_match(model: nn.Module, target: str, linears: dict[str, nn.Linear]) -> str:
-    other = next((module for path, module in model.named_modules()
-                  if path and (path == target or path.endswith(f".{target}"))), None)
+    other = next(
+        (
+            module
+            for path, module in model.named_modules()
+            if path and (path == target or path.endswith(f".{target}"))
+        ),
+        None,
+    )
     if other is not None:
         return f"the target {target!r} is a {type(other).__name__}: only nn.Linear layers can be adapted here"
     names = sorted({path.rpartition(".")[2] for path in linears})

@@ -1,4 +1,6 @@
-"""Builds for the tests of the site: the book itself, and a small one whose contents the tests choose."""
+"""Builds for the tests of the site: the book itself, and a small one whose contents the tests
+choose."""
+
 import json
 import os
 import shutil
@@ -14,31 +16,71 @@ ROOT = Path(__file__).resolve().parents[2]
 JUPYTER_BOOK = shutil.which("jupyter-book", path=str(Path(sys.executable).parent))
 
 CLAIMS = [
-    {"id": "C1.01", "section": "1 · SFT", "quote": r"$\theta$ | x, y_{<t}", "verdict": "imprecise",
-     "correction": "A distribution $p(y \\mid x)$.", "sources": ["ONE23"], "lab": "01_demo",
-     "expected": "a small gap", "bound": "<= 0.06", "unit": "share", "outcome": "as expected"},
-    {"id": "C1.02", "section": "1 · SFT", "quote": "words", "verdict": "correct", "correction": "Yes.",
-     "sources": []},
+    {
+        "id": "C1.01",
+        "section": "1 · SFT",
+        "quote": r"$\theta$ | x, y_{<t}",
+        "verdict": "imprecise",
+        "correction": "A distribution $p(y \\mid x)$.",
+        "sources": ["ONE23"],
+        "lab": "01_demo",
+        "expected": "a small gap",
+        "bound": "<= 0.06",
+        "unit": "share",
+        "outcome": "as expected",
+    },
+    {
+        "id": "C1.02",
+        "section": "1 · SFT",
+        "quote": "words",
+        "verdict": "correct",
+        "correction": "Yes.",
+        "sources": [],
+    },
 ]
 RESULTS = {
-    "lab": "01_demo", "device": "cpu", "scale": "small", "versions": {}, "seconds": 74.1, "peak_mib": 910,
-    "claims": {"C1.01": {"value": 0.0213, "expected": "a small gap", "bound": "<= 0.06", "holds": True}},
-    "measures": {"demo.exact_match": {"value": 0.995, "unit": "share", "interval": [0.99, 1.0]}}}
+    "lab": "01_demo",
+    "device": "cpu",
+    "scale": "small",
+    "versions": {},
+    "seconds": 74.1,
+    "peak_mib": 910,
+    "claims": {
+        "C1.01": {"value": 0.0213, "expected": "a small gap", "bound": "<= 0.06", "holds": True}
+    },
+    "measures": {"demo.exact_match": {"value": 0.995, "unit": "share", "interval": [0.99, 1.0]}},
+}
 BIBLIOGRAPHY = "@misc{ONE23, author={One, Ann}, title={A title}, year={2023}}\n"
 PAGES = ["labs/01_demo", "chapters/ledger", "chapters/document", "chapters/references"]
 TOC = {"format": "jb-book", "root": "index", "chapters": [{"file": page} for page in PAGES]}
 
 
 def _build(source, out, *options):
-    """Build the book in `source` under `out`: its exit status, its log, and the folder of its pages."""
-    command = [JUPYTER_BOOK, "build", source, "-W", "-n", "--keep-going", "--path-output", out, *options]
+    """Build the book in `source` under `out`: its exit status, its log, and the folder of its
+    pages."""
+    command = [
+        JUPYTER_BOOK,
+        "build",
+        source,
+        "-W",
+        "-n",
+        "--keep-going",
+        "--path-output",
+        out,
+        *options,
+    ]
     environment = {**os.environ, "NO_COLOR": "1", "PYTHONUTF8": "1"}
-    done = subprocess.run(command, cwd=source, env=environment, encoding="utf8", capture_output=True)
-    return SimpleNamespace(status=done.returncode, log=done.stdout + done.stderr, html=out / "_build/html")
+    done = subprocess.run(
+        command, cwd=source, env=environment, encoding="utf8", capture_output=True
+    )
+    return SimpleNamespace(
+        status=done.returncode, log=done.stdout + done.stderr, html=out / "_build/html"
+    )
 
 
 def _write_book(folder, index):
-    """A book of five pages with this book's configuration and extensions; `index` is its first page."""
+    """A book of five pages with this book's configuration and extensions; `index` is its first
+    page."""
     for name in ("chapters/_ext", "chapters/assets"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "_config.yml", folder)
@@ -52,7 +94,8 @@ def _write_book(folder, index):
         "chapters/source.md": f"<!-- A note. -->\n\n{CLAIMS[0]['quote']}\nSome words.\n",
         "chapters/references.md": "# References\n\n```{bibliography}\n```\n",
         "chapters/claims.yml": yaml.safe_dump(CLAIMS, allow_unicode=True),
-        "chapters/references.bib": BIBLIOGRAPHY}
+        "chapters/references.bib": BIBLIOGRAPHY,
+    }
     for name, text in texts.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

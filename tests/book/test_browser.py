@@ -1,4 +1,6 @@
-"""Every page in a browser: light, dark, on a phone, over http, from the disk, by keyboard, through axe."""
+"""Every page in a browser: light, dark, on a phone, over http, from the disk, by keyboard, through
+axe."""
+
 import functools
 import http.server
 import os
@@ -14,7 +16,7 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parents[2]
 MODES = {"light": (1280, "light"), "dark": (1280, "dark"), "phone": (390, "light")}
 FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-gpu"]
-PATIENCE = 180_000          # ms; for a machine that is busy with other work
+PATIENCE = 180_000  # ms; for a machine that is busy with other work
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 RUN_AXE = """async contrast => (await axe.run(document, {resultTypes: ["violations"], preload: false,
     rules: {"color-contrast": {enabled: contrast}}})).violations.map(
@@ -80,8 +82,9 @@ def contexts(browser):
     """One window per mode; a request that leaves the machine is blocked."""
     opened = {}
     for mode, (width, scheme) in MODES.items():
-        opened[mode] = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme,
-                                           reduced_motion="reduce")
+        opened[mode] = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+        )
         opened[mode].set_default_timeout(PATIENCE)
         opened[mode].route(lambda url: not is_local(url), lambda route: route.abort())
     yield opened
@@ -101,10 +104,17 @@ def is_local(url):
 def open_page(context, url):
     """The page at `url`, its math drawn, and the list in which its faults are gathered."""
     page, faults = context.new_page(), []
-    page.on("request", lambda request: is_local(request.url) or faults.append(f"asks for {request.url}"))
+    page.on(
+        "request", lambda request: is_local(request.url) or faults.append(f"asks for {request.url}")
+    )
     page.on("requestfailed", lambda request: faults.append(f"did not get {request.url}"))
-    page.on("response", lambda got: got.status >= 400 and faults.append(f"{got.status} for {got.url}"))
-    page.on("console", lambda message: message.type == "error" and faults.append(f"console: {message.text}"))
+    page.on(
+        "response", lambda got: got.status >= 400 and faults.append(f"{got.status} for {got.url}")
+    )
+    page.on(
+        "console",
+        lambda message: message.type == "error" and faults.append(f"console: {message.text}"),
+    )
     page.on("pageerror", lambda error: faults.append(f"script: {error}"))
     page.goto(url, wait_until="load")
     page.evaluate("() => globalThis.MathJax?.startup?.promise")
@@ -112,7 +122,9 @@ def open_page(context, url):
 
 
 def run_axe(page, contrast=True):
-    page.evaluate("document.getAnimations().forEach(a => a.finish())")  # half-way, a colour is neither the old nor the new
+    page.evaluate(
+        "document.getAnimations().forEach(a => a.finish())"
+    )  # half-way, a colour is neither the old nor the new
     page.evaluate(AXE.read_text("utf8"))
     return page.evaluate(RUN_AXE, contrast)
 
@@ -122,7 +134,7 @@ def run_axe(page, contrast=True):
 def test_a_page_is_sound(contexts, address, name, mode):
     page, faults = open_page(contexts[mode], f"{address}/{name}.html")
     assert page.evaluate("document.documentElement.dataset.theme") == MODES[mode][1]
-    contrast = mode != "phone"          # the slowest rule; a phone shows the colours of the light page
+    contrast = mode != "phone"  # the slowest rule; a phone shows the colours of the light page
     faults += page.evaluate(TOO_WIDE) + run_axe(page, contrast)
     page.close()
     assert not faults, "\n".join(faults)
@@ -131,7 +143,9 @@ def test_a_page_is_sound(contexts, address, name, mode):
 @pytest.mark.parametrize("name", book_pages())
 def test_a_page_works_from_the_disk(contexts, site, name):
     page, faults = open_page(contexts["light"], (site.html / f"{name}.html").as_uri())
-    math, drawn = (page.locator(f".bd-article {kind}").count() for kind in (".math", "mjx-container"))
+    math, drawn = (
+        page.locator(f".bd-article {kind}").count() for kind in (".math", "mjx-container")
+    )
     page.close()
     assert not faults, "\n".join(faults)
     assert drawn >= math, "math is not drawn"
@@ -163,8 +177,10 @@ def test_a_quiz_is_answered_by_keyboard(contexts, small_book, serve):
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_a_drawing_takes_the_colour_of_the_text(contexts, small_book, serve, mode):
     page, _ = open_page(contexts[mode], f"{serve(small_book.html)}/index.html")
-    ink, text = (page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).{property}")
-                 for selector, property in ((".course-figure text", "fill"), (".bd-article p", "color")))
+    ink, text = (
+        page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).{property}")
+        for selector, property in ((".course-figure text", "fill"), (".bd-article p", "color"))
+    )
     page.close()
     assert ink == text
 
@@ -179,5 +195,11 @@ def test_a_faulty_page_is_noticed(contexts, serve, tmp_path):
     page, faults = open_page(contexts["light"], f"{serve(tmp_path)}/index.html")
     faults += page.evaluate(TOO_WIDE) + run_axe(page)
     page.close()
-    for fault in ("asks for https://example.org", "404 for", "console: broken", "too wide", "image-alt"):
+    for fault in (
+        "asks for https://example.org",
+        "404 for",
+        "console: broken",
+        "too wide",
+        "image-alt",
+    ):
         assert any(fault in found for found in faults), fault

@@ -18,13 +18,35 @@ CLAIMS = yaml.safe_load((CHAPTERS / "claims.yml").read_text(encoding="utf-8"))
 BIB = (CHAPTERS / "references.bib").read_text(encoding="utf-8")
 RESULTS = sorted((ROOT / "labs" / "results").glob("*.json"))
 
-CLAIMS_PER_PART = {"C0": 1, "C1": 32, "C2": 18, "C3": 5, "C4": 10, "C5": 11, "C6": 4, "C7": 6, "C8": 3}
-VERDICTS = {"correct": 14, "imprecise": 33, "outdated": 15, "wrong": 15, "internally inconsistent": 9,
-            "unverifiable as stated": 4}
+CLAIMS_PER_PART = {
+    "C0": 1,
+    "C1": 32,
+    "C2": 18,
+    "C3": 5,
+    "C4": 10,
+    "C5": 11,
+    "C6": 4,
+    "C7": 6,
+    "C8": 3,
+}
+VERDICTS = {
+    "correct": 14,
+    "imprecise": 33,
+    "outdated": 15,
+    "wrong": 15,
+    "internally inconsistent": 9,
+    "unverifiable as stated": 4,
+}
 OUTCOMES = {"as expected", "partly shown", "not shown here", "against expectation"}
 BASIC_KEYS = {"id", "section", "quote", "verdict", "correction", "sources"}
 LAB_KEYS = {"lab", "expected", "bound", "unit", "outcome"}
-OPERATORS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
+OPERATORS = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "==": operator.eq,
+}
 
 # Where in source.md the claims of a section stand.
 HEADINGS = {
@@ -53,7 +75,8 @@ HEADINGS = {
 # What only the makers of a review would understand: keys of experiments, shorthand, marks of doubt.
 SHORTHAND = re.compile(
     r"(?<![\w-])(?:[LG]\d{1,2}[ab]?|A\d{1,2}|seeds?|a note|s\.e\.|fn|FT|LR|RM|BT|CPT|IFT|BoN|PG|MFU)(?![\w-])"
-    r"|\((?:2nd|mem)\)|§|≫|≪|⇒")
+    r"|\((?:2nd|mem)\)|§|≫|≪|⇒"
+)
 
 
 def ids(claims):
@@ -66,13 +89,20 @@ def bib_keys():
 
 def bib_fields(key):
     """The field names and values of one entry, outer braces removed."""
-    entry = re.search(rf"^@\w+\{{{re.escape(key)},\n(.*?)^\}}", BIB, flags=re.MULTILINE | re.DOTALL)[1]
-    return {name: " ".join(value.split())
-            for name, value in re.findall(r"^  (\w+) = \{(.*?)\},?$", entry, flags=re.MULTILINE | re.DOTALL)}
+    entry = re.search(
+        rf"^@\w+\{{{re.escape(key)},\n(.*?)^\}}", BIB, flags=re.MULTILINE | re.DOTALL
+    )[1]
+    return {
+        name: " ".join(value.split())
+        for name, value in re.findall(
+            r"^  (\w+) = \{(.*?)\},?$", entry, flags=re.MULTILINE | re.DOTALL
+        )
+    }
 
 
 def text_under(heading):
-    """All text of source.md that stands below `heading`, wherever the heading occurs (some occur twice)."""
+    """All text of source.md that stands below `heading`, wherever the heading occurs (some occur
+    twice)."""
     pieces = re.split(r"^(#+ .*)$", SOURCE, flags=re.MULTILINE)
     return "\n".join(text for title, text in zip(pieces[1::2], pieces[2::2]) if title == heading)
 
@@ -83,11 +113,14 @@ def meets(value, bound):
 
 
 def result_problems(result, claims):
-    """What is wrong between one results file and the claims assigned to its lab, one sentence each."""
+    """What is wrong between one results file and the claims assigned to its lab, one sentence
+    each."""
     recorded = result["claims"]
     assigned = {claim["id"]: claim for claim in claims if claim.get("lab") == result["lab"]}
-    problems = [f"{extra} is recorded but not assigned to {result['lab']}"
-                for extra in recorded.keys() - assigned.keys()]
+    problems = [
+        f"{extra} is recorded but not assigned to {result['lab']}"
+        for extra in recorded.keys() - assigned.keys()
+    ]
     problems += [f"{missing} has no evidence" for missing in assigned.keys() - recorded.keys()]
     for key in assigned.keys() & recorded.keys():
         for field in ("expected", "bound"):
@@ -112,8 +145,9 @@ def test_source_is_untouched():
 
 
 def test_every_claim_is_there_once_and_in_order():
-    assert ids(CLAIMS) == [f"{part}.{n:02d}" for part, count in CLAIMS_PER_PART.items()
-                           for n in range(1, count + 1)]
+    assert ids(CLAIMS) == [
+        f"{part}.{n:02d}" for part, count in CLAIMS_PER_PART.items() for n in range(1, count + 1)
+    ]
 
 
 def test_verdicts_add_up():
@@ -139,7 +173,9 @@ def test_correction_is_short_and_readable(claim):
     assert 10 <= len(correction.split()) <= 80
     assert not SHORTHAND.search(correction), SHORTHAND.search(correction)[0]
     for key in bib_keys():
-        assert not re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", correction), f"{key} belongs in sources"
+        assert not re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", correction), (
+            f"{key} belongs in sources"
+        )
 
 
 @every_claim
@@ -205,19 +241,24 @@ def test_recorded_evidence_meets_its_bound(path):
 
 @pytest.fixture
 def sample():
-    claims = [{"id": "C1.01", "lab": "01_sft", "expected": "a small distance", "bound": "<= 0.05"},
-              {"id": "C1.02"}]
+    claims = [
+        {"id": "C1.01", "lab": "01_sft", "expected": "a small distance", "bound": "<= 0.05"},
+        {"id": "C1.02"},
+    ]
     record = {"value": 0.02, "expected": "a small distance", "bound": "<= 0.05", "holds": True}
     return {"lab": "01_sft", "claims": {"C1.01": record}}, claims
 
 
-@pytest.mark.parametrize("change, problem", [
-    ({}, None),
-    ({"value": 0.06}, "C1.01: 0.06 is not <= 0.05"),
-    ({"holds": False}, "C1.01 is recorded as not holding"),
-    ({"bound": "<= 0.5"}, "C1.01: bound differs from claims.yml"),
-    ({"expected": "anything"}, "C1.01: expected differs from claims.yml"),
-])
+@pytest.mark.parametrize(
+    "change, problem",
+    [
+        ({}, None),
+        ({"value": 0.06}, "C1.01: 0.06 is not <= 0.05"),
+        ({"holds": False}, "C1.01 is recorded as not holding"),
+        ({"bound": "<= 0.5"}, "C1.01: bound differs from claims.yml"),
+        ({"expected": "anything"}, "C1.01: expected differs from claims.yml"),
+    ],
+)
 def test_result_check_names_what_differs(sample, change, problem):
     result, claims = copy.deepcopy(sample)
     result["claims"]["C1.01"].update(change)
@@ -227,5 +268,7 @@ def test_result_check_names_what_differs(sample, change, problem):
 def test_result_check_wants_exactly_the_assigned_claims(sample):
     result, claims = sample
     result["claims"]["C1.02"] = result["claims"].pop("C1.01")
-    assert result_problems(result, claims) == ["C1.02 is recorded but not assigned to 01_sft",
-                                               "C1.01 has no evidence"]
+    assert result_problems(result, claims) == [
+        "C1.02 is recorded but not assigned to 01_sft",
+        "C1.01 has no evidence",
+    ]

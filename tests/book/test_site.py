@@ -1,4 +1,6 @@
-"""The book builds without a warning, its pages hang together, its roles print what the results say."""
+"""The book builds without a warning, its pages hang together, its roles print what the results
+say."""
+
 import importlib.util
 import json
 from html import escape
@@ -64,7 +66,7 @@ def test_the_ledger_shows_every_claim(site):
     for claim in claims:
         assert f'id="claim-{claim["id"].lower().replace(".", "-")}"' in ledger
         assert " ".join(claim["quote"].split()) in text, claim["id"]
-        assert f'{claim["id"]} {claim["verdict"]}' in text
+        assert f"{claim['id']} {claim['verdict']}" in text
 
 
 def test_the_document_stands_there_word_for_word(site):
@@ -92,7 +94,9 @@ def test_a_lab_page_keeps_no_stored_figure_as_a_plain_image(site):
 def test_roles_print_what_the_results_say(small_book):
     assert small_book.status == 0, small_book.log
     text = words(page(small_book, "index.html"))
-    assert "Claim C1.01 imprecise measured in its lab: 0.0213 share and Claim C1.02 correct." in text
+    assert (
+        "Claim C1.01 imprecise measured in its lab: 0.0213 share and Claim C1.02 correct." in text
+    )
     assert "Measures 99.5 %, 99.0–100.0 %, 0.995, 74, 0.021 and the setting 4,096." in text
     assert 'href="chapters/ledger.html#claim-c1-01"' in page(small_book, "index.html")
     assert 'href="labs/01_demo.html"' in page(small_book, "index.html")
@@ -138,11 +142,18 @@ a page [there](nowhere.md).
 - [x] and this ; Yes.
 ```
 """
-COMPLAINTS = ("no claim C9.99", "no value of demo.missing", "no value of 02_none:seconds",
-              "no interval of C1.01",
-              "'wide' is no number format", 'could not find bibtex key "NONE"', "nowhere.md",
-              "mark exactly one option of a quiz",
-              "01_demo.json has no record of C1.01", "the quote of C1.02 is not in chapters/source.md")
+COMPLAINTS = (
+    "no claim C9.99",
+    "no value of demo.missing",
+    "no value of 02_none:seconds",
+    "no interval of C1.01",
+    "'wide' is no number format",
+    'could not find bibtex key "NONE"',
+    "nowhere.md",
+    "mark exactly one option of a quiz",
+    "01_demo.json has no record of C1.01",
+    "the quote of C1.02 is not in chapters/source.md",
+)
 
 
 def test_a_page_that_names_what_does_not_exist_fails_the_build(tmp_path, write_book, build_book):
@@ -157,25 +168,34 @@ def test_a_page_that_names_what_does_not_exist_fails_the_build(tmp_path, write_b
 
 @pytest.fixture
 def extension(monkeypatch):
-    """extension(name) -> a module of chapters/_ext, by its path: labs/ has a package named course too."""
+    """extension(name) -> a module of chapters/_ext, by its path: labs/ has a package named course
+    too."""
     monkeypatch.syspath_prepend(ROOT / "chapters/_ext")
     return load_extension
 
 
 def load_extension(name):
-    spec = importlib.util.spec_from_file_location(f"ext_{name}", ROOT / "chapters/_ext" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(
+        f"ext_{name}", ROOT / "chapters/_ext" / f"{name}.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-@pytest.mark.parametrize(("name", "text", "complaint"), [
-    ("labs/results/01_demo.json", '{"lab": ', "01_demo.json cannot be read"),
-    ("chapters/claims.yml", "- id: [", "claims.yml cannot be read"),
-    ("chapters/source.md", None, "source.md cannot be read"),
-    ("chapters/claims.yml", None, "claims.yml cannot be read"),
-    ("chapters/claims.yml", "- {id: C1.01, verdict: maybe}", "C1.01 has the verdict 'maybe'")])
-def test_a_file_that_cannot_be_used_is_named(tmp_path, write_book, extension, name, text, complaint):
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("labs/results/01_demo.json", '{"lab": ', "01_demo.json cannot be read"),
+        ("chapters/claims.yml", "- id: [", "claims.yml cannot be read"),
+        ("chapters/source.md", None, "source.md cannot be read"),
+        ("chapters/claims.yml", None, "claims.yml cannot be read"),
+        ("chapters/claims.yml", "- {id: C1.01, verdict: maybe}", "C1.01 has the verdict 'maybe'"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(
+    tmp_path, write_book, extension, name, text, complaint
+):
     write_book(tmp_path, "# Book\n")
     (tmp_path / name).unlink()
     if text:
@@ -184,18 +204,33 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, write_book, extension, na
         extension("course").read_facts(SimpleNamespace(srcdir=tmp_path))
 
 
-@pytest.mark.parametrize(("value", "spec", "shown"), [
-    (0.99512, "", "0.995"), (16777216, "", "16,777,216"), (8.0, "", "8"), (-0.5, ".2f", "−0.50"),
-    (0.995, ".1%", "99.5\N{NO-BREAK SPACE}%"), (0.0000123, "", "1.23 × 10⁻⁵"),
-    (1e-6, "", "10⁻⁶"), ("cpu", "", "cpu")])
+@pytest.mark.parametrize(
+    ("value", "spec", "shown"),
+    [
+        (0.99512, "", "0.995"),
+        (16777216, "", "16,777,216"),
+        (8.0, "", "8"),
+        (-0.5, ".2f", "−0.50"),
+        (0.995, ".1%", "99.5\N{NO-BREAK SPACE}%"),
+        (0.0000123, "", "1.23 × 10⁻⁵"),
+        (1e-6, "", "10⁻⁶"),
+        ("cpu", "", "cpu"),
+    ],
+)
 def test_numbers_are_shown(extension, value, spec, shown):
     assert extension("course").show_number(value, spec) == shown
 
 
-@pytest.mark.parametrize(("lines", "complaint"), [
-    (["text"], "starts with an option"), (["- [ ] a ; b"], "exactly one"), ([], "exactly one"),
-    (["- [x] a ; b", "- [x] c ; d"], "exactly one"),
-    (["- [x] a", "- [ ] b ; c"], "'a' needs an explanation")])
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        (["text"], "starts with an option"),
+        (["- [ ] a ; b"], "exactly one"),
+        ([], "exactly one"),
+        (["- [x] a ; b", "- [x] c ; d"], "exactly one"),
+        (["- [x] a", "- [ ] b ; c"], "'a' needs an explanation"),
+    ],
+)
 def test_a_quiz_says_what_is_missing(extension, lines, complaint):
     with pytest.raises(ValueError, match=complaint):
         extension("course_quiz").read_options(lines)
@@ -211,7 +246,8 @@ PLANTED = {
     '<link rel="stylesheet" href="//example.org/x.css">': "loads //example.org/x.css from a network",
     '<script src="/x.js"></script>': "/x.js is an absolute path",
     '<script>load("https://cdn.jsdelivr.net/npm/x")</script>': "mentions cdn.jsdelivr.net/npm/x",
-    '<p id="a"></p><p id="a"></p>': "the id a stands 2 times"}
+    '<p id="a"></p><p id="a"></p>': "the id a stands 2 times",
+}
 
 
 @pytest.mark.parametrize(("planted", "complaint"), PLANTED.items())

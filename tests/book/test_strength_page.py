@@ -1,4 +1,5 @@
 """The directive that shows how strong the checks are."""
+
 import importlib.util
 import json
 import re
@@ -9,15 +10,29 @@ from sphinx.errors import ExtensionError
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = "labs/results/checks/strength.json"
-ENTRY = {"id": "demo.loss", "lab": "01_demo", "points": 4, "checks": 3, "wrong": 12, "accepted": ["summed"], "right": 3,
-         "rejected": [], "mutants": 40, "equivalent": {"sign: x": "why"}, "survivors": ["order: y", "constant: 0"],
-         "flakes": 1, "verdicts": 1320}
+ENTRY = {
+    "id": "demo.loss",
+    "lab": "01_demo",
+    "points": 4,
+    "checks": 3,
+    "wrong": 12,
+    "accepted": ["summed"],
+    "right": 3,
+    "rejected": [],
+    "mutants": 40,
+    "equivalent": {"sign: x": "why"},
+    "survivors": ["order: y", "constant: 0"],
+    "flakes": 1,
+    "verdicts": 1320,
+}
 OTHER = ENTRY | {"id": "demo.step", "points": 2, "accepted": [], "survivors": [], "flakes": 0}
 
 
 @pytest.fixture(scope="module")
 def strength():
-    spec = importlib.util.spec_from_file_location("ext_strength", ROOT / "chapters/_ext/course_strength.py")
+    spec = importlib.util.spec_from_file_location(
+        "ext_strength", ROOT / "chapters/_ext/course_strength.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -25,7 +40,9 @@ def strength():
 
 def test_a_row_tells_what_was_counted_and_the_last_one_adds_up(strength):
     head, _, loss, step, total = strength.table([ENTRY, OTHER])
-    assert head.startswith("| Exercise | Points | Checks | Wrong caught | Right accepted | Mutants killed")
+    assert head.startswith(
+        "| Exercise | Points | Checks | Wrong caught | Right accepted | Mutants killed"
+    )
     assert loss == "| `demo.loss` | 4 | 3 | 11 of 12 | 3 of 3 | 37 of 39 | 1 | 1 of 1,320 |"
     assert step == "| `demo.step` | 2 | 3 | 12 of 12 | 3 of 3 | 39 of 39 | 1 | 0 of 1,320 |"
     assert total == "| all | 6 | 6 | 23 of 24 | 6 of 6 | 76 of 78 | 2 | 1 of 2,640 |"
@@ -43,7 +60,9 @@ def test_a_file_that_cannot_be_used_is_named(strength, tmp_path, text):
     if text:
         (tmp_path / FILE).parent.mkdir(parents=True)
         (tmp_path / FILE).write_text(text, "utf8")
-    with pytest.raises(ExtensionError, match="strength.json cannot be read: .*; python tools/strength.py makes it"):
+    with pytest.raises(
+        ExtensionError, match="strength.json cannot be read: .*; python tools/strength.py makes it"
+    ):
         strength.read(tmp_path)
 
 

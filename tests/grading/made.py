@@ -1,4 +1,5 @@
 """Submissions made from the published labs: solved, untouched, or with cells of a test's own."""
+
 import re
 from pathlib import Path
 
@@ -16,14 +17,18 @@ def published(lab):
 
 def solutions(lab):
     """The text of each exercise's cell with its solution, by exercise."""
-    return {cell.metadata.solution: CODE.search(cell.source)[1] for cell in published(lab).cells
-            if "solution" in cell.metadata}
+    return {
+        cell.metadata.solution: CODE.search(cell.source)[1]
+        for cell in published(lab).cells
+        if "solution" in cell.metadata
+    }
 
 
 def submission(lab, answers=None, before=(), after=()):
     """The notebook of a lab as a learner hands it in, as a string.
 
-    answers: text of the cell by exercise, or "solved" · before, after: texts of cells added at the start and at the end
+    answers: text of the cell by exercise, or "solved" · before, after: texts of cells added at the
+    start and at the end
     """
     answers, notebook = solutions(lab) if answers == "solved" else answers or {}, published(lab)
     for cell in notebook.cells:

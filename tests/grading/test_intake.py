@@ -1,4 +1,5 @@
-"""The intake lists every submission once, under the right student, and is not fooled by what it is given."""
+"""The intake lists every submission once, under the right student, and is not fooled by what it is
+given."""
 
 import hashlib
 import io
@@ -51,12 +52,13 @@ def problems(folder):
 
 
 def only(folder):
-    found, = find_submissions(folder)
+    (found,) = find_submissions(folder)
     return found
 
 
 def patched(data, **fields):
-    """The archive with fields of all its headers overwritten: "flags" or "size" (the unpacked one)."""
+    """The archive with fields of all its headers overwritten: "flags" or "size" (the unpacked
+    one)."""
     data, offsets = bytearray(data), {"flags": (6, 8, "<H"), "size": (22, 24, "<L")}
     for field, value in fields.items():
         for mark, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), offsets[field], strict=False):
@@ -74,49 +76,65 @@ def alarm():
     signal.alarm(0)
 
 
-# --- layouts ------------------------------------------------------------------------------------------------
+# --- layouts --------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("file, student, attempt", [
-    ("angstromzoe_12345_678901_01_sft.ipynb", "angstromzoe", None),
-    ("angstromzoe_LATE_12345_678901_01_sft.ipynb", "angstromzoe", None),
-    ("angstromzoe_12345_678901_01_sft-2.ipynb", "angstromzoe", 2),
-    ("angstromzoe_LATE_12345_678901_01_sft-11.ipynb", "angstromzoe", 11),
-    ("angstromzoe_12345_678901_my run 2024-2025.ipynb", "angstromzoe", None),
-    ("ångströmzoë_12345_678901_Kopie von 01_sft (1).ipynb", "ångströmzoë", None),
-    ("a\u030angstro\u0308mzoe_12345_678901_01_sft.ipynb", "a\u030angstro\u0308mzoe", None),  # as macOS unpacks it
-    ("o_neil_jo_12345_678901_01_sft.ipynb", "o_neil_jo", None),
-    ("anon_x7Kp2_678901_01_sft.ipynb", "anon_x7Kp2", None),
-    ("LATE_anon_x7Kp2_678901_345_x-1.ipynb", "anon_x7Kp2", 1),
-    ("_12345_678901_01_sft.ipynb", "12345", None),                      # a name of which Canvas kept no letter
-    ("Zoë Ångström_12345_assignsubmission_file_/01_sft.ipynb", "Zoë Ångström", None),
-    ("Zoë Ångström_12345_assignsubmission_file/01_sft.ipynb", "Zoë Ångström", None),
-    ("Zoë Ångström_12345_assignsubmission_file_/week 1/day 2/01_sft-2.ipynb", "Zoë Ångström", None),
-    ("Zoë Ångström_12345_assignsubmission_file_01_sft.ipynb", "Zoë Ångström", None),
-    (" Zoë _12345_assignsubmission_file_/01_sft.ipynb", "Zoë", None),
-    ("Zoë Ångström/01_sft.ipynb", "Zoë Ångström", None),
-    ("zoe/drafts/02_lora/final.ipynb", "zoe", None),
-    (" zoe /01_sft.ipynb", "zoe", None),
-    ("zoe.ipynb", "zoe", None),
-    ("zoe.IPYNB", "zoe", None),
-    ("zoe_01_sft.ipynb", "zoe", None),
-    ("zoe-03_reward_model (2).ipynb", "zoe", None),
-    ("Zoë Ångström 02_LoRA-1.ipynb", "Zoë Ångström", None),
-    ("zoe - 01_sft.ipynb", "zoe", None),
-    ("01_sft.ipynb", "01_sft", None),
-    ("01_sft_zoe.ipynb", "01_sft_zoe", None),
-    ("team_12_smith.ipynb", "team_12_smith", None),                     # 12_smith is no lab
-    ("team_12_01_sft.ipynb", "team_12", None),                          # and this is no name by Canvas
-    ("zoe.zip", "zoe", None),
-    ("zoe_01_sft.zip", "zoe", None),
-    ("zoe/work.ZIP", "zoe", None),
-    ("angstromzoe_12345_678901_work-3.zip", "angstromzoe", 3),
-    ("Zoë Ångström_12345_assignsubmission_file_/work.zip", "Zoë Ångström", None),
-    ("zoe/week 1/work.zip", "zoe", None),
-    ("01_sft/zoe/solution.ipynb", "zoe", None),                         # a folder for each lab
-    ("01_sft/angstromzoe_12345_678901_01_sft-2.ipynb", "angstromzoe", 2),
-])
+
+@pytest.mark.parametrize(
+    "file, student, attempt",
+    [
+        ("angstromzoe_12345_678901_01_sft.ipynb", "angstromzoe", None),
+        ("angstromzoe_LATE_12345_678901_01_sft.ipynb", "angstromzoe", None),
+        ("angstromzoe_12345_678901_01_sft-2.ipynb", "angstromzoe", 2),
+        ("angstromzoe_LATE_12345_678901_01_sft-11.ipynb", "angstromzoe", 11),
+        ("angstromzoe_12345_678901_my run 2024-2025.ipynb", "angstromzoe", None),
+        ("ångströmzoë_12345_678901_Kopie von 01_sft (1).ipynb", "ångströmzoë", None),
+        (
+            "a\u030angstro\u0308mzoe_12345_678901_01_sft.ipynb",
+            "a\u030angstro\u0308mzoe",
+            None,
+        ),  # as macOS unpacks it
+        ("o_neil_jo_12345_678901_01_sft.ipynb", "o_neil_jo", None),
+        ("anon_x7Kp2_678901_01_sft.ipynb", "anon_x7Kp2", None),
+        ("LATE_anon_x7Kp2_678901_345_x-1.ipynb", "anon_x7Kp2", 1),
+        ("_12345_678901_01_sft.ipynb", "12345", None),  # a name of which Canvas kept no letter
+        ("Zoë Ångström_12345_assignsubmission_file_/01_sft.ipynb", "Zoë Ångström", None),
+        ("Zoë Ångström_12345_assignsubmission_file/01_sft.ipynb", "Zoë Ångström", None),
+        (
+            "Zoë Ångström_12345_assignsubmission_file_/week 1/day 2/01_sft-2.ipynb",
+            "Zoë Ångström",
+            None,
+        ),
+        ("Zoë Ångström_12345_assignsubmission_file_01_sft.ipynb", "Zoë Ångström", None),
+        (" Zoë _12345_assignsubmission_file_/01_sft.ipynb", "Zoë", None),
+        ("Zoë Ångström/01_sft.ipynb", "Zoë Ångström", None),
+        ("zoe/drafts/02_lora/final.ipynb", "zoe", None),
+        (" zoe /01_sft.ipynb", "zoe", None),
+        ("zoe.ipynb", "zoe", None),
+        ("zoe.IPYNB", "zoe", None),
+        ("zoe_01_sft.ipynb", "zoe", None),
+        ("zoe-03_reward_model (2).ipynb", "zoe", None),
+        ("Zoë Ångström 02_LoRA-1.ipynb", "Zoë Ångström", None),
+        ("zoe - 01_sft.ipynb", "zoe", None),
+        ("01_sft.ipynb", "01_sft", None),
+        ("01_sft_zoe.ipynb", "01_sft_zoe", None),
+        ("team_12_smith.ipynb", "team_12_smith", None),  # 12_smith is no lab
+        ("team_12_01_sft.ipynb", "team_12", None),  # and this is no name by Canvas
+        ("zoe.zip", "zoe", None),
+        ("zoe_01_sft.zip", "zoe", None),
+        ("zoe/work.ZIP", "zoe", None),
+        ("angstromzoe_12345_678901_work-3.zip", "angstromzoe", 3),
+        ("Zoë Ångström_12345_assignsubmission_file_/work.zip", "Zoë Ångström", None),
+        ("zoe/week 1/work.zip", "zoe", None),
+        ("01_sft/zoe/solution.ipynb", "zoe", None),  # a folder for each lab
+        ("01_sft/angstromzoe_12345_678901_01_sft-2.ipynb", "angstromzoe", 2),
+    ],
+)
 def test_student_and_attempt_come_from_the_exports_names(tmp_path, file, student, attempt):
-    put(tmp_path, file, data=packed("inner/01_sft.ipynb") if file.lower().endswith(".zip") else NOTEBOOK)
+    put(
+        tmp_path,
+        file,
+        data=packed("inner/01_sft.ipynb") if file.lower().endswith(".zip") else NOTEBOOK,
+    )
     put(tmp_path, "someone else.ipynb")
     found = next(one for one in find_submissions(tmp_path) if one.student != "someone else")
     assert (found.student, found.attempt, found.problem) == (student, attempt, "")
@@ -125,9 +143,20 @@ def test_student_and_attempt_come_from_the_exports_names(tmp_path, file, student
 
 
 def test_every_notebook_at_any_depth_is_a_submission_sorted_by_file(tmp_path):
-    files = ["zoe/b.ipynb", "zoe/a/deep/er/01.ipynb", "adam.ipynb", "Bea/02_lora.ipynb", "zoe/notes.txt"]
+    files = [
+        "zoe/b.ipynb",
+        "zoe/a/deep/er/01.ipynb",
+        "adam.ipynb",
+        "Bea/02_lora.ipynb",
+        "zoe/notes.txt",
+    ]
     found = find_submissions(put(tmp_path, *files))
-    assert [one.file for one in found] == ["Bea/02_lora.ipynb", "adam.ipynb", "zoe/a/deep/er/01.ipynb", "zoe/b.ipynb"]
+    assert [one.file for one in found] == [
+        "Bea/02_lora.ipynb",
+        "adam.ipynb",
+        "zoe/a/deep/er/01.ipynb",
+        "zoe/b.ipynb",
+    ]
     assert [one.student for one in found] == ["Bea", "adam", "zoe", "zoe"]
 
 
@@ -154,13 +183,27 @@ def test_a_notebook_can_be_named_from_its_own_folder(tmp_path, monkeypatch):
     assert read_submission(Path("."), only(Path("."))) == NOTEBOOK
 
 
-@pytest.mark.parametrize("names, expected", [
-    (["angstromzoe_12345_678901_01_sft.ipynb", "bakerbo_12346_678902_01_sft.ipynb"], ["angstromzoe", "bakerbo"]),
-    (["all/Bo_7_assignsubmission_file_/x.ipynb", "all/Zoë_8_assignsubmission_file_/x.ipynb"], ["all"]),
-    (["Bo_7_assignsubmission_file_/x.ipynb", "Zoë_8_assignsubmission_file_/x.ipynb"], ["Bo", "Zoë"]),
-])
+@pytest.mark.parametrize(
+    "names, expected",
+    [
+        (
+            ["angstromzoe_12345_678901_01_sft.ipynb", "bakerbo_12346_678902_01_sft.ipynb"],
+            ["angstromzoe", "bakerbo"],
+        ),
+        (
+            ["all/Bo_7_assignsubmission_file_/x.ipynb", "all/Zoë_8_assignsubmission_file_/x.ipynb"],
+            ["all"],
+        ),
+        (
+            ["Bo_7_assignsubmission_file_/x.ipynb", "Zoë_8_assignsubmission_file_/x.ipynb"],
+            ["Bo", "Zoë"],
+        ),
+    ],
+)
 @pytest.mark.parametrize("as_archive", [True, False])
-def test_an_export_in_one_folder_or_archive_is_read_as_the_export(tmp_path, names, expected, as_archive):
+def test_an_export_in_one_folder_or_archive_is_read_as_the_export(
+    tmp_path, names, expected, as_archive
+):
     if as_archive:
         put(tmp_path, "submissions.zip", data=packed(*names))
     else:
@@ -170,7 +213,12 @@ def test_an_export_in_one_folder_or_archive_is_read_as_the_export(tmp_path, name
 
 
 def test_a_student_cannot_hand_in_under_another_name(tmp_path):
-    put(tmp_path, "adam/zoe_12345_678901_01_sft.ipynb", "adam/Zoe_1_assignsubmission_file_/01.ipynb", "zoe/01.ipynb")
+    put(
+        tmp_path,
+        "adam/zoe_12345_678901_01_sft.ipynb",
+        "adam/Zoe_1_assignsubmission_file_/01.ipynb",
+        "zoe/01.ipynb",
+    )
     put(tmp_path, "eve.zip", data=packed("zoe_12345_678901_01_sft.ipynb", "zoe/01_sft.ipynb"))
     assert sorted(students(tmp_path).values()) == ["adam", "adam", "eve", "eve", "zoe"]
 
@@ -180,7 +228,8 @@ def test_not_even_a_student_who_is_alone_in_the_export(tmp_path):
     assert only(tmp_path).student == "Adam"
 
 
-# --- never merged, always with an id of its own -----------------------------------------------------------------
+# --- never merged, always with an id of its own ---------------------------------------------------
+
 
 def test_the_same_file_name_of_two_students_stays_two(tmp_path):
     found = find_submissions(put(tmp_path, "adam/01_sft.ipynb", "zoe/01_sft.ipynb"))
@@ -188,11 +237,25 @@ def test_the_same_file_name_of_two_students_stays_two(tmp_path):
 
 
 def test_two_students_of_one_name_are_told_apart_by_the_lms_number(tmp_path):
-    put(tmp_path, "smithjo_111_900001_01_sft.ipynb", "smithjo_222_900002_01_sft.ipynb", "leekim_333_900003_x.ipynb",
-        "smithjo_LATE_222_900004_02_lora.ipynb")
-    put(tmp_path, *(f"Participant_{number}_assignsubmission_file_/01_sft.ipynb" for number in (5, 6)))
-    assert list(students(tmp_path).values()) == ["Participant (5)", "Participant (6)", "leekim", "smithjo (111)",
-                                                 "smithjo (222)", "smithjo (222)"]
+    put(
+        tmp_path,
+        "smithjo_111_900001_01_sft.ipynb",
+        "smithjo_222_900002_01_sft.ipynb",
+        "leekim_333_900003_x.ipynb",
+        "smithjo_LATE_222_900004_02_lora.ipynb",
+    )
+    put(
+        tmp_path,
+        *(f"Participant_{number}_assignsubmission_file_/01_sft.ipynb" for number in (5, 6)),
+    )
+    assert list(students(tmp_path).values()) == [
+        "Participant (5)",
+        "Participant (6)",
+        "leekim",
+        "smithjo (111)",
+        "smithjo (222)",
+        "smithjo (222)",
+    ]
 
 
 def test_a_namesake_who_comes_later_does_not_change_an_id(tmp_path):
@@ -201,9 +264,41 @@ def test_a_namesake_who_comes_later_does_not_change_an_id(tmp_path):
     assert (before.student, after.student) == ("smithjo", "smithjo (111)") and before.id == after.id
 
 
-NASTY = ["-rf", "--help", "a;b", "a\nb", "a\tb", "emoji 🦊", "🦊", "   ", "Zoe", "zoe", "zoe ", " zoe", "z\u00f6e",
-         "zo\u0308e", "a'b\"c", "$(x)", "`x`", "=1+1", "%00", "con", "x" * 250, "a\\b", "a\\\\b", "\\udcff", "a!b",
-         "a.zip!b", "a.zip\\x21b", "\x1b[31m", "\u202egro", "<b>", "..a", "a.", "NULL"]
+NASTY = [
+    "-rf",
+    "--help",
+    "a;b",
+    "a\nb",
+    "a\tb",
+    "emoji 🦊",
+    "🦊",
+    "   ",
+    "Zoe",
+    "zoe",
+    "zoe ",
+    " zoe",
+    "z\u00f6e",
+    "zo\u0308e",
+    "a'b\"c",
+    "$(x)",
+    "`x`",
+    "=1+1",
+    "%00",
+    "con",
+    "x" * 250,
+    "a\\b",
+    "a\\\\b",
+    "\\udcff",
+    "a!b",
+    "a.zip!b",
+    "a.zip\\x21b",
+    "\x1b[31m",
+    "\u202egro",
+    "<b>",
+    "..a",
+    "a.",
+    "NULL",
+]
 
 
 def test_nasty_names_give_ids_that_are_safe_and_all_different(tmp_path):
@@ -213,7 +308,12 @@ def test_nasty_names_give_ids_that_are_safe_and_all_different(tmp_path):
         pytest.skip("this disk takes some of the names for the same")
     found = find_submissions(tmp_path)
     seen = [name for name in NASTY if not name.startswith(".")]
-    assert len({one.id.lower() for one in found}) == len({one.file for one in found}) == len(found) == len(seen)
+    assert (
+        len({one.id.lower() for one in found})
+        == len({one.file for one in found})
+        == len(found)
+        == len(seen)
+    )
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9-]{9,91}", one.id) for one in found)
     names = {one.student for one in found}
     assert len(names) == len(seen) - 2 and all(names)  # zoe is there with blanks and without
@@ -245,7 +345,22 @@ def test_a_name_that_is_no_utf_8_can_be_written_and_read_back(tmp_path):
 
 def test_the_text_of_a_name_gives_the_name_back():
     draw = random.Random(0)
-    pieces = ["\\", "\\\\", "!", ".zip!", ".ZIP!", "x21", "u", "udcff", "\udcff", "\ud83e", "a", "é", "🦊", "\n"]
+    pieces = [
+        "\\",
+        "\\\\",
+        "!",
+        ".zip!",
+        ".ZIP!",
+        "x21",
+        "u",
+        "udcff",
+        "\udcff",
+        "\ud83e",
+        "a",
+        "é",
+        "🦊",
+        "\n",
+    ]
     names = {"".join(draw.choices(pieces, k=draw.randint(1, 6))) for _ in range(5000)}
     for name in names:
         assert intake.raw(intake.text(name)) == name
@@ -258,7 +373,9 @@ def test_a_folder_cannot_pass_for_an_archive(tmp_path):
     put(tmp_path, "a.zip!/01.ipynb", "a.zip!01.ipynb", data=b"beside it")
     found = find_submissions(tmp_path)
     assert len({one.id for one in found}) == 3
-    assert [read_submission(tmp_path, one) for one in found if one.file == "a.zip!01.ipynb"] == [b"in the archive"]
+    assert [read_submission(tmp_path, one) for one in found if one.file == "a.zip!01.ipynb"] == [
+        b"in the archive"
+    ]
 
 
 def test_a_folder_can_be_called_like_an_archive_or_a_notebook(tmp_path):
@@ -266,42 +383,88 @@ def test_a_folder_can_be_called_like_an_archive_or_a_notebook(tmp_path):
     assert [(one.student, one.problem) for one in found] == [("adam", ""), ("zoe", "")]
 
 
-# --- what is left out, and what is missing ----------------------------------------------------------------------
+# --- what is left out, and what is missing --------------------------------------------------------
+
 
 def test_what_editors_and_archivers_leave_behind_is_left_out(tmp_path):
-    put(tmp_path, "zoe/01_sft.ipynb", "zoe/.ipynb_checkpoints/01_sft-checkpoint.ipynb", "zoe/._01_sft.ipynb",
-        "zoe/.hidden.ipynb", "__MACOSX/zoe/01_sft.ipynb", ".git/x.ipynb", "zoe/read.me", "zoe/plot.pdf", "list.csv")
-    put(tmp_path, "adam.zip", data=packed("__MACOSX/._01.ipynb", "./01.ipynb", ".ipynb_checkpoints/01.ipynb", "a.pdf",
-                                          "__MACOSX/x.zip"))
+    put(
+        tmp_path,
+        "zoe/01_sft.ipynb",
+        "zoe/.ipynb_checkpoints/01_sft-checkpoint.ipynb",
+        "zoe/._01_sft.ipynb",
+        "zoe/.hidden.ipynb",
+        "__MACOSX/zoe/01_sft.ipynb",
+        ".git/x.ipynb",
+        "zoe/read.me",
+        "zoe/plot.pdf",
+        "list.csv",
+    )
+    put(
+        tmp_path,
+        "adam.zip",
+        data=packed(
+            "__MACOSX/._01.ipynb",
+            "./01.ipynb",
+            ".ipynb_checkpoints/01.ipynb",
+            "a.pdf",
+            "__MACOSX/x.zip",
+        ),
+    )
     assert problems(tmp_path) == {"adam.zip!./01.ipynb": "", "zoe/01_sft.ipynb": ""}
 
 
 def test_a_student_without_a_notebook_is_listed_once(tmp_path):
-    put(tmp_path, "zoe/deep/er/answers.pdf", "zoe/notes.txt", "zoe/.hidden.ipynb", "adam/01_sft.ipynb")
+    put(
+        tmp_path,
+        "zoe/deep/er/answers.pdf",
+        "zoe/notes.txt",
+        "zoe/.hidden.ipynb",
+        "adam/01_sft.ipynb",
+    )
     (tmp_path / "empty").mkdir()
     found = problems(tmp_path)
     assert found.pop("adam/01_sft.ipynb") == ""
-    assert found == {name: f"there is no notebook in {name}: ask for a file that ends in .ipynb"
-                     for name in ("zoe", "empty")}
+    assert found == {
+        name: f"there is no notebook in {name}: ask for a file that ends in .ipynb"
+        for name in ("zoe", "empty")
+    }
 
 
 def test_an_upload_to_the_lms_that_is_no_notebook_is_not_lost(tmp_path):
-    put(tmp_path, "angstromzoe_1_900001_work.pdf", "angstromzoe_1_900002_data.csv", "bakerbo_2_900003_01_sft.ipynb",
-        "bakerbo_2_900004_plot.png", "grades.csv", "Li_3_assignsubmission_onlinetext_/text.html",
-        "Wu_4_assignsubmission_onlinetext_/text.html", "Wu_4_assignsubmission_file_/01_sft.ipynb")
+    put(
+        tmp_path,
+        "angstromzoe_1_900001_work.pdf",
+        "angstromzoe_1_900002_data.csv",
+        "bakerbo_2_900003_01_sft.ipynb",
+        "bakerbo_2_900004_plot.png",
+        "grades.csv",
+        "Li_3_assignsubmission_onlinetext_/text.html",
+        "Wu_4_assignsubmission_onlinetext_/text.html",
+        "Wu_4_assignsubmission_file_/01_sft.ipynb",
+    )
     found = find_submissions(tmp_path)
     assert [(one.student, one.sha256, bool(one.problem)) for one in found if one.problem] == [
-        ("Li", "", True), ("angstromzoe", "", True)]
+        ("Li", "", True),
+        ("angstromzoe", "", True),
+    ]
     assert sorted(one.student for one in found if not one.problem) == ["Wu", "bakerbo"]
 
 
 def test_labs_in_folders_of_their_own_are_missed_one_by_one(tmp_path):
-    put(tmp_path, "01_sft/zoe/x.ipynb", "02_lora/zoe/x.pdf", "02_lora/adam/x.ipynb",
-        "01_sft/bo_1_900001_x.ipynb", "02_lora/bo_1_900002_x.pdf")
+    put(
+        tmp_path,
+        "01_sft/zoe/x.ipynb",
+        "02_lora/zoe/x.pdf",
+        "02_lora/adam/x.ipynb",
+        "01_sft/bo_1_900001_x.ipynb",
+        "02_lora/bo_1_900002_x.pdf",
+    )
     (tmp_path / "03_reward_model").mkdir()
     found = find_submissions(tmp_path)
     assert [(one.file, one.student) for one in found if one.problem] == [
-        ("02_lora/bo_1_900002_x.pdf", "bo"), ("02_lora/zoe", "zoe")]
+        ("02_lora/bo_1_900002_x.pdf", "bo"),
+        ("02_lora/zoe", "zoe"),
+    ]
 
 
 @pytest.mark.parametrize("files", [[], ["readme.txt", "list.csv"], [".hidden/zoe/01_sft.ipynb"]])
@@ -315,7 +478,9 @@ def test_a_folder_without_submissions_gets_one_sentence(tmp_path, files):
 def test_a_missing_folder_gets_one_sentence(tmp_path, name):
     with pytest.raises(GradingError, match="There is no folder .*: check the path") as error:
         find_submissions(tmp_path / name)
-    assert "\n" not in str(error.value) and len(str(error.value)) < 300 and str(error.value).encode()
+    assert (
+        "\n" not in str(error.value) and len(str(error.value)) < 300 and str(error.value).encode()
+    )
 
 
 def test_another_file_gets_one_sentence(tmp_path):
@@ -323,7 +488,9 @@ def test_another_file_gets_one_sentence(tmp_path):
         find_submissions(put(tmp_path, "answers.pdf") / "answers.pdf")
 
 
-@pytest.mark.parametrize("data", [b"%PDF-1.4", b"\xef\xbb\xbf{}", b"\xff\xfe", packed("01_sft.ipynb"), b" "])
+@pytest.mark.parametrize(
+    "data", [b"%PDF-1.4", b"\xef\xbb\xbf{}", b"\xff\xfe", packed("01_sft.ipynb"), b" "]
+)
 def test_what_is_no_notebook_but_is_called_so_is_a_submission(tmp_path, data):
     found = only(put(tmp_path, "zoe.ipynb", data=data))
     assert found.problem == "" and read_submission(tmp_path, found) == data
@@ -337,7 +504,8 @@ def test_an_empty_file_is_a_problem_and_can_be_read(tmp_path):
         assert read_submission(tmp_path, found) == b""
 
 
-# --- what is dangerous to open ----------------------------------------------------------------------------------
+# --- what is dangerous to open --------------------------------------------------------------------
+
 
 def test_links_are_listed_and_not_followed(tmp_path):
     secret = put(tmp_path / "outside", "secret.ipynb", data=b"secret")
@@ -349,8 +517,15 @@ def test_links_are_listed_and_not_followed(tmp_path):
     (folder / "adam" / "dangling.ipynb").symlink_to("nowhere")
     (folder / "adam" / "work.zip").symlink_to(secret)
     found = find_submissions(folder)
-    assert [one.file for one in found] == ["adam/01_sft.ipynb", "adam/dangling.ipynb", "adam/loop", "adam/more",
-                                           "adam/work.zip", "file.ipynb", "zoe"]
+    assert [one.file for one in found] == [
+        "adam/01_sft.ipynb",
+        "adam/dangling.ipynb",
+        "adam/loop",
+        "adam/more",
+        "adam/work.zip",
+        "file.ipynb",
+        "zoe",
+    ]
     for one in found[1:]:
         assert "symbolic link" in one.problem and one.sha256 == ""
         with pytest.raises(GradingError, match="symbolic link"):
@@ -361,7 +536,9 @@ def test_the_folder_itself_may_be_a_link_but_a_notebook_may_not(tmp_path):
     put(tmp_path / "real", "zoe.ipynb")
     (tmp_path / "folder").symlink_to("real")
     (tmp_path / "link.ipynb").symlink_to("real/zoe.ipynb")
-    assert only(tmp_path / "folder").problem == "" and "link" in only(tmp_path / "link.ipynb").problem
+    assert (
+        only(tmp_path / "folder").problem == "" and "link" in only(tmp_path / "link.ipynb").problem
+    )
 
 
 def test_a_hard_link_is_read_by_value(tmp_path):
@@ -384,7 +561,9 @@ def test_pipes_devices_and_sockets_are_not_read(tmp_path, monkeypatch, alarm):
         pass  # only root makes devices
     found = problems(tmp_path)
     server.close()
-    assert set(found) == expected and all("a pipe, a device or a socket" in problem for problem in found.values())
+    assert set(found) == expected and all(
+        "a pipe, a device or a socket" in problem for problem in found.values()
+    )
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink(__file__, path), os.mkdir])
@@ -397,7 +576,12 @@ def test_a_file_that_is_swapped_before_it_is_opened_is_not_read(tmp_path, monkey
 
 
 def test_a_file_above_the_limit_is_a_problem_with_both_sizes(tmp_path):
-    for size, name in ((50_000_000, "just"), (50_000_001, "over"), (200_000_000, "far"), (200_000_000, "archive")):
+    for size, name in (
+        (50_000_000, "just"),
+        (50_000_001, "over"),
+        (200_000_000, "far"),
+        (200_000_000, "archive"),
+    ):
         with open(tmp_path / f"{name}.{'zip' if name == 'archive' else 'ipynb'}", "wb") as file:
             file.truncate(size)
     found = problems(tmp_path)
@@ -425,12 +609,15 @@ def test_what_may_not_be_read_is_a_problem(tmp_path):
     os.chmod(tmp_path / "adam", 0)
     found = problems(tmp_path)
     os.chmod(tmp_path / "adam", 0o700)
-    assert set(found) == {"adam", "zoe.ipynb"} and all("Permission denied" in one for one in found.values())
+    assert set(found) == {"adam", "zoe.ipynb"} and all(
+        "Permission denied" in one for one in found.values()
+    )
 
 
 def test_a_file_that_may_not_be_opened_is_a_problem(tmp_path, monkeypatch):
     def refuse(path, *rest):
         raise PermissionError(13, "Permission denied")
+
     put(tmp_path, "zoe.ipynb")
     monkeypatch.setattr(intake.os, "open", refuse)
     assert "Permission denied" in only(tmp_path).problem
@@ -444,9 +631,13 @@ def test_a_folder_that_may_not_be_listed_is_a_problem(tmp_path, monkeypatch):
         if str(path).endswith("zoe"):
             raise PermissionError(13, "Permission denied")
         return scandir(path)
+
     monkeypatch.setattr(intake.os, "scandir", scan)
     found = find_submissions(tmp_path)
-    assert [(one.file, one.student) for one in found] == [("adam/01_sft.ipynb", "adam"), ("zoe", "zoe")]
+    assert [(one.file, one.student) for one in found] == [
+        ("adam/01_sft.ipynb", "adam"),
+        ("zoe", "zoe"),
+    ]
     assert "Permission denied" in found[1].problem and found[1].sha256 == ""
 
 
@@ -459,9 +650,13 @@ def test_folders_that_vanish_meanwhile_are_problems(tmp_path, monkeypatch):
             (tmp_path / "gone" / "01_sft.ipynb").unlink()
             (tmp_path / "gone").rmdir()
         return scandir(path)
+
     monkeypatch.setattr(intake.os, "scandir", scan)
     found = problems(tmp_path)
-    assert "No such file" in found.pop("gone") and found == {"adam/01_sft.ipynb": "", "zoe/01_sft.ipynb": ""}
+    assert "No such file" in found.pop("gone") and found == {
+        "adam/01_sft.ipynb": "",
+        "zoe/01_sft.ipynb": "",
+    }
 
 
 def test_files_that_vanish_meanwhile_are_problems(tmp_path, monkeypatch):
@@ -471,6 +666,7 @@ def test_files_that_vanish_meanwhile_are_problems(tmp_path, monkeypatch):
     def read_later(path):
         (tmp_path / "gone.ipynb").unlink(missing_ok=True)
         return read(path)
+
     monkeypatch.setattr(intake, "read_file", read_later)
     found = problems(tmp_path)
     assert "No such file" in found.pop("gone.ipynb") and found == {"adam.ipynb": ""}
@@ -479,8 +675,11 @@ def test_files_that_vanish_meanwhile_are_problems(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_opened_gets_one_sentence(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
+
     monkeypatch.setattr(intake.os, "scandir", refuse)
-    with pytest.raises(GradingError, match="cannot be opened .Permission denied.: check its permissions"):
+    with pytest.raises(
+        GradingError, match="cannot be opened .Permission denied.: check its permissions"
+    ):
         find_submissions(tmp_path)
 
 
@@ -506,7 +705,8 @@ def test_a_path_that_goes_deep_does_not_end_the_listing(tmp_path):
     assert sorted(students(tmp_path).values()) == ["deeper", "zoe"]
 
 
-# --- archives ---------------------------------------------------------------------------------------------------
+# --- archives -------------------------------------------------------------------------------------
+
 
 def test_members_are_read_by_value_and_nothing_is_unpacked_to_the_disk(tmp_path):
     put(tmp_path, "zoe.zip", data=packed("01_sft.ipynb", "work/02_lora.ipynb", "data.csv", "work/"))
@@ -516,15 +716,28 @@ def test_members_are_read_by_value_and_nothing_is_unpacked_to_the_disk(tmp_path)
     assert os.listdir(tmp_path) == ["zoe.zip"]
 
 
-@pytest.mark.parametrize("name", [
-    "../01.ipynb", "work/../../01.ipynb", "/tmp/01.ipynb", "C:\\01.ipynb", "C:/01.ipynb", "..\\01.ipynb",
-    "work\\..\\..\\01.ipynb"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../01.ipynb",
+        "work/../../01.ipynb",
+        "/tmp/01.ipynb",
+        "C:\\01.ipynb",
+        "C:/01.ipynb",
+        "..\\01.ipynb",
+        "work\\..\\..\\01.ipynb",
+    ],
+)
 def test_a_member_whose_name_leads_out_of_the_archive_is_a_problem(tmp_path, name):
     put(tmp_path / "in", "zoe.zip", data=packed(name, "02_lora.ipynb"))
     found = problems(tmp_path / "in")
     assert found.pop("zoe.zip!02_lora.ipynb") == ""
     file, problem = found.popitem()
-    assert "leads out of the archive" in problem and intake.raw(file) == f"zoe.zip!{name}" and not found
+    assert (
+        "leads out of the archive" in problem
+        and intake.raw(file) == f"zoe.zip!{name}"
+        and not found
+    )
     assert sorted(os.listdir(tmp_path)) == ["in"]
 
 
@@ -532,7 +745,9 @@ def test_an_archive_without_a_notebook_is_listed(tmp_path):
     put(tmp_path, "zoe.zip", "bea/data.zip", data=packed("answers.pdf", "work/"))
     put(tmp_path, "bea/01_sft.ipynb")
     assert problems(tmp_path) == {
-        "bea/01_sft.ipynb": "", "zoe.zip": "there is no notebook in zoe.zip: ask for a file that ends in .ipynb"}
+        "bea/01_sft.ipynb": "",
+        "zoe.zip": "there is no notebook in zoe.zip: ask for a file that ends in .ipynb",
+    }
 
 
 def test_an_archive_in_an_archive_is_not_lost(tmp_path):
@@ -545,14 +760,21 @@ def test_an_archive_in_an_archive_is_not_lost(tmp_path):
     put(tmp_path, "submissions.zip", data=buffer.getvalue())
     found = find_submissions(tmp_path)
     assert [(one.student, one.problem) for one in found] == [
-        ("angstromzoe", "it is an archive in an archive: unpack the outer one"), ("bakerbo", "")]
+        ("angstromzoe", "it is an archive in an archive: unpack the outer one"),
+        ("bakerbo", ""),
+    ]
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"PK", b"no archive", packed("01_sft.ipynb")[:-30], packed("01_sft.ipynb")[40:]])
+@pytest.mark.parametrize(
+    "data", [b"", b"PK", b"no archive", packed("01_sft.ipynb")[:-30], packed("01_sft.ipynb")[40:]]
+)
 def test_a_broken_archive_is_a_problem(tmp_path, data):
     found = only(put(tmp_path, "zoe.zip", data=data))
-    assert found.file.startswith("zoe.zip") and SENTENCE.fullmatch(found.problem) and found.sha256 == ""
+    assert (
+        found.file.startswith("zoe.zip")
+        and SENTENCE.fullmatch(found.problem)
+        and found.sha256 == ""
+    )
 
 
 def test_a_broken_archive_beside_a_notebook_is_listed_too(tmp_path):
@@ -563,7 +785,7 @@ def test_a_broken_archive_beside_a_notebook_is_listed_too(tmp_path):
 def test_no_broken_byte_of_an_archive_ends_the_listing(tmp_path):
     whole = packed("01_sft.ipynb", "é.ipynb")
     for place, value in itertools.product(range(len(whole)), (0, 0x55, 0xFF)):
-        data = whole[:place] + bytes([value]) + whole[place + 1:]
+        data = whole[:place] + bytes([value]) + whole[place + 1 :]
         found = find_submissions(put(tmp_path, "zoe.zip", data=data))
         assert found and len({one.id for one in found}) == len(found)
         assert all(one.problem or read_submission(tmp_path, one) == NOTEBOOK for one in found)
@@ -590,7 +812,10 @@ def test_a_stored_member_is_read(tmp_path):
 def test_a_link_in_an_archive_is_a_problem(tmp_path):
     link = zipfile.ZipInfo("01_sft.ipynb")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    assert "symbolic link" in only(put(tmp_path, "zoe.zip", data=packed(link, data=b"/etc/passwd"))).problem
+    assert (
+        "symbolic link"
+        in only(put(tmp_path, "zoe.zip", data=packed(link, data=b"/etc/passwd"))).problem
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -604,13 +829,18 @@ def test_a_bomb_is_stopped_by_the_bytes_that_come_out(tmp_path):
     put(tmp_path, "adam.zip", data=packed("01_sft.ipynb"))
     found = problems(tmp_path)
     assert found.pop("adam.zip!01_sft.ipynb") == ""
-    assert len(found) == 2 and all("more than 50 MB, and 50 MB are the limit" in one for one in found.values())
+    assert len(found) == 2 and all(
+        "more than 50 MB, and 50 MB are the limit" in one for one in found.values()
+    )
 
 
 @pytest.mark.parametrize("size, problem", [(10, "cannot be unpacked"), (3_000_000_000, "limit")])
 def test_the_size_in_the_header_is_not_believed(tmp_path, monkeypatch, size, problem):
     monkeypatch.setattr(intake, "MAX_BYTES", 100_000)
-    bomb, small = packed("01_sft.ipynb", data=bytes(1_000_000)), packed("01_sft.ipynb", data=bytes(1000))
+    bomb, small = (
+        packed("01_sft.ipynb", data=bytes(1_000_000)),
+        packed("01_sft.ipynb", data=bytes(1000)),
+    )
     put(tmp_path, "bomb.zip", data=patched(bomb, size=size))
     put(tmp_path, "small.zip", data=patched(small, size=3_000_000_000))
     found = problems(tmp_path)
@@ -620,16 +850,24 @@ def test_the_size_in_the_header_is_not_believed(tmp_path, monkeypatch, size, pro
 def test_what_an_archive_may_unpack_to_is_bounded_as_a_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(intake, "MAX_BYTES", 1000)
     monkeypatch.setattr(intake, "MAX_UNPACKED", 2500)
-    put(tmp_path, "zoe.zip", data=packed("a.ipynb", "b.ipynb", "c.ipynb", "d.ipynb", data=bytes(900)))
+    put(
+        tmp_path,
+        "zoe.zip",
+        data=packed("a.ipynb", "b.ipynb", "c.ipynb", "d.ipynb", data=bytes(900)),
+    )
     found = list(problems(tmp_path).values())
-    assert found[:2] == ["", ""] and all("its archive unpacks to more than" in problem for problem in found[2:])
+    assert found[:2] == ["", ""] and all(
+        "its archive unpacks to more than" in problem for problem in found[2:]
+    )
 
 
 def test_what_fails_counts_too(tmp_path, monkeypatch):
     monkeypatch.setattr(intake, "MAX_UNPACKED", 100_000)
     broken = bytearray(packed("a.ipynb", "b.ipynb", "c.ipynb", data=bytes(80_000)))
     for match in re.finditer(b"PK\x03\x04|PK\x01\x02", bytes(broken)):
-        struct.pack_into("<L", broken, match.start() + (14 if broken[match.start() + 2] == 3 else 16), 0)  # the CRC
+        struct.pack_into(
+            "<L", broken, match.start() + (14 if broken[match.start() + 2] == 3 else 16), 0
+        )  # the CRC
     found = list(problems(put(tmp_path, "zoe.zip", data=bytes(broken))).values())
     assert "cannot be unpacked" in found[0] and "its archive unpacks to more" in found[2]
 
@@ -649,18 +887,23 @@ def test_names_in_archives_can_be_long_and_nasty(tmp_path):
     found = find_submissions(tmp_path)
     assert len({one.id for one in found}) == len(found) == len(names) + 1 - 1  # ..a is hidden
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9-]{9,91}", one.id) for one in found)
-    assert [one.file for one in found if one.problem] == [r"submissions.zip!\\udcff/01.ipynb"]  # absolute on Windows
+    assert [one.file for one in found if one.problem] == [
+        r"submissions.zip!\\udcff/01.ipynb"
+    ]  # absolute on Windows
     assert all(one.problem or read_submission(tmp_path, one) == NOTEBOOK for one in found)
 
 
-@pytest.mark.parametrize("date, expected", [((2026, 11, 25, 2, 0, 4), 1795572004.0), ((1980, 0, 0, 0, 0, 0), 1764.0)])
+@pytest.mark.parametrize(
+    "date, expected", [((2026, 11, 25, 2, 0, 4), 1795572004.0), ((1980, 0, 0, 0, 0, 0), 1764.0)]
+)
 def test_a_member_has_its_own_time_or_that_of_the_archive(tmp_path, date, expected):
     put(tmp_path, "zoe.zip", data=packed(zipfile.ZipInfo("01_sft.ipynb", date)))
     os.utime(tmp_path / "zoe.zip", (1764.0, 1764.0))
     assert only(tmp_path).modified == expected
 
 
-# --- reading again ----------------------------------------------------------------------------------------------
+# --- reading again --------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("name", ["zoe.ipynb", "zoe.zip"])
 def test_what_has_changed_since_is_not_read(tmp_path, name):
@@ -670,12 +913,20 @@ def test_what_has_changed_since_is_not_read(tmp_path, name):
         read_submission(tmp_path, found)
 
 
-@pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: path.write_bytes(b"PK"),
-                                    lambda path: path.write_bytes(packed("other.ipynb"))])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b"PK"),
+        lambda path: path.write_bytes(packed("other.ipynb")),
+    ],
+)
 def test_what_is_gone_is_told_in_one_sentence(tmp_path, change):
     found = only(put(tmp_path, "zoe.zip", data=packed("01.ipynb")))
     change(tmp_path / "zoe.zip")
-    with pytest.raises(GradingError, match="zoe.zip!01.ipynb was there and cannot be read now") as error:
+    with pytest.raises(
+        GradingError, match="zoe.zip!01.ipynb was there and cannot be read now"
+    ) as error:
         read_submission(tmp_path, found)
     assert SENTENCE.fullmatch(str(error.value))
 
@@ -689,11 +940,22 @@ def test_a_link_put_in_place_of_a_notebook_is_not_read(tmp_path):
         read_submission(tmp_path / "in", found)
 
 
-# --- which submissions count ------------------------------------------------------------------------------------
+# --- which submissions count ----------------------------------------------------------------------
 
-def record(id, earned=0, student="zoe", lab="01_sft", status="graded", attempt=None, modified=0.0, file=""):
-    return {"submission": id, "student": student, "lab": lab, "status": status, "earned": earned, "attempt": attempt,
-            "modified": modified, "file": file or id}
+
+def record(
+    id, earned=0, student="zoe", lab="01_sft", status="graded", attempt=None, modified=0.0, file=""
+):
+    return {
+        "submission": id,
+        "student": student,
+        "lab": lab,
+        "status": status,
+        "earned": earned,
+        "attempt": attempt,
+        "modified": modified,
+        "file": file or id,
+    }
 
 
 def counting(policy, *records):
@@ -713,26 +975,39 @@ def test_without_records_nothing_counts():
 
 @pytest.mark.parametrize("policy", ["latest", "best"])
 def test_one_record_counts_for_each_student_and_lab(policy):
-    records = [record("a"), record("b", lab="02_lora"), record("c", student="Zoe"), record("d", lab=None)]
+    records = [
+        record("a"),
+        record("b", lab="02_lora"),
+        record("c", student="Zoe"),
+        record("d", lab=None),
+    ]
     assert counting(policy, *records) == {"a", "b", "c", "d"}
 
 
 def test_the_latest_is_the_highest_attempt_then_the_newest_then_the_last_name():
-    assert counting("latest", record("a", attempt=10), record("b", attempt=9, modified=9.0)) == {"a"}
+    assert counting("latest", record("a", attempt=10), record("b", attempt=9, modified=9.0)) == {
+        "a"
+    }
     assert counting("latest", record("a", attempt=1), record("b", modified=9.0)) == {"a"}
     assert counting("latest", record("a", attempt=0), record("b", modified=9.0)) == {"a"}
     assert counting("latest", record("a", modified=2.0), record("b", modified=1.0)) == {"a"}
-    assert counting("latest", record("a", attempt=2, modified=2.0), record("b", attempt=2, modified=1.0)) == {"a"}
+    assert counting(
+        "latest", record("a", attempt=2, modified=2.0), record("b", attempt=2, modified=1.0)
+    ) == {"a"}
     assert counting("latest", record("a", file="y"), record("b", file="x")) == {"a"}
 
 
 def test_the_latest_counts_whatever_its_points_and_status():
     for status in ("graded", "needs review", "ungradable"):
-        assert counting("latest", record("a", 21), record("b", 0, status=status, modified=1.0)) == {"b"}
+        assert counting("latest", record("a", 21), record("b", 0, status=status, modified=1.0)) == {
+            "b"
+        }
 
 
 def test_the_best_has_the_most_points_then_is_the_latest():
-    assert counting("best", record("a", 9), record("b", 10), record("c", 2, attempt=5, modified=9.0)) == {"b"}
+    assert counting(
+        "best", record("a", 9), record("b", 10), record("c", 2, attempt=5, modified=9.0)
+    ) == {"b"}
     assert counting("best", record("a", 9, attempt=2), record("b", 9, modified=9.0)) == {"a"}
     assert counting("best", record("a", 9, modified=2.0), record("b", 9, modified=1.0)) == {"a"}
 

@@ -1,4 +1,6 @@
-"""The judge without a sandbox: what it asks, how often, what it makes of each end, and which inputs a check gets."""
+"""The judge without a sandbox: what it asks, how often, what it makes of each end, and which inputs
+a check gets."""
+
 import json
 import os
 import socket
@@ -30,26 +32,35 @@ def answer_of(this, id="sft.loss"):
     return next(answer for answer in this.answers.answers if answer.id == id)
 
 
-# The inputs ---------------------------------------------------------------------------------------------------------
+# The inputs ---------------------------------------------------------------------------------------
+
 
 def test_a_check_s_inputs_depend_on_all_that_should_matter_and_on_nothing_else():
     same = marking().seed("sft.loss", "passes_the_gradient")
-    other = [marking(b"another secret of this test").seed("sft.loss", "passes_the_gradient"),
-             marking(data=submission(LAB, {}).encode()).seed("sft.loss", "passes_the_gradient"),
-             marking().seed("sft.sequence_loss", "passes_the_gradient"), marking().seed("sft.loss", "another_check")]
+    other = [
+        marking(b"another secret of this test").seed("sft.loss", "passes_the_gradient"),
+        marking(data=submission(LAB, {}).encode()).seed("sft.loss", "passes_the_gradient"),
+        marking().seed("sft.sequence_loss", "passes_the_gradient"),
+        marking().seed("sft.loss", "another_check"),
+    ]
     assert same == marking().seed("sft.loss", "passes_the_gradient") and len({same, *other}) == 5
     assert all(0 <= seed < 2**31 for seed in (same, *other))
     assert marking(None).seed("sft.loss", "passes_the_gradient") == NOTEBOOK_SEED
 
 
-# What comes over the line -------------------------------------------------------------------------------------------
+# What comes over the line -------------------------------------------------------------------------
+
 
 @pytest.fixture
 def line(tmp_path):
     """A connection whose worker is the test itself: (connection, the worker's end)."""
     connection, (mine, theirs) = Connection.__new__(Connection), socket.socketpair()
     connection.line, connection.limits = mine, Limits(wall=2)
-    connection.process, connection.pid, connection.folder = psutil.Process(), os.getpid(), str(tmp_path)
+    connection.process, connection.pid, connection.folder = (
+        psutil.Process(),
+        os.getpid(),
+        str(tmp_path),
+    )
     connection.template = types.SimpleNamespace(tier="T1")
     with mine, theirs:
         yield connection, theirs
@@ -72,10 +83,15 @@ def test_every_question_has_a_number_that_nobody_can_guess(line):
     assert len(ids) == 20 and all(len(id) >= 16 for id in ids)
 
 
-@pytest.mark.parametrize("frame, told", [
-    ((40 * 2**20).to_bytes(8, "big"), "too big: 40 MiB"),
-    (wire.HEAD.pack(9, 5) + b"wrong", "cannot be read"),
-    (wire.pack({"value": " " * (3 * 2**20)}, []), "more than can be read")], ids=["long", "no JSON", "wordy"])
+@pytest.mark.parametrize(
+    "frame, told",
+    [
+        ((40 * 2**20).to_bytes(8, "big"), "too big: 40 MiB"),
+        (wire.HEAD.pack(9, 5) + b"wrong", "cannot be read"),
+        (wire.pack({"value": " " * (3 * 2**20)}, []), "more than can be read"),
+    ],
+    ids=["long", "no JSON", "wordy"],
+)
 def test_what_is_no_answer_is_unusable(line, frame, told):
     connection, worker = line
     sends = threading.Thread(target=worker.sendall, args=[frame])
@@ -93,37 +109,65 @@ def test_a_worker_that_ended_may_have_been_ended_by_the_machine(line):
     assert (loss.value.result, loss.value.doubtful) == ("crashed", True)
 
 
-# Exceptions ---------------------------------------------------------------------------------------------------------
+# Exceptions ---------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("name, kinds", [
-    ("ValueError", (Raised, ValueError)), ("ZeroDivisionError", (Raised, ZeroDivisionError)),
-    ("OSError", (Raised,)), ("SystemExit", (Stopped,)), ("KeyboardInterrupt", (Stopped,)), ("NoSuchName", (Raised,)),
-    ("print", (Raised,)), (None, (Raised,)), (["ValueError"], (Raised,))], ids=str)
+
+@pytest.mark.parametrize(
+    "name, kinds",
+    [
+        ("ValueError", (Raised, ValueError)),
+        ("ZeroDivisionError", (Raised, ZeroDivisionError)),
+        ("OSError", (Raised,)),
+        ("SystemExit", (Stopped,)),
+        ("KeyboardInterrupt", (Stopped,)),
+        ("NoSuchName", (Raised,)),
+        ("print", (Raised,)),
+        (None, (Raised,)),
+        (["ValueError"], (Raised,)),
+    ],
+    ids=str,
+)
 def test_an_exception_arrives_as_what_a_check_may_expect_and_as_nothing_more(name, kinds):
     error = exception_of({"raised": name, "name": "Own", "text": "words", "line": 3})
-    assert all(isinstance(error, kind) for kind in kinds) and error.kind == "Own" and error.line == 3
+    assert (
+        all(isinstance(error, kind) for kind in kinds) and error.kind == "Own" and error.line == 3
+    )
     assert isinstance(error, Exception) == (Stopped not in kinds)
 
 
-@pytest.mark.parametrize("told, kind, line", [
-    ({"name": "a b"}, "ValueError", None), ({"name": "x" * 41}, "ValueError", None), ({"name": 3}, "ValueError", None),
-    ({"line": 0}, "ValueError", None), ({"line": 10**6}, "ValueError", None), ({"line": True}, "ValueError", None),
-    ({"line": "3"}, "ValueError", None), ({"name": "Mine", "line": 7}, "Mine", 7)], ids=str)
+@pytest.mark.parametrize(
+    "told, kind, line",
+    [
+        ({"name": "a b"}, "ValueError", None),
+        ({"name": "x" * 41}, "ValueError", None),
+        ({"name": 3}, "ValueError", None),
+        ({"line": 0}, "ValueError", None),
+        ({"line": 10**6}, "ValueError", None),
+        ({"line": True}, "ValueError", None),
+        ({"line": "3"}, "ValueError", None),
+        ({"name": "Mine", "line": 7}, "Mine", 7),
+    ],
+    ids=str,
+)
 def test_what_a_worker_says_of_an_exception_carries_no_message(told, kind, line):
     error = exception_of({"raised": "ValueError"} | told)
     assert (error.kind, error.line) == (kind, line)
     assert exception_of({"raised": "Made_up 1.5"}).kind == "Exception"
-    assert len(str(exception_of({"raised": "ValueError", "text": "x" * 10**4}))) == student.LONGEST_TEXT
+    assert (
+        len(str(exception_of({"raised": "ValueError", "text": "x" * 10**4})))
+        == student.LONGEST_TEXT
+    )
 
 
-# Lost workers -------------------------------------------------------------------------------------------------------
+# Lost workers -------------------------------------------------------------------------------------
 
 WAITED, COMPUTED = Lost("timeout", "it waited", doubtful=True), Lost("timeout", "it computed")
 ENDED, SWELLED = Lost("crashed", "it ended", doubtful=True), Lost("crashed", "it took memory")
 
 
 def outcomes(monkeypatch, *ends):
-    """A submission whose verdicts come to these ends, one after the other; and how many were asked for."""
+    """A submission whose verdicts come to these ends, one after the other; and how many were asked
+    for."""
     this, asked = marking(), []
 
     def verdict(answer, registered, check):
@@ -132,23 +176,36 @@ def outcomes(monkeypatch, *ends):
         if isinstance(end, BaseException):
             raise end
         return end, "", ""
+
     monkeypatch.setattr(this, "verdict", verdict)
     return this.exercise(answer_of(this)), asked
 
 
-@pytest.mark.parametrize("ends, results, asked", [
-    (["passed"], ["passed"] * 3, 3),
-    ([WAITED, "passed"], ["passed"] * 3, 4),             # a second chance, and all is well
-    ([ENDED, "passed"], ["passed"] * 3, 4),
-    ([COMPUTED, "passed"], ["timeout", "passed", "passed"], 3),  # no second chance for what a machine does not cause
-    ([SWELLED, "passed"], ["crashed", "passed", "passed"], 3),
-    ([WAITED], ["timeout"] * 3, 2),                      # twice is long enough for the whole exercise
-    ([COMPUTED], ["timeout"] * 3, 2), ([SWELLED], ["crashed"] * 3, 2), ([ENDED], ["crashed"] * 3, 4),
-    (["passed", COMPUTED, "passed"], ["passed", "timeout", "passed"], 3)])
+@pytest.mark.parametrize(
+    "ends, results, asked",
+    [
+        (["passed"], ["passed"] * 3, 3),
+        ([WAITED, "passed"], ["passed"] * 3, 4),  # a second chance, and all is well
+        ([ENDED, "passed"], ["passed"] * 3, 4),
+        (
+            [COMPUTED, "passed"],
+            ["timeout", "passed", "passed"],
+            3,
+        ),  # no second chance for what a machine does not cause
+        ([SWELLED, "passed"], ["crashed", "passed", "passed"], 3),
+        ([WAITED], ["timeout"] * 3, 2),  # twice is long enough for the whole exercise
+        ([COMPUTED], ["timeout"] * 3, 2),
+        ([SWELLED], ["crashed"] * 3, 2),
+        ([ENDED], ["crashed"] * 3, 4),
+        (["passed", COMPUTED, "passed"], ["passed", "timeout", "passed"], 3),
+    ],
+)
 def test_how_often_a_lost_worker_is_asked_again(monkeypatch, ends, results, asked):
     record, names = outcomes(monkeypatch, *ends)
     assert [check["result"] for check in record["checks"]] == results and len(names) == asked
-    assert record["earned"] == sum(check.points for check, result in zip(LOSS.checks, results) if result == "passed")
+    assert record["earned"] == sum(
+        check.points for check, result in zip(LOSS.checks, results) if result == "passed"
+    )
 
 
 @pytest.mark.parametrize("result", ["failed", "error", "timeout", "crashed", "needs review"])
@@ -159,23 +216,34 @@ def test_only_what_passed_earns_points(monkeypatch, result):
 
 def test_what_a_check_says_becomes_one_plain_line(monkeypatch):
     this = marking()
-    monkeypatch.setattr(this, "verdict", lambda *_: ("failed", "one\x1b[2J\ntwo\u202e" + "x" * 400, "do\x00 this\n"))
+    monkeypatch.setattr(
+        this, "verdict", lambda *_: ("failed", "one\x1b[2J\ntwo\u202e" + "x" * 400, "do\x00 this\n")
+    )
     said = this.exercise(answer_of(this))["checks"][0]
-    assert said["next"].isprintable() and said["mistake"].isprintable() and len(said["mistake"]) <= 200
+    assert (
+        said["next"].isprintable() and said["mistake"].isprintable() and len(said["mistake"]) <= 200
+    )
 
 
 def test_no_worker_is_asked_for_what_was_not_attempted_or_cannot_run(monkeypatch):
-    data = submission(LAB, {"sft.loss": '@exercise("sft.loss")\ndef sft_loss(logits, labels):\n    return (\n'}).encode()
+    data = submission(
+        LAB, {"sft.loss": '@exercise("sft.loss")\ndef sft_loss(logits, labels):\n    return (\n'}
+    ).encode()
     this = marking(data=data)
     monkeypatch.setattr(this, "verdict", lambda *_: pytest.fail("a worker was asked"))
     records = {answer.id: this.exercise(answer) for answer in this.answers.answers}
-    assert {check["result"] for check in records["sft.sequence_loss"]["checks"]} == {"not attempted"}
+    assert {check["result"] for check in records["sft.sequence_loss"]["checks"]} == {
+        "not attempted"
+    }
     assert {check["result"] for check in records["sft.loss"]["checks"]} == {"error"}
     assert sum(record["earned"] for record in records.values()) == 0
-    assert [answer.id for answer in this.answers.answers if answer.state == "not attempted"] == this.untouched()
+    assert [
+        answer.id for answer in this.answers.answers if answer.state == "not attempted"
+    ] == this.untouched()
 
 
-# Cells --------------------------------------------------------------------------------------------------------------
+# Cells --------------------------------------------------------------------------------------------
+
 
 def test_a_cell_is_left_out_once_it_was_tried_twice_or_is_itself_to_blame():
     this = marking()
@@ -183,7 +251,9 @@ def test_a_cell_is_left_out_once_it_was_tried_twice_or_is_itself_to_blame():
     this.leave_out(number, WAITED)
     assert this.cells[0][0] == number and this.notes == []
     this.leave_out(number, WAITED)
-    assert number not in dict(this.cells) and this.notes == [f"cell {number} was left out: it waited"]
+    assert number not in dict(this.cells) and this.notes == [
+        f"cell {number} was left out: it waited"
+    ]
     other = this.cells[0][0]
     this.leave_out(other, COMPUTED)
     assert other not in dict(this.cells) and len(this.notes) == 2
@@ -207,7 +277,8 @@ def test_what_a_cell_raised_is_told_once():
     assert this.notes == ["cell 4 raised Own; the cells after it were run all the same"]
 
 
-# Whose fault --------------------------------------------------------------------------------------------------------
+# Whose fault --------------------------------------------------------------------------------------
+
 
 def test_a_check_that_breaks_on_the_solution_is_the_course_s_fault_and_else_the_answer_s():
     exercise = types.SimpleNamespace(reference=len)
@@ -217,29 +288,52 @@ def test_a_check_that_breaks_on_the_solution_is_the_course_s_fault_and_else_the_
 
     def is_broken(function, seed):
         raise KeyError("the course's own")
-    blamed = [judge.blame(TypeError("odd"), exercise, types.SimpleNamespace(test=test, name=test.__name__, points=1), 3)
-              for test in (needs_a_list, is_broken)]
-    assert blamed[0] == ("failed", "what your function returned cannot be used (TypeError: odd)",
-                         "return what the docstring says")
-    assert blamed[1][:2] == ("needs review", "the check fails on the course's own solution: KeyError")
+
+    blamed = [
+        judge.blame(
+            TypeError("odd"),
+            exercise,
+            types.SimpleNamespace(test=test, name=test.__name__, points=1),
+            3,
+        )
+        for test in (needs_a_list, is_broken)
+    ]
+    assert blamed[0] == (
+        "failed",
+        "what your function returned cannot be used (TypeError: odd)",
+        "return what the docstring says",
+    )
+    assert blamed[1][:2] == (
+        "needs review",
+        "the check fails on the course's own solution: KeyError",
+    )
 
 
-@pytest.mark.parametrize("error, status", [
-    (notebook.Ungradable("it is empty"), "ungradable"), (Fault("a person"), "needs review"),
-    (ZeroDivisionError("of ours"), "needs review"), (student.TemplateGone(), "needs review")], ids=repr)
+@pytest.mark.parametrize(
+    "error, status",
+    [
+        (notebook.Ungradable("it is empty"), "ungradable"),
+        (Fault("a person"), "needs review"),
+        (ZeroDivisionError("of ours"), "needs review"),
+        (student.TemplateGone(), "needs review"),
+    ],
+    ids=repr,
+)
 def test_every_end_is_a_record(monkeypatch, error, status):
     this, restarted = Judge(Settings(SECRET, "T0")), []
     monkeypatch.setattr(this, "restart", lambda: restarted.append(True))
 
     def marks(record):
         raise error
+
     record = this.grade_with(marks)
     assert record["status"] == status and record["reason"] and record["earned"] == 0
     assert bool(restarted) == isinstance(error, student.TemplateGone)
     json.dumps(record)
 
 
-# What a record depends on -------------------------------------------------------------------------------------------
+# What a record depends on -------------------------------------------------------------------------
+
 
 def test_the_digest_of_checks_covers_the_modules_they_use_and_the_solution(monkeypatch, tmp_path):
     for path in judge.ROOT.glob("labs/[cm]*/*.py"):
@@ -251,6 +345,7 @@ def test_the_digest_of_checks_covers_the_modules_they_use_and_the_solution(monke
     def digest():
         judge.digest.cache_clear(), judge.digest_of_checks.cache_clear()
         return judge.digest_of_checks("ppo.value_loss")
+
     found = [digest()]
     for name in ("checks/ppo", "checks/reward", "checks/sft", "checks/models", "methods/ppo"):
         path = tmp_path / "labs" / f"{name}.py"

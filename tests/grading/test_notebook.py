@@ -1,4 +1,6 @@
-"""The answers in a notebook: which count, what the worker is given, and that nothing hostile gets further than a reason."""
+"""The answers in a notebook: which count, what the worker is given, and that nothing hostile gets
+further than a reason."""
+
 import json
 
 import nbformat
@@ -10,7 +12,7 @@ from made import EXERCISE, notebook as made, published, solutions, submission
 
 LAB = "01_sft"
 IDS = list(solutions(LAB))
-LOSS = "@exercise(\"sft.loss\", points=4, minutes=10, difficulty=2)\ndef sft_loss(logits, labels):\n    return {}\n"
+LOSS = '@exercise("sft.loss", points=4, minutes=10, difficulty=2)\ndef sft_loss(logits, labels):\n    return {}\n'
 
 
 def found(text, file=""):
@@ -25,11 +27,14 @@ def text_given(answers):
     return "\n".join(source for _, source in answers.cells)
 
 
-# Which answers there are --------------------------------------------------------------------------------------------
+# Which answers there are --------------------------------------------------------------------------
+
 
 def test_an_untouched_notebook_has_no_attempt():
     answers = found(submission(LAB))
-    assert [(each.id, each.state) for each in answers.answers] == [(id, "not attempted") for id in IDS]
+    assert [(each.id, each.state) for each in answers.answers] == [
+        (id, "not attempted") for id in IDS
+    ]
     assert answers.notes == [] and not any(each.flags or each.fault for each in answers.answers)
 
 
@@ -46,13 +51,18 @@ def test_the_labs_know_their_exercises_and_points():
     assert labs[LAB].points == 21 and list(labs[LAB].functions) == IDS
 
 
-@pytest.mark.parametrize("body", ["...", "pass", '"""Only words."""', "return", "return None", '"""Words."""\n    ...'])
+@pytest.mark.parametrize(
+    "body", ["...", "pass", '"""Only words."""', "return", "return None", '"""Words."""\n    ...']
+)
 def test_bodies_that_do_nothing(body):
     text = LOSS.replace("return {}", body)
     assert answer(found(made(text))).state == "not attempted"
 
 
-@pytest.mark.parametrize("body", ["return 0", "x = 1", "raise ValueError", "return None if labels else 1", "...; return 3"])
+@pytest.mark.parametrize(
+    "body",
+    ["return 0", "x = 1", "raise ValueError", "return None if labels else 1", "...; return 3"],
+)
 def test_bodies_that_do_something(body):
     text = LOSS.replace("return {}", body)
     assert answer(found(made(text))).state == "attempted"
@@ -60,7 +70,11 @@ def test_bodies_that_do_something(body):
 
 def test_an_exercise_whose_cell_is_gone_is_missing():
     cells = nbformat.reads(submission(LAB, "solved"), as_version=4)
-    cells.cells = [cell for cell in cells.cells if 'sft.loss"' not in cell.source or "solution" in cell.metadata]
+    cells.cells = [
+        cell
+        for cell in cells.cells
+        if 'sft.loss"' not in cell.source or "solution" in cell.metadata
+    ]
     states = {each.id: each.state for each in found(nbformat.writes(cells)).answers}
     assert states.pop("sft.loss") == "missing" and set(states.values()) == {"attempted"}
 
@@ -76,7 +90,9 @@ def test_the_last_of_several_answers_counts():
 
 def test_an_answer_without_its_line_is_found_by_name():
     for head in ("", "@exercise()\n", "@exercise(5)\n"):
-        text = submission(LAB, solutions(LAB) | {"sft.loss": f"{head}def sft_loss(logits, labels):\n    return 1"})
+        text = submission(
+            LAB, solutions(LAB) | {"sft.loss": f"{head}def sft_loss(logits, labels):\n    return 1"}
+        )
         assert answer(found(text)).state == "attempted"
         assert "found by the function's name" in answer(found(text)).flags[0]
 
@@ -93,15 +109,26 @@ def test_ids_and_metadata_wiped_by_an_editor_change_nothing():
 
 
 def test_other_parameters_are_a_fault():
-    for parameters in ("labels, logits", "logits", "logits, labels, *more", "logits, labels, *, more=1", "a, b"):
+    for parameters in (
+        "labels, logits",
+        "logits",
+        "logits, labels, *more",
+        "logits, labels, *, more=1",
+        "a, b",
+    ):
         fault = answer(found(made(LOSS.replace("logits, labels", parameters).format(1)))).fault
         assert "must be (logits, labels)" in fault
-    assert answer(found(made(LOSS.replace("logits, labels", "logits, labels=None").format(1)))).fault == ""
+    assert (
+        answer(found(made(LOSS.replace("logits, labels", "logits, labels=None").format(1)))).fault
+        == ""
+    )
 
 
 def test_a_cell_that_is_no_python_costs_its_exercise_alone():
-    broken = answer(found(submission(LAB, solutions(LAB) | {"sft.loss": LOSS.format("(") })))
-    assert broken.state == "attempted" and "is no Python" in broken.fault and "line 3" in broken.fault
+    broken = answer(found(submission(LAB, solutions(LAB) | {"sft.loss": LOSS.format("(")})))
+    assert (
+        broken.state == "attempted" and "is no Python" in broken.fault and "line 3" in broken.fault
+    )
     answers = found(submission(LAB, "solved", before=["x = (", "def f(:\n"]))
     assert len(answers.notes) == 2 and {each.state for each in answers.answers} == {"attempted"}
 
@@ -119,7 +146,8 @@ def test_the_lab_is_known_by_ids_names_or_the_file():
         found(made("x = 1"), "homework.ipynb")
 
 
-# What the worker is given -------------------------------------------------------------------------------------------
+# What the worker is given -------------------------------------------------------------------------
+
 
 def test_nothing_of_the_published_notebook_runs_but_what_is_needed():
     text = text_given(found(submission(LAB, "solved")))
@@ -137,15 +165,23 @@ def test_cells_that_the_learner_added_are_given_in_order():
 
 def test_what_an_answer_uses_of_a_published_cell_is_given_too():
     lab = nbformat.read(notebook.LABS / f"{LAB}.ipynb", as_version=4)
-    defined = next(cell for cell in lab.cells if "def pull(loss, length)" in cell.source and cell.cell_type == "code")
+    defined = next(
+        cell
+        for cell in lab.cells
+        if "def pull(loss, length)" in cell.source and cell.cell_type == "code"
+    )
     using = LOSS.format("pull(labels, 4)")
     text = text_given(found(submission(LAB, solutions(LAB) | {"sft.loss": using})))
-    assert "def pull(loss, length)" in text and "measure(" in defined.source and "measure(" not in text
+    assert (
+        "def pull(loss, length)" in text and "measure(" in defined.source and "measure(" not in text
+    )
 
 
 def test_an_edited_demonstration_stays_a_demonstration():
     lab = published(LAB)
-    cell = next(cell for cell in lab.cells if cell.cell_type == "code" and "fine_tune(" in cell.source)
+    cell = next(
+        cell for cell in lab.cells if cell.cell_type == "code" and "fine_tune(" in cell.source
+    )
     cell.source += "\nraise SystemExit('edited')"
     assert "edited" not in text_given(found(nbformat.writes(lab)))
 
@@ -153,8 +189,11 @@ def test_an_edited_demonstration_stays_a_demonstration():
 def test_magics_are_neutralised():
     source = "%matplotlib inline\n!pip install x\nfiles = !ls\nx = %time 3\nsft_loss?\n?torch\nif True:\n    %timeit 1\ny = 5 % 3"
     assert text_given(found(submission(LAB, "solved", after=[source]))).endswith(
-        "pass\npass\nfiles = None\nx = None\npass\npass\nif True:\n    pass\ny = 5 % 3")
-    answers = found(submission(LAB, solutions(LAB) | {"sft.loss": "%load_ext autoreload\n" + LOSS.format(1)}))
+        "pass\npass\nfiles = None\nx = None\npass\npass\nif True:\n    pass\ny = 5 % 3"
+    )
+    answers = found(
+        submission(LAB, solutions(LAB) | {"sft.loss": "%load_ext autoreload\n" + LOSS.format(1)})
+    )
     assert answer(answers).state == "attempted" and answer(answers).fault == ""
 
 
@@ -169,17 +208,29 @@ def test_percent_signs_in_python_are_no_magics():
     assert source in text_given(found(submission(LAB, "solved", after=[source])))
 
 
-# What cannot be read ------------------------------------------------------------------------------------------------
+# What cannot be read ------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("data, reason", [
-    (b"", "empty"), (b"  \n", "empty"), (b"nonsense", "no notebook"), (b"{}", "no notebook"), (b"[]", "no notebook"),
-    (b"PK\x03\x04 zip", "no notebook"), (b"%PDF-1.7", "no notebook"), (b"\x00" * 100, "no notebook"),
-    (b'{"cells": 5, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "no notebook"),
-    (b'{"cells": [3], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "no notebook"),
-    (b'{"cells": [], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "no code"),
-    (b"[" * 100_000, "no notebook"), (b'{"a":' * 100_000, "no notebook"), (b"null", "no notebook"),
-    (b'{"cells": [], "nbformat": 99, "nbformat_minor": 5, "metadata": {}}', "no"),
-])
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (b"", "empty"),
+        (b"  \n", "empty"),
+        (b"nonsense", "no notebook"),
+        (b"{}", "no notebook"),
+        (b"[]", "no notebook"),
+        (b"PK\x03\x04 zip", "no notebook"),
+        (b"%PDF-1.7", "no notebook"),
+        (b"\x00" * 100, "no notebook"),
+        (b'{"cells": 5, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "no notebook"),
+        (b'{"cells": [3], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "no notebook"),
+        (b'{"cells": [], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "no code"),
+        (b"[" * 100_000, "no notebook"),
+        (b'{"a":' * 100_000, "no notebook"),
+        (b"null", "no notebook"),
+        (b'{"cells": [], "nbformat": 99, "nbformat_minor": 5, "metadata": {}}', "no"),
+    ],
+)
 def test_what_is_no_notebook_has_a_reason(data, reason):
     with pytest.raises(notebook.Ungradable, match=reason):
         found(data)
@@ -193,35 +244,75 @@ def test_encodings_and_older_formats():
     assert found(solved.replace("\n", "\r\n").encode()).cells == expected
     as_lists = json.loads(solved)
     for cell in as_lists["cells"]:
-        cell["source"] = cell["source"].splitlines(keepends=True) if isinstance(cell["source"], str) else cell["source"]
+        cell["source"] = (
+            cell["source"].splitlines(keepends=True)
+            if isinstance(cell["source"], str)
+            else cell["source"]
+        )
     assert found(json.dumps(as_lists)).cells == expected
     crlf = json.loads(solved)
     for cell in crlf["cells"]:
         cell["source"] = "".join(cell["source"]).replace("\n", "\r\n")
     assert found(json.dumps(crlf)).cells == expected
-    latin = found(made("# Schöne Grüße\n" + LOSS.format(1)).replace("\\u00f6", "ö").encode("latin-1"))
+    latin = found(
+        made("# Schöne Grüße\n" + LOSS.format(1)).replace("\\u00f6", "ö").encode("latin-1")
+    )
     assert answer(latin).state == "attempted"
 
 
 def test_a_notebook_of_format_3():
-    old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"metadata": {}, "cells": [
-        {"cell_type": "code", "language": "python", "metadata": {}, "outputs": [], "input": LOSS.format(1)}]}]}
+    old = {
+        "nbformat": 3,
+        "nbformat_minor": 0,
+        "metadata": {"name": ""},
+        "worksheets": [
+            {
+                "metadata": {},
+                "cells": [
+                    {
+                        "cell_type": "code",
+                        "language": "python",
+                        "metadata": {},
+                        "outputs": [],
+                        "input": LOSS.format(1),
+                    }
+                ],
+            }
+        ],
+    }
     assert answer(found(json.dumps(old))).state == "attempted"
 
 
-@pytest.mark.parametrize("source", [
-    "-" * 50_000 + "1", "(" * 50_000, "x" + "[0]" * 50_000, "1" + "+1" * 50_000, "not " * 50_000 + "1", "x\0y",
-    "a = " + "'" * 50_001, "\ud800", "lambda: " * 20_000 + "1", "x = 1\n" * 50_000,
-])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "-" * 50_000 + "1",
+        "(" * 50_000,
+        "x" + "[0]" * 50_000,
+        "1" + "+1" * 50_000,
+        "not " * 50_000 + "1",
+        "x\0y",
+        "a = " + "'" * 50_001,
+        "\ud800",
+        "lambda: " * 20_000 + "1",
+        "x = 1\n" * 50_000,
+    ],
+)
 def test_python_that_is_made_to_break_a_parser(source):
-    text = json.dumps(json.loads(submission(LAB, "solved", after=["MARK"]))).replace("MARK", json.dumps(source)[1:-1])
+    text = json.dumps(json.loads(submission(LAB, "solved", after=["MARK"]))).replace(
+        "MARK", json.dumps(source)[1:-1]
+    )
     assert {each.state for each in found(text).answers} == {"attempted"}
 
 
 def test_stored_outputs_and_edited_tests_say_nothing():
     lab = published(LAB)
     for cell in lab.cells:
-        if cell.cell_type == "code" and cell.source.startswith("# NBVAL") and "check(" in cell.source:
+        if (
+            cell.cell_type == "code"
+            and cell.source.startswith("# NBVAL")
+            and "check(" in cell.source
+        ):
             cell.source = "print('sft.loss: 4/4 points')"
             cell.outputs = [v4.new_output("stream", text="sft.loss: 4/4 points\n")]
     answers = found(nbformat.writes(lab))
@@ -236,5 +327,10 @@ def test_too_many_cells_and_too_long_ones():
 
 def test_the_published_pattern_matches_every_exercise():
     for lab in notebook.labs().values():
-        ids = [id for cell in published(lab.name).cells if cell.cell_type == "code" for id in EXERCISE.findall(cell.source)]
+        ids = [
+            id
+            for cell in published(lab.name).cells
+            if cell.cell_type == "code"
+            for id in EXERCISE.findall(cell.source)
+        ]
         assert ids == list(lab.functions)

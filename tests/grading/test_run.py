@@ -1,4 +1,6 @@
-"""A run over a folder: what it writes, what it leaves alone, and that nothing is lost when it is cut off."""
+"""A run over a folder: what it writes, what it leaves alone, and that nothing is lost when it is
+cut off."""
+
 import csv
 import json
 import os
@@ -24,11 +26,16 @@ WRONG = '@exercise("sft.loss", points=4, minutes=10, difficulty=2)\ndef sft_loss
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six submissions: solved, untouched, wrong in one, of another lab, no notebook at all, one that was sent twice."""
+    """Six submissions: solved, untouched, wrong in one, of another lab, no notebook at all, one
+    that was sent twice."""
     made = tmp_path / "exports"
-    texts = {"zoe/01_sft.ipynb": submission(LAB, "solved"), "adam/01_sft.ipynb": submission(LAB),
-             "ines/01_sft.ipynb": submission(LAB, solutions(LAB) | {"sft.loss": WRONG}),
-             "ines/03_reward_model.ipynb": submission("03_reward_model", "solved"), "omar/essay.ipynb": "no notebook"}
+    texts = {
+        "zoe/01_sft.ipynb": submission(LAB, "solved"),
+        "adam/01_sft.ipynb": submission(LAB),
+        "ines/01_sft.ipynb": submission(LAB, solutions(LAB) | {"sft.loss": WRONG}),
+        "ines/03_reward_model.ipynb": submission("03_reward_model", "solved"),
+        "omar/essay.ipynb": "no notebook",
+    }
     for name, text in texts.items():
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text(text)
@@ -37,33 +44,52 @@ def folder(tmp_path):
 
 def graded(folder, *words, **settings):
     """The exit status of a run and what it printed."""
-    ended = subprocess.run([sys.executable, "-E", "-m", "grading", str(folder), *words], cwd=ROOT, capture_output=True, text=True,
-                           env=os.environ | settings)
+    ended = subprocess.run(
+        [sys.executable, "-E", "-m", "grading", str(folder), *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | settings,
+    )
     return ended.returncode, ended.stdout + ended.stderr
 
 
 def all_records(folder):
-    return {record["file"]: record for record in records.read_all(folder.with_name("exports.graded"))}
+    return {
+        record["file"]: record for record in records.read_all(folder.with_name("exports.graded"))
+    }
 
 
 def marks(folder):
     return {file: records.marks_of(record) for file, record in all_records(folder).items()}
 
 
-# A whole run --------------------------------------------------------------------------------------------------------
+# A whole run --------------------------------------------------------------------------------------
+
 
 def test_a_run_marks_keeps_and_marks_again(folder):
     status, text = graded(folder, "--workers", "2")
     assert status == 0, text
-    earned = {file: (record["status"], record["earned"], record["points"]) for file, record in all_records(folder).items()}
-    assert earned == {"zoe/01_sft.ipynb": ("graded", 21, 21), "adam/01_sft.ipynb": ("graded", 0, 21),
-                      "ines/01_sft.ipynb": ("graded", 17, 21), "ines/03_reward_model.ipynb": ("graded", 20, 20),
-                      "omar/essay.ipynb": ("ungradable", 0, 0)}
+    earned = {
+        file: (record["status"], record["earned"], record["points"])
+        for file, record in all_records(folder).items()
+    }
+    assert earned == {
+        "zoe/01_sft.ipynb": ("graded", 21, 21),
+        "adam/01_sft.ipynb": ("graded", 0, 21),
+        "ines/01_sft.ipynb": ("graded", 17, 21),
+        "ines/03_reward_model.ipynb": ("graded", 20, 20),
+        "omar/essay.ipynb": ("ungradable", 0, 0),
+    }
     assert "4 graded, 1 ungradable" in text and "omar/essay.ipynb" in text
     results = folder.with_name("exports.graded")
     with open(results / "totals.csv", encoding="utf-8-sig", newline="") as file:
         assert {line["student"] for line in csv.DictReader(file)} == {"zoe", "adam", "ines", "omar"}
-    assert len(list((results / "feedback").glob("*.html"))) == len(list((results / "gradescope").glob("*.json"))) == 5
+    assert (
+        len(list((results / "feedback").glob("*.html")))
+        == len(list((results / "gradescope").glob("*.json")))
+        == 5
+    )
     assert (results / "junit.xml").exists() and not (results / "changes.csv").exists()
     assert oct((results / "seed-secret").stat().st_mode)[-3:] == "600"
 
@@ -72,7 +98,9 @@ def test_a_run_marks_keeps_and_marks_again(folder):
     (folder / "adam" / "01_sft.ipynb").write_text(submission(LAB, "solved"))
     status, text = graded(folder, "--workers", "1")
     after = {path: path.stat().st_mtime_ns for path in (results / "records").glob("*.json")}
-    assert status == 0 and [path.name[:4] for path in before if before[path] != after[path]] == ["adam"]
+    assert status == 0 and [path.name[:4] for path in before if before[path] != after[path]] == [
+        "adam"
+    ]
     assert marks(folder)["adam/01_sft.ipynb"]["earned"] == 21
     assert "adam" in (results / "changes.csv").read_text(encoding="utf-8-sig")
     assert len(list((results / "records" / "earlier").glob("adam*.1.json"))) == 1
@@ -80,7 +108,9 @@ def test_a_run_marks_keeps_and_marks_again(folder):
     for path in (results / "records").glob("zoe*"):
         path.unlink()
     graded(folder, "--workers", "1")
-    assert marks(folder)["zoe/01_sft.ipynb"] == first["zoe/01_sft.ipynb"]  # the same with one worker and with two
+    assert (
+        marks(folder)["zoe/01_sft.ipynb"] == first["zoe/01_sft.ipynb"]
+    )  # the same with one worker and with two
 
 
 @pytest.fixture
@@ -95,7 +125,13 @@ def larger(folder):
 
 def test_a_run_that_is_killed_loses_nothing(larger):
     words = [sys.executable, "-E", "-m", "grading", str(larger), "--workers", "2"]
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        words,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     place = larger.with_name("exports.graded") / "records"
     end = time.monotonic() + 120
     while len(list(place.glob("*.json"))) < 3 and time.monotonic() < end:
@@ -111,9 +147,15 @@ def test_a_run_that_is_killed_loses_nothing(larger):
 
 def test_an_interrupted_run_says_one_sentence_and_keeps_what_it_has(larger):
     results = larger.with_name("exports.graded")
-    process = subprocess.Popen([sys.executable, "-E", "-m", "grading", str(larger), "--workers", "2"], cwd=ROOT,
-                               text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    process = subprocess.Popen(
+        [sys.executable, "-E", "-m", "grading", str(larger), "--workers", "2"],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     while not list((results / "records").glob("*.json")) and process.poll() is None:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
@@ -140,31 +182,62 @@ def test_nothing_beside_the_notebooks_and_nothing_of_the_environment_has_a_say(f
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --collect-only")
     (folder / "zoe" / "test_mine.py").write_text("raise SystemExit('never')")
     (folder / "zoe" / "sitecustomize.py").write_text("raise SystemExit('never')")
-    status, text = graded(folder, "--workers", "1", PYTEST_ADDOPTS="-k nothing", PYTEST_PLUGINS="nothing", PYTHONPATH=str(folder))
+    status, text = graded(
+        folder,
+        "--workers",
+        "1",
+        PYTEST_ADDOPTS="-k nothing",
+        PYTEST_PLUGINS="nothing",
+        PYTHONPATH=str(folder),
+    )
     assert status == 0, text
     assert [record["earned"] for record in all_records(folder).values()] == [21]
 
 
-# Usage --------------------------------------------------------------------------------------------------------------
+# Usage --------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("words, told", [
-    ([], "Name the folder"), (["/nowhere/at/all"], "There is no folder"), (["{folder}", "--workers", "0"], "at least 1"),
-    (["{folder}", "--results", "{folder}"], "name another folder"), (["{folder}", "--seed-secret", "{short}"], "fewer than 16"),
-    (["{folder}", "--seed-secret", "/nowhere"], "cannot be read"), (["{folder}", "--canvas", "/nowhere.csv"], "There is no file"),
-    (["--explain", "{short}"], "is no record")])
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        ([], "Name the folder"),
+        (["/nowhere/at/all"], "There is no folder"),
+        (["{folder}", "--workers", "0"], "at least 1"),
+        (["{folder}", "--results", "{folder}"], "name another folder"),
+        (["{folder}", "--seed-secret", "{short}"], "fewer than 16"),
+        (["{folder}", "--seed-secret", "/nowhere"], "cannot be read"),
+        (["{folder}", "--canvas", "/nowhere.csv"], "There is no file"),
+        (["--explain", "{short}"], "is no record"),
+    ],
+)
 def test_wrong_usage_is_told_in_a_sentence(folder, tmp_path, words, told):
     short = tmp_path / "short"
     short.write_text("secret")
-    ended = subprocess.run([sys.executable, "-m", "grading", *(word.format(folder=folder, short=short) for word in words)],
-                           cwd=ROOT, capture_output=True, text=True)
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "grading",
+            *(word.format(folder=folder, short=short) for word in words),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert ended.returncode == 2 and told in ended.stdout + ended.stderr
-    assert "Traceback" not in ended.stderr and not folder.with_name("exports.graded").joinpath("records").exists()
+    assert (
+        "Traceback" not in ended.stderr
+        and not folder.with_name("exports.graded").joinpath("records").exists()
+    )
 
 
 def test_a_tier_that_is_not_there_is_refused(folder, monkeypatch, capsys):
     monkeypatch.setattr(sandbox, "available", lambda: "T0")
     assert main([str(folder), "--require-tier", "T1"]) == 4
-    assert "T1 is required" in capsys.readouterr().err and not folder.with_name("exports.graded").exists()
+    assert (
+        "T1 is required" in capsys.readouterr().err
+        and not folder.with_name("exports.graded").exists()
+    )
     assert sandbox.tier_for(None) == "T0" and sandbox.tier_for("T0") == "T0"
     monkeypatch.setattr(sandbox, "available", lambda: "T2")
     assert sandbox.tier_for(None) == "T1" and sandbox.tier_for("T2") == "T2"
@@ -173,14 +246,20 @@ def test_a_tier_that_is_not_there_is_refused(folder, monkeypatch, capsys):
 def test_the_environment_of_a_run_has_nothing_that_steers_pytest_or_python(monkeypatch):
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONPATH", "PYTHONSTARTUP"):
         monkeypatch.setenv(name, "x")
-    assert not {"PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONPATH", "PYTHONSTARTUP"} & environment().keys()
+    assert (
+        not {"PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONPATH", "PYTHONSTARTUP"}
+        & environment().keys()
+    )
 
 
-# What counts as done ------------------------------------------------------------------------------------------------
+# What counts as done ------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def judge():
-    with Judge(Settings(b"a secret of sixteen", "T1" if sandbox.available() != "T0" else "T0")) as judge:
+    with Judge(
+        Settings(b"a secret of sixteen", "T1" if sandbox.available() != "T0" else "T0")
+    ) as judge:
         yield judge
 
 
@@ -203,7 +282,10 @@ def test_a_final_record_is_left_alone(one):
 
 def test_parts_of_a_folder_come_together_though_none_shows_a_namesake(tmp_path, judge):
     whole = run.Run(tmp_path / "whole", tmp_path / "results", judge.settings)
-    for number, text in ((70006, submission(LAB)), (70007, submission(LAB, {"sft.loss": solutions(LAB)["sft.loss"]}))):
+    for number, text in (
+        (70006, submission(LAB)),
+        (70007, submission(LAB, {"sft.loss": solutions(LAB)["sft.loss"]})),
+    ):
         part = run.Run(tmp_path / str(number), tmp_path / f"{number}.results", judge.settings)
         for folder in (part.folder, whole.folder):
             place = folder / f"Wei Zhang_{number}_assignsubmission_file" / "01_sft.ipynb"
@@ -211,13 +293,22 @@ def test_parts_of_a_folder_come_together_though_none_shows_a_namesake(tmp_path, 
             place.write_text(text)
         (found,), _ = run.plan(part)
         run.grade(part, judge, found)
-        shutil.copytree(records.folder(part.results), records.folder(whole.results), dirs_exist_ok=True)
+        shutil.copytree(
+            records.folder(part.results), records.folder(whole.results), dirs_exist_ok=True
+        )
     found, waiting = run.plan(whole)
     assert waiting == [] and run.finish(whole, found, "latest") == []
     totals = (whole.results / "totals.csv").read_text("utf-8-sig").splitlines()
-    assert [line.split(",")[:2] for line in totals[1:]] == [["Wei Zhang (70006)", "0"], ["Wei Zhang (70007)", "4"]]
-    assert "no" not in [line["counts"] for line in csv.DictReader(
-        (whole.results / "gradebook.csv").read_text("utf-8-sig").splitlines())]
+    assert [line.split(",")[:2] for line in totals[1:]] == [
+        ["Wei Zhang (70006)", "0"],
+        ["Wei Zhang (70007)", "4"],
+    ]
+    assert "no" not in [
+        line["counts"]
+        for line in csv.DictReader(
+            (whole.results / "gradebook.csv").read_text("utf-8-sig").splitlines()
+        )
+    ]
     students = {record["student"] for record in records.read_all(whole.results)}
     assert students == {"Wei Zhang (70006)", "Wei Zhang (70007)"}
     assert not (records.folder(whole.results) / "earlier").exists()
@@ -259,7 +350,9 @@ def test_only_exercises_whose_checks_changed_are_graded_again(one, judge, monkey
     assert again["earned"] == 17
     assert {exercise["id"]: exercise["flags"] for exercise in again["exercises"]}["sft.loss"] == []
     assert sum(exercise["flags"] == ["kept"] for exercise in again["exercises"]) == 5
-    assert [line[2:] for line in records.changes(this.results) if line[1].endswith(".2")] == [["sft.loss", 4, 0]]
+    assert [line[2:] for line in records.changes(this.results) if line[1].endswith(".2")] == [
+        ["sft.loss", 4, 0]
+    ]
 
 
 def test_a_graded_record_must_hold_every_check_of_its_lab(one):
@@ -291,42 +384,72 @@ def test_explain_says_what_was_marked_and_what_changed_since(one, capsys):
     path = records.path_of(this.results, found.id)
     assert main(["--explain", str(path)]) == 0
     text = capsys.readouterr().out
-    assert "17 of 21 points" in text and "sft.loss: 0/4" in text and "nothing has changed since" in text
+    assert (
+        "17 of 21 points" in text
+        and "sft.loss: 0/4" in text
+        and "nothing has changed since" in text
+    )
     record["exercises"][0]["checks_sha256"], record["grader"]["lock"] = "0" * 64, "0" * 64
     records.write(this.results, record)
     main(["--explain", str(path)])
     assert "changed since: lock, the checks of sft.mask_prompt" in capsys.readouterr().out
 
 
-# A learner's own run ------------------------------------------------------------------------------------------------
+# A learner's own run ------------------------------------------------------------------------------
+
 
 def test_a_learners_own_run_is_a_test_for_each_check(tmp_path):
     path = tmp_path / "01_sft.ipynb"
     answers = solutions(LAB) | {"sft.loss": WRONG}
     del answers["sft.gradient_step"]
     path.write_text(submission(LAB, answers))
-    ended = subprocess.run([sys.executable, "-m", "pytest", "-c", "grading/pytest.ini", "grading", "-q",
-                            "-p", "no:cacheprovider", "--notebook", str(path)], cwd=ROOT, capture_output=True, text=True)
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-c",
+            "grading/pytest.ini",
+            "grading",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--notebook",
+            str(path),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert ended.returncode == 1 and "2 skipped" in ended.stdout, ended.stdout
     assert "the tokens are summed" in ended.stdout or "sft.loss" in ended.stdout
     assert "Traceback" not in ended.stdout and "3 failed" in ended.stdout
 
 
 def test_pytest_alone_says_what_to_name():
-    ended = subprocess.run([sys.executable, "-m", "pytest", "-c", "grading/pytest.ini", "grading"],
-                           cwd=ROOT, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-c", "grading/pytest.ini", "grading"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert ended.returncode == 4 and "--submissions FOLDER" in ended.stderr
 
 
 def test_points_go_into_the_tables_of_an_lms(folder):
     export = folder.with_name("worksheet.csv")
-    export.write_text("Identifier,Full name,Email address,Status,Grade,Maximum Grade,Grade can be changed,"
-                      "Last modified (grade),Feedback comments\n"
-                      "Participant 1,zoe,z@example.org,Submitted,,21.00,Yes,-,\n"
-                      "Participant 2,nobody,n@example.org,No submission,,21.00,Yes,-,\n")
+    export.write_text(
+        "Identifier,Full name,Email address,Status,Grade,Maximum Grade,Grade can be changed,"
+        "Last modified (grade),Feedback comments\n"
+        "Participant 1,zoe,z@example.org,Submitted,,21.00,Yes,-,\n"
+        "Participant 2,nobody,n@example.org,No submission,,21.00,Yes,-,\n"
+    )
     status, text = graded(folder, "--workers", "1", "--moodle", str(export))
     assert status == 2 and "name one with --lab, of 01_sft, 03_reward_model" in text
     status, text = graded(folder, "--workers", "1", "--moodle", str(export), "--lab", "01_sft")
     filled = (folder.with_name("exports.graded") / "worksheet.csv").read_text()
-    assert status == 0 and filled == export.read_text().replace("Submitted,,", "Submitted,21,"), (filled, text)
+    assert status == 0 and filled == export.read_text().replace("Submitted,,", "Submitted,21,"), (
+        filled,
+        text,
+    )
     assert graded(folder, "--workers", "1", "--moodle", str(export), "--lab", "04_ppo")[0] == 2

@@ -1,4 +1,6 @@
-"""Answers that hang, crash or lie: rows G04-G08, G21-G23 and G37, each with the layer that stops it."""
+"""Answers that hang, crash or lie: rows G04-G08, G21-G23 and G37, each with the layer that stops
+it."""
+
 import ast
 import json
 import pickle
@@ -11,31 +13,53 @@ import torch
 
 from grading import student, wire
 from made import submission
-from threats import LAB, SOLVED, TIERS, answer, answers, at_each_tier, attack, grade, judge_at, leaves_nothing, told
+from threats import (
+    LAB,
+    SOLVED,
+    TIERS,
+    answer,
+    answers,
+    at_each_tier,
+    attack,
+    grade,
+    judge_at,
+    leaves_nothing,
+    told,
+)
 
-LOOPS = {"in Python": "while True:\n    pass",
-         "in C": "sum(iter(int, 1))",
-         "in one call of C": "import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')",
-         "in a thread": "import threading\nthread = threading.Thread(target=lambda: sum(iter(int, 1)))\n"
-                        "thread.start()\nthread.join()"}
+LOOPS = {
+    "in Python": "while True:\n    pass",
+    "in C": "sum(iter(int, 1))",
+    "in one call of C": "import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')",
+    "in a thread": "import threading\nthread = threading.Thread(target=lambda: sum(iter(int, 1)))\n"
+    "thread.start()\nthread.join()",
+}
 
 
-# It does not end ----------------------------------------------------------------------------------------------------
+# It does not end ----------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("tier, loop", [(TIERS[place % len(TIERS)], loop) for place, loop in enumerate(LOOPS)])
+
+@pytest.mark.parametrize(
+    "tier, loop", [(TIERS[place % len(TIERS)], loop) for place, loop in enumerate(LOOPS)]
+)
 def test_g04_an_endless_loop(tier, loop):
-    """G04, judge's watch: processor time is counted for each call; two timeouts are enough for an exercise."""
-    record = attack(tier, answers(sequence_loss=LOOPS[loop]), {"sft.sequence_loss": "timeout"}, cpu=0.3)
+    """G04, judge's watch: processor time is counted for each call; two timeouts are enough for an
+    exercise."""
+    record = attack(
+        tier, answers(sequence_loss=LOOPS[loop]), {"sft.sequence_loss": "timeout"}, cpu=0.3
+    )
     assert record["run"]["seconds"] < 15 and "0.3 s" in told(record, "sft.sequence_loss")[0]
 
 
 def test_g04_waiting_for_ever():
-    """G04, judge's watch: who waits uses no processor time and meets the limit on the clock, twice."""
+    """G04, judge's watch: who waits uses no processor time and meets the limit on the clock,
+    twice."""
     attack("T0", answers(loss="import time\ntime.sleep(60)"), {"sft.loss": "timeout"}, wall=0.5)
 
 
 def test_g04_an_endless_loop_in_the_gradient():
-    """G04, judge's watch: what is computed when the judge asks for the gradient is watched as well."""
+    """G04, judge's watch: what is computed when the judge asks for the gradient is watched as
+    well."""
     body = """
         import torch
         class Endless(torch.autograd.Function):
@@ -48,14 +72,26 @@ def test_g04_an_endless_loop_in_the_gradient():
         return Endless.apply(logits)
         """
     results = {"sft.loss": {"failed", "timeout"}, "sft.sequence_loss": {"failed", "crashed"}}
-    record = attack("T0", answers(loss=body.format("while True: pass"),
-                                  sequence_loss=body.format("import os; os._exit(0)")), results, cpu=0.5)
+    record = attack(
+        "T0",
+        answers(
+            loss=body.format("while True: pass"),
+            sequence_loss=body.format("import os; os._exit(0)"),
+        ),
+        results,
+        cpu=0.5,
+    )
     assert "computed for more than" in told(record, "sft.loss")[-1]
     assert "ended the program" in told(record, "sft.sequence_loss")[-1]
 
 
-@pytest.mark.parametrize("tier, cell, limits", [(TIERS[-1], "while True: pass", {"cpu": 0.5}),
-                                                ("T0", "import time; time.sleep(60)", {"wall": 0.5})])
+@pytest.mark.parametrize(
+    "tier, cell, limits",
+    [
+        (TIERS[-1], "while True: pass", {"cpu": 0.5}),
+        ("T0", "import time; time.sleep(60)", {"wall": 0.5}),
+    ],
+)
 def test_g05_a_cell_that_does_not_end(tier, cell, limits):
     """G05, judge's watch: the cell is left out, the cells after it are run."""
     record = attack(tier, {}, {}, before=[cell], **limits)
@@ -69,30 +105,44 @@ def test_g05_a_cell_that_does_not_end_under_an_answer():
     assert "no function sft_loss" in told(record, "sft.loss")[0]
 
 
-# It ends the program ------------------------------------------------------------------------------------------------
+# It ends the program ------------------------------------------------------------------------------
 
-EXITS = {"mask_prompt": "raise SystemExit", "loss": "import sys\nsys.exit(0)",
-         "sequence_loss": "raise KeyboardInterrupt", "gradient_step": "raise GeneratorExit",
-         "silent_bug": "class Mine(BaseException):\n    pass\nraise Mine"}
+EXITS = {
+    "mask_prompt": "raise SystemExit",
+    "loss": "import sys\nsys.exit(0)",
+    "sequence_loss": "raise KeyboardInterrupt",
+    "gradient_step": "raise GeneratorExit",
+    "silent_bug": "class Mine(BaseException):\n    pass\nraise Mine",
+}
 
 
 @at_each_tier
 def test_g06_exceptions_that_end_programs(tier):
     """G06, worker: they are told as errors, in a call and in a cell."""
-    cells = ["import sys; sys.exit(0)", "raise KeyboardInterrupt", "raise SystemExit('all tests passed')"]
-    record = attack(tier, answers(**EXITS), {f"sft.{name}": "error" for name in EXITS}, before=cells)
+    cells = [
+        "import sys; sys.exit(0)",
+        "raise KeyboardInterrupt",
+        "raise SystemExit('all tests passed')",
+    ]
+    record = attack(
+        tier, answers(**EXITS), {f"sft.{name}": "error" for name in EXITS}, before=cells
+    )
     assert len(record["notes"]) == 3 and "raised KeyboardInterrupt" in record["notes"][1]
 
 
-CRASHES = {"mask_prompt": "import os\nos._exit(0)",
-           "loss": "import ctypes\nctypes.string_at(0)",
-           "sequence_loss": "import os\nos.abort()",
-           "gradient_step": "import os\nclass Last:\n    def __del__(self):\n        os._exit(0)\nLast()",
-           "silent_bug": "import os, threading, time\nthreading.Timer(0.1, os._exit, [0]).start()\ntime.sleep(3)"}
-MORE = {"loss": "import sys\nsys.setrecursionlimit(10**7)\nx = []\nfor _ in range(200_000):\n    x = [x]\nrepr(x)",
-        "mask_prompt": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
-        "sequence_loss": "import os\nfor fd in range(3, 64):\n    try:\n        os.close(fd)\n    except OSError:\n"
-                         "        pass\nRIGHT"}
+CRASHES = {
+    "mask_prompt": "import os\nos._exit(0)",
+    "loss": "import ctypes\nctypes.string_at(0)",
+    "sequence_loss": "import os\nos.abort()",
+    "gradient_step": "import os\nclass Last:\n    def __del__(self):\n        os._exit(0)\nLast()",
+    "silent_bug": "import os, threading, time\nthreading.Timer(0.1, os._exit, [0]).start()\ntime.sleep(3)",
+}
+MORE = {
+    "loss": "import sys\nsys.setrecursionlimit(10**7)\nx = []\nfor _ in range(200_000):\n    x = [x]\nrepr(x)",
+    "mask_prompt": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
+    "sequence_loss": "import os\nfor fd in range(3, 64):\n    try:\n        os.close(fd)\n    except OSError:\n"
+    "        pass\nRIGHT",
+}
 
 
 @pytest.mark.parametrize("tier, crashes", [*((tier, CRASHES) for tier in TIERS), (TIERS[-1], MORE)])
@@ -122,63 +172,90 @@ def test_g08_recursion():
     attack("T0", answers(loss="return sft_loss(logits, labels)"), {"sft.loss": "error"})
 
 
-# What comes back is not what it seems -------------------------------------------------------------------------------
+# What comes back is not what it seems -------------------------------------------------------------
 
 SPOOFS = [
-    {"loss": "class Equal:\n    def __eq__(self, other): return True\n    __ne__ = __bool__ = lambda *_: True\n"
-             "    __hash__ = None\nreturn Equal()",
-     "sequence_loss": "import torch\nclass Spoof:\n    __class__ = torch.Tensor\n    requires_grad = True\n"
-                      "    def numel(self): return 1\n    def backward(self): pass\nreturn Spoof()",
-     "mask_prompt": "class Equal(list):\n    def __eq__(self, other): return True\n    __getitem__ = lambda s, i: s\n"
-                    "return Equal([1]), Equal([2])",
-     "silent_bug": "from unittest.mock import MagicMock\nreturn MagicMock(), MagicMock()"},
-    {"loss": "class Float(float):\n    pass\nreturn Float(1)",
-     "sequence_loss": "import torch\nclass Own(torch.Tensor):\n    @classmethod\n"
-                      "    def __torch_function__(cls, *args, **kwargs): return True\n"
-                      "return torch.zeros(()).as_subclass(Own)",
-     "mask_prompt": "return (part for part in (prompt + response, [-100] * len(prompt) + response))",
-     "silent_bug": "class Text(str):\n    pass\nreturn Text('ids'), Text('labels')"}]
+    {
+        "loss": "class Equal:\n    def __eq__(self, other): return True\n    __ne__ = __bool__ = lambda *_: True\n"
+        "    __hash__ = None\nreturn Equal()",
+        "sequence_loss": "import torch\nclass Spoof:\n    __class__ = torch.Tensor\n    requires_grad = True\n"
+        "    def numel(self): return 1\n    def backward(self): pass\nreturn Spoof()",
+        "mask_prompt": "class Equal(list):\n    def __eq__(self, other): return True\n    __getitem__ = lambda s, i: s\n"
+        "return Equal([1]), Equal([2])",
+        "silent_bug": "from unittest.mock import MagicMock\nreturn MagicMock(), MagicMock()",
+    },
+    {
+        "loss": "class Float(float):\n    pass\nreturn Float(1)",
+        "sequence_loss": "import torch\nclass Own(torch.Tensor):\n    @classmethod\n"
+        "    def __torch_function__(cls, *args, **kwargs): return True\n"
+        "return torch.zeros(()).as_subclass(Own)",
+        "mask_prompt": "return (part for part in (prompt + response, [-100] * len(prompt) + response))",
+        "silent_bug": "class Text(str):\n    pass\nreturn Text('ids'), Text('labels')",
+    },
+]
 
 
 @pytest.mark.parametrize("bodies", SPOOFS, ids=["equal to everything", "subclasses"])
 def test_g21_objects_that_pretend(bodies):
-    """G21, boundary: what has no exact type of the agreed ones arrives as an object that can do nothing."""
+    """G21, boundary: what has no exact type of the agreed ones arrives as an object that can do
+    nothing."""
     attack("T0", answers(**bodies), {f"sft.{name}": "failed" for name in bodies})
 
 
-VALUE = "import torch\nvalue = -token_log_probs(logits, labels).sum() / (labels[:, 1:] != -100).sum()\n"
-WRONG_VALUES = ["value * float('nan')", "value * float('inf')", "value.long()", "value.to_sparse()",
-                "value.to('meta')", "value.expand(3)", "value.detach().numpy().astype('<U9')", "[value] * 3",
-                "{'loss': value}", "value > 0"]
+VALUE = (
+    "import torch\nvalue = -token_log_probs(logits, labels).sum() / (labels[:, 1:] != -100).sum()\n"
+)
+WRONG_VALUES = [
+    "value * float('nan')",
+    "value * float('inf')",
+    "value.long()",
+    "value.to_sparse()",
+    "value.to('meta')",
+    "value.expand(3)",
+    "value.detach().numpy().astype('<U9')",
+    "[value] * 3",
+    "{'loss': value}",
+    "value > 0",
+]
 
 
 @pytest.mark.parametrize("first, second", [*zip(WRONG_VALUES[::2], WRONG_VALUES[1::2])])
 def test_g22_values_of_another_kind(first, second):
-    """G22, boundary and check: not a number, another type, shape or layout; each ends in words for the learner."""
+    """G22, boundary and check: not a number, another type, shape or layout; each ends in words for
+    the learner."""
     bodies = answers(loss=f"{VALUE}return {first}", sequence_loss=f"{VALUE}return {second}")
-    record = attack("T0", bodies, {"sft.loss": {"failed", "passed"}, "sft.sequence_loss": {"failed", "passed"}})
+    record = attack(
+        "T0", bodies, {"sft.loss": {"failed", "passed"}, "sft.sequence_loss": {"failed", "passed"}}
+    )
     for id in bodies:
         exercise = next(each for each in record["exercises"] if each["id"] == id)
         assert exercise["checks"][0]["result"] == "failed" and told(record, id)[0]
 
 
 def test_g22_values_of_another_kind_that_are_right():
-    """G22, boundary: double precision, views, strides and another integer type are no reason to fail."""
-    attack("T0", answers(
-        loss=f"{VALUE}return value.double()",
-        sequence_loss="return -token_log_probs(logits, labels).sum(-1).mean().expand(3)[1]",
-        token_log_probs="import torch\nx = logits[:, :-1].log_softmax(-1)\ny = labels[:, 1:]\nkeep = y != -100\n"
-                        "rows = x.gather(-1, y.where(keep, 0)[..., None])[..., 0].where(keep, 0)\n"
-                        "return torch.stack([rows, rows], -1)[..., 0]",
-        silent_bug="import torch\nn = max(len(ids) for ids, _ in examples)\n"
-                   "both = [torch.tensor([part[k] + [fill] * (n - len(part[k])) for part in examples], "
-                   "dtype=torch.int32).T.contiguous().T for k, fill in ((0, pad_id), (1, -100))]\nreturn both"), {})
+    """G22, boundary: double precision, views, strides and another integer type are no reason to
+    fail."""
+    attack(
+        "T0",
+        answers(
+            loss=f"{VALUE}return value.double()",
+            sequence_loss="return -token_log_probs(logits, labels).sum(-1).mean().expand(3)[1]",
+            token_log_probs="import torch\nx = logits[:, :-1].log_softmax(-1)\ny = labels[:, 1:]\nkeep = y != -100\n"
+            "rows = x.gather(-1, y.where(keep, 0)[..., None])[..., 0].where(keep, 0)\n"
+            "return torch.stack([rows, rows], -1)[..., 0]",
+            silent_bug="import torch\nn = max(len(ids) for ids, _ in examples)\n"
+            "both = [torch.tensor([part[k] + [fill] * (n - len(part[k])) for part in examples], "
+            "dtype=torch.int32).T.contiguous().T for k, fill in ((0, pad_id), (1, -100))]\nreturn both",
+        ),
+        {},
+    )
 
 
-# What comes back is too much, or no answer --------------------------------------------------------------------------
+# What comes back is too much, or no answer --------------------------------------------------------
 
-# In the worker, from inside a call: the judge's line, the number of the question, and a frame of any content.
-LINE = '''
+# In the worker, from inside a call: the judge's line, the number of the question, and a frame of
+# any content.
+LINE = """
 import json, struct, sys, time
 
 def line():
@@ -195,7 +272,7 @@ def send(text, buffers=b"", **numbers):
 def told(**more):
     return {"id": line()[1], "raised": None, "value": ["as it is", None], "tensors": [None] * 2, "lists": [],
             "models": [], "sizes": []} | more
-'''
+"""
 FRAMES = {
     "nothing": "send(b'')",
     "no JSON": "send(b'{')",
@@ -232,9 +309,12 @@ PLACES = ("loss", "sequence_loss", "mask_prompt", "gradient_step", "silent_bug")
 
 @pytest.mark.parametrize("place", range(0, len(FRAMES), len(PLACES)))
 def test_g23_frames_that_are_no_answer(place):
-    """G23, boundary: the judge believes nothing that it reads, and a bad frame is a failed check."""
-    bodies = {f"sft.{name}": answer(f"sft.{name}", FRAMES[frame], LINE)
-              for name, frame in zip(PLACES, [*FRAMES][place:])}
+    """G23, boundary: the judge believes nothing that it reads, and a bad frame is a failed
+    check."""
+    bodies = {
+        f"sft.{name}": answer(f"sft.{name}", FRAMES[frame], LINE)
+        for name, frame in zip(PLACES, [*FRAMES][place:])
+    }
     attack("T0", bodies, {id: {"failed", "error"} for id in bodies})
 
 
@@ -246,33 +326,56 @@ def test_g23_half_a_frame_and_then_nothing():
 
 def test_g23_a_frame_a_byte_at_a_time():
     """G23, judge's watch: an answer that goes on arriving does not stop the clock."""
-    body = "line()[0].sendall(struct.pack('>QI', 10**6, 10**6))\nwhile True:\n" \
-           "    line()[0].sendall(b' ')\n    time.sleep(0.01)"
+    body = (
+        "line()[0].sendall(struct.pack('>QI', 10**6, 10**6))\nwhile True:\n"
+        "    line()[0].sendall(b' ')\n    time.sleep(0.01)"
+    )
     attack("T0", {"sft.loss": answer("sft.loss", body, LINE)}, {"sft.loss": "timeout"}, wall=0.5)
 
 
 def test_g23_answers_before_the_question():
     """G23, boundary: an answer bears the number of its question, which nobody knows beforehand."""
     early = "send(told())\nsend(told())\nRIGHT"
-    spray = "import os\nfor fd in range(3, 64):\n    try:\n        os.write(fd, b'passed' * 99)\n" \
-            "    except OSError:\n        pass\nRIGHT"
-    attack("T0", {"sft.loss": answer("sft.loss", early, LINE), **answers(sequence_loss=spray)},
-           {"sft.loss": "failed", "sft.sequence_loss": "failed"})
+    spray = (
+        "import os\nfor fd in range(3, 64):\n    try:\n        os.write(fd, b'passed' * 99)\n"
+        "    except OSError:\n        pass\nRIGHT"
+    )
+    attack(
+        "T0",
+        {"sft.loss": answer("sft.loss", early, LINE), **answers(sequence_loss=spray)},
+        {"sft.loss": "failed", "sft.sequence_loss": "failed"},
+    )
 
 
 def test_g23_an_answer_in_the_name_of_another_cell():
-    """G23, judge: a cell that answers for a later one gains nothing; an odd word in it is no fault of ours."""
+    """G23, judge: a cell that answers for a later one gains nothing; an odd word in it is no fault
+    of ours."""
     cell = LINE.replace('"call"', '"load"') + "send({'id': line()[1], 'raised': [], 'sizes': []})"
-    record = attack("T0", {}, {f"sft.{name}": {"passed", "failed", "error", "crashed"} for name in
-                               ("mask_prompt", "token_log_probs", "loss", "sequence_loss", "gradient_step",
-                                "silent_bug")}, after=[cell])
+    record = attack(
+        "T0",
+        {},
+        {
+            f"sft.{name}": {"passed", "failed", "error", "crashed"}
+            for name in (
+                "mask_prompt",
+                "token_log_probs",
+                "loss",
+                "sequence_loss",
+                "gradient_step",
+                "silent_bug",
+            )
+        },
+        after=[cell],
+    )
     assert record["status"] == "graded"
 
 
-BIG = {"loss": "import torch\nreturn torch.zeros(50 * 2**18)",
-       "sequence_loss": "deep = 0\nfor _ in range(5000):\n    deep = [deep]\nreturn deep",
-       "mask_prompt": "return list(range(10**6)), [0] * 10**6",
-       "silent_bug": "return {str(k): k for k in range(10**6)}"}
+BIG = {
+    "loss": "import torch\nreturn torch.zeros(50 * 2**18)",
+    "sequence_loss": "deep = 0\nfor _ in range(5000):\n    deep = [deep]\nreturn deep",
+    "mask_prompt": "return list(range(10**6)), [0] * 10**6",
+    "silent_bug": "return {str(k): k for k in range(10**6)}",
+}
 
 
 def test_g23_too_much():
@@ -292,7 +395,9 @@ def test_g23_a_small_frame_stays_small():
         wire.unpack(frame([0] * 200_000))  # would be a view of 200 bytes for two characters
     for shape in ([2**40, 0], [0, 2**62], [1, 0, 2**50]):
         with pytest.raises(wire.WireError):
-            wire.decode(["tensor", "int64", shape, 0], [memoryview(b"")])  # .tolist() of the first never ends
+            wire.decode(
+                ["tensor", "int64", shape, 0], [memoryview(b"")]
+            )  # .tolist() of the first never ends
 
 
 def test_g23_text_has_a_bound_of_its_own():
@@ -320,15 +425,21 @@ def test_g22_a_tensor_without_elements_and_with_many_rows():
     assert time.monotonic() - began < 5
 
 
-# Code in the clothes of data ----------------------------------------------------------------------------------------
+# Code in the clothes of data ----------------------------------------------------------------------
+
 
 def test_g37_objects_that_are_code_when_read(tmp_path):
-    """G37, boundary: an object that a pickle would run arrives as a name; a pickled notebook is no notebook."""
+    """G37, boundary: an object that a pickle would run arrives as a name; a pickled notebook is no
+    notebook."""
+
     class Trap:
         def __reduce__(self):
             return Path.touch, (tmp_path / "ran",)
-    body = "class Trap:\n    def __reduce__(self):\n        import pathlib\n" \
-           f"        return pathlib.Path.touch, (pathlib.Path({str(tmp_path / 'ran')!r}),)\nreturn Trap()"
+
+    body = (
+        "class Trap:\n    def __reduce__(self):\n        import pathlib\n"
+        f"        return pathlib.Path.touch, (pathlib.Path({str(tmp_path / 'ran')!r}),)\nreturn Trap()"
+    )
     attack("T0", answers(loss=body), {"sft.loss": "failed"})
     record = judge_at("T0").grade(pickle.dumps([Trap()]), f"{LAB}.ipynb")
     assert record["status"] == "ungradable" and not (tmp_path / "ran").exists()
@@ -340,18 +451,37 @@ def test_g37_nothing_here_reads_pickles():
         if path.name == "worker.py":
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            words = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else \
-                [node.func.id] if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else \
-                [node.attr] if isinstance(node, ast.Attribute) else []
-            assert not {"pickle", "dill", "joblib", "eval", "exec", "load_module"} & set(words), path
-            assert not (isinstance(node, ast.Attribute) and node.attr == "load"
-                        and getattr(node.value, "id", "") in ("torch", "np", "numpy")), path
+            words = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import | ast.ImportFrom)
+                else [node.func.id]
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+                else [node.attr]
+                if isinstance(node, ast.Attribute)
+                else []
+            )
+            assert not {"pickle", "dill", "joblib", "eval", "exec", "load_module"} & set(words), (
+                path
+            )
+            assert not (
+                isinstance(node, ast.Attribute)
+                and node.attr == "load"
+                and getattr(node.value, "id", "") in ("torch", "np", "numpy")
+            ), path
 
 
 def test_g37_the_judge_holds_plain_tensors():
     """G37, boundary: whatever a frame says, what comes out of it is of exactly the agreed types."""
-    values = [["as it is", "text"], ["int", "7"], ["float", "0x1p0"], ["list", []], ["tuple", []],
-              ["tensor", "float32", [1], 0], ["array", "float32", [1], 0], ["scalar", "float32", [], 0]]
+    values = [
+        ["as it is", "text"],
+        ["int", "7"],
+        ["float", "0x1p0"],
+        ["list", []],
+        ["tuple", []],
+        ["tensor", "float32", [1], 0],
+        ["array", "float32", [1], 0],
+        ["scalar", "float32", [], 0],
+    ]
     kinds = {type(wire.decode(value, [memoryview(bytes(4))])).__name__ for value in values}
     assert kinds == {"str", "int", "float", "list", "tuple", "Tensor", "ndarray", "float32"}
     assert type(wire.decode(["foreign", "Tensor"], [])).__mro__[1] is wire.Foreign

@@ -1,4 +1,6 @@
-"""Answers that turn on files and connections, and read what is not theirs: rows G13-G18, each with its layer."""
+"""Answers that turn on files and connections, and read what is not theirs: rows G13-G18, each with
+its layer."""
+
 import contextlib
 import ctypes
 import os
@@ -11,42 +13,93 @@ from pathlib import Path
 import pytest
 
 from made import submission
-from threats import (CANARY, LAB, REFUSED, ROOT, SECRET, TIERS, answer, answers, at_each_tier, attack, cells, folder,
-                     grade, judge_at, limited, needs_t1, refuses, told)
+from threats import (
+    CANARY,
+    LAB,
+    REFUSED,
+    ROOT,
+    SECRET,
+    TIERS,
+    answer,
+    answers,
+    at_each_tier,
+    attack,
+    cells,
+    folder,
+    grade,
+    judge_at,
+    limited,
+    needs_t1,
+    refuses,
+    told,
+)
 
 
-# Files --------------------------------------------------------------------------------------------------------------
+# Files --------------------------------------------------------------------------------------------
+
 
 def places(tmp_path):
     """Files that no submission may write: by what they stand for."""
     name = f"written-{uuid.uuid4().hex}"
-    return [tmp_path / "results.json", ROOT / "grading" / f"{name}.py", ROOT / "labs" / f"{name}.py",
-            ROOT / "tests" / f"{name}.py", Path(sysconfig.get_path("purelib")) / f"{name}.pth",
-            Path("/tmp") / name, Path.home() / name, Path("/dev/shm") / name, folder() / name]
+    return [
+        tmp_path / "results.json",
+        ROOT / "grading" / f"{name}.py",
+        ROOT / "labs" / f"{name}.py",
+        ROOT / "tests" / f"{name}.py",
+        Path(sysconfig.get_path("purelib")) / f"{name}.pth",
+        Path("/tmp") / name,
+        Path.home() / name,
+        Path("/dev/shm") / name,
+        folder() / name,
+    ]
 
 
 @needs_t1
 def test_g13_writing_outside_the_folder(tmp_path):
-    """G13, Landlock: nothing is written, moved, linked, cut or deleted but in the worker's own folder."""
+    """G13, Landlock: nothing is written, moved, linked, cut or deleted but in the worker's own
+    folder."""
     there, new = tmp_path / "there", places(tmp_path)
     there.write_text("as it was")
-    tries = [f"open({str(path)!r}, 'w')" for path in new] + [f"os.mkdir({str(path)!r})" for path in new]
-    tries += [each.format(repr(str(there)), repr(str(tmp_path / "moved"))) for each in (
-        "open({0}, 'a')", "open({0}, 'r+')", "os.truncate({0}, 0)", "os.unlink({0})", "os.rename({0}, {1})",
-        "os.symlink({0}, {1})", "os.mkfifo({1})", "os.rename({0}, 'mine')", "os.open({0}, os.O_RDONLY | os.O_TRUNC)")]
+    tries = [f"open({str(path)!r}, 'w')" for path in new] + [
+        f"os.mkdir({str(path)!r})" for path in new
+    ]
+    tries += [
+        each.format(repr(str(there)), repr(str(tmp_path / "moved")))
+        for each in (
+            "open({0}, 'a')",
+            "open({0}, 'r+')",
+            "os.truncate({0}, 0)",
+            "os.unlink({0})",
+            "os.rename({0}, {1})",
+            "os.symlink({0}, {1})",
+            "os.mkfifo({1})",
+            "os.rename({0}, 'mine')",
+            "os.open({0}, os.O_RDONLY | os.O_TRUNC)",
+        )
+    ]
     tries += [f"os.link({str(there)!r}, 'mine')", "os.mknod('device', 0o60600, os.makedev(7, 0))"]
     attack("T1", refuses(*tries, by="(PermissionError, OSError)"), {})
-    assert there.read_text() == "as it was" and not [path for path in new if path.exists() and path.is_file()]
+    assert there.read_text() == "as it was" and not [
+        path for path in new if path.exists() and path.is_file()
+    ]
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
 @needs_t1
-@pytest.mark.parametrize("change", [
-    "os.chmod({0}, 0o600)", "os.utime({0}, (1, 1))", "os.setxattr({0}, 'user.note', b'x')",
-    "os.removexattr({0}, 'user.old')", "os.chown({0}, os.getuid(), os.getgid())"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "os.chmod({0}, 0o600)",
+        "os.utime({0}, (1, 1))",
+        "os.setxattr({0}, 'user.note', b'x')",
+        "os.removexattr({0}, 'user.old')",
+        "os.chown({0}, os.getuid(), os.getgid())",
+    ],
+)
 def test_g13_what_landlock_lets_through(tmp_path, change):
-    """G13, seccomp: who may enter a file, its times and its notes are not for a worker to change: the grader's own
-    files could be closed, and notes on files of others be left for the next submission."""
+    """G13, seccomp: who may enter a file, its times and its notes are not for a worker to change:
+    the grader's own files could be closed, and notes on files of others be left for the next
+    submission."""
     there = tmp_path / "there"
     there.write_text("as it was")
     there.chmod(0o644)
@@ -56,9 +109,16 @@ def test_g13_what_landlock_lets_through(tmp_path, change):
     def state():
         known = there.stat()
         return known.st_mode, known.st_mtime, known.st_ctime_ns, os.listxattr(there)
+
     before = state()
-    attack("T1", answers(loss=f"import os\ntry:\n    {change.format(repr(str(there)))}\n"
-                              "except OSError:\n    pass\nRIGHT"), {})
+    attack(
+        "T1",
+        answers(
+            loss=f"import os\ntry:\n    {change.format(repr(str(there)))}\n"
+            "except OSError:\n    pass\nRIGHT"
+        ),
+        {},
+    )
     assert state() == before
 
 
@@ -69,7 +129,11 @@ def test_g13_memory_and_queues_of_others():
     libc = ctypes.CDLL(None, use_errno=True)
     shared = libc.shmget(0, 4096, 0o1600)
     try:
-        attack("T1", {"sft.loss": answer("sft.loss", f"libc.shmctl({shared}, 0, None)\nRIGHT", REFUSED)}, {})
+        attack(
+            "T1",
+            {"sft.loss": answer("sft.loss", f"libc.shmctl({shared}, 0, None)\nRIGHT", REFUSED)},
+            {},
+        )
         assert libc.shmctl(shared, 2, ctypes.create_string_buffer(256)) >= 0, "it was deleted"
     finally:
         libc.shmctl(shared, 0, None)
@@ -77,7 +141,8 @@ def test_g13_memory_and_queues_of_others():
 
 @at_each_tier
 def test_g13_home_and_temporary_files_are_the_workers_own(tier):
-    """G13, sandbox: HOME and the folder for temporary files are thrown away after the check; both can be used."""
+    """G13, sandbox: HOME and the folder for temporary files are thrown away after the check; both
+    can be used."""
     body = """
         import os, tempfile
         from pathlib import Path
@@ -92,16 +157,19 @@ def test_g13_home_and_temporary_files_are_the_workers_own(tier):
     attack(tier, {"sft.loss": answer("sft.loss", body)}, {})
 
 
-FILLERS = {"loss": "with open('big', 'wb') as file:\n    while True:\n        file.write(bytes(2**20))",
-           "sequence_loss": "import time\nfor number in range(2000):\n    open(str(number), 'w').close()\n"
-                            "time.sleep(1)\nRIGHT",
-           "mask_prompt": "import time\nfor number in range(20):\n    open(str(number), 'wb').write(bytes(2**20))\n"
-                          "time.sleep(1)\nRIGHT"}
+FILLERS = {
+    "loss": "with open('big', 'wb') as file:\n    while True:\n        file.write(bytes(2**20))",
+    "sequence_loss": "import time\nfor number in range(2000):\n    open(str(number), 'w').close()\n"
+    "time.sleep(1)\nRIGHT",
+    "mask_prompt": "import time\nfor number in range(20):\n    open(str(number), 'wb').write(bytes(2**20))\n"
+    "time.sleep(1)\nRIGHT",
+}
 
 
 @at_each_tier
 def test_g14_a_full_disk(tier):
-    """G14, rlimit and judge's watch: one large file, many small ones, many of middle size; all are deleted."""
+    """G14, rlimit and judge's watch: one large file, many small ones, many of middle size; all are
+    deleted."""
     attack(tier, answers(**FILLERS), {f"sft.{name}": {"crashed", "error"} for name in FILLERS})
 
 
@@ -137,20 +205,24 @@ HIDDEN = {
             os.unlink("x")
             os.posix_fallocate(file.fileno(), 0, 2**20)
             assert libc.mmap(None, 4096, 1, 1, file.fileno(), 0) > 0
-        """}
+        """,
+}
 
 
 @pytest.mark.parametrize("way", HIDDEN)
 def test_g14_a_full_disk_without_a_file(way):
     """G14, judge's watch: files that were deleted while they are in use take room as well."""
-    body = "import ctypes, mmap, os, time\nkept, libc = [], ctypes.CDLL(None)\n" \
-           "libc.mmap.restype = ctypes.c_ssize_t\n" \
-           f"for _ in range(24):\n{textwrap.indent(textwrap.dedent(HIDDEN[way]), '    ')}\ntime.sleep(0.5)\nRIGHT"
+    body = (
+        "import ctypes, mmap, os, time\nkept, libc = [], ctypes.CDLL(None)\n"
+        "libc.mmap.restype = ctypes.c_ssize_t\n"
+        f"for _ in range(24):\n{textwrap.indent(textwrap.dedent(HIDDEN[way]), '    ')}\ntime.sleep(0.5)\nRIGHT"
+    )
     attack(TIERS[-1], answers(loss=body), {"sft.loss": {"crashed", "error"}})
 
 
 def test_g14_folders_within_folders():
-    """G14, judge: a folder 1500 levels deep is counted and deleted, and is the learner's own problem."""
+    """G14, judge: a folder 1500 levels deep is counted and deleted, and is the learner's own
+    problem."""
     body = "import os\nfor _ in range(1500):\n    os.mkdir('a' * 50)\n    os.chdir('a' * 50)\nRIGHT"
     judge = judge_at("T0")
     with limited(judge, files=2000):
@@ -161,20 +233,28 @@ def test_g14_folders_within_folders():
     assert left == []
 
 
-# Connections --------------------------------------------------------------------------------------------------------
+# Connections --------------------------------------------------------------------------------------
 
-CONNECTIONS = ["socket.socket()", "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)", "socket.socketpair()",
-               "socket.socket(socket.AF_INET6)", "socket.socket(socket.AF_UNIX)",
-               "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)", "socket.create_connection(('127.0.0.1', 22), 1)",
-               "socket.create_server(('', 0))"]
+CONNECTIONS = [
+    "socket.socket()",
+    "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+    "socket.socketpair()",
+    "socket.socket(socket.AF_INET6)",
+    "socket.socket(socket.AF_UNIX)",
+    "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+    "socket.create_connection(('127.0.0.1', 22), 1)",
+    "socket.create_server(('', 0))",
+]
 
 
 @needs_t1
 def test_g15_connections():
     """G15, seccomp: no socket of any family; names are not resolved, pages not fetched."""
     attack("T1", refuses(*CONNECTIONS), {})
-    names = ["socket.getaddrinfo('example.org', 80)",
-             "__import__('urllib.request').request.urlopen('http://example.org')"]
+    names = [
+        "socket.getaddrinfo('example.org', 80)",
+        "__import__('urllib.request').request.urlopen('http://example.org')",
+    ]
     attack("T1", refuses(*names, by="OSError"), {})
 
 
@@ -193,27 +273,41 @@ def test_g15_a_download():
     assert "URLError" in told(record, "sft.loss")[0]
 
 
-# Reading ------------------------------------------------------------------------------------------------------------
+# Reading ------------------------------------------------------------------------------------------
+
 
 @needs_t1
 def test_g16_reading_outside(tmp_path):
     """G16, Landlock: neither the course nor other submissions, nor what other processes are."""
     other = tmp_path / "other.ipynb"
     other.write_text("the answer of another learner")
-    files = [other, ROOT / "README.md", ROOT / "labs" / "checks" / "sft.py", ROOT / "labs" / "methods" / "sft.py",
-             ROOT / "grading" / "judge.py", ROOT / "tests" / "grading" / "made.py", Path("/etc/passwd"),
-             Path("/proc/self/status"), Path("/proc/self/mem"), Path("/proc/1/cmdline")]
+    files = [
+        other,
+        ROOT / "README.md",
+        ROOT / "labs" / "checks" / "sft.py",
+        ROOT / "labs" / "methods" / "sft.py",
+        ROOT / "grading" / "judge.py",
+        ROOT / "tests" / "grading" / "made.py",
+        Path("/etc/passwd"),
+        Path("/proc/self/status"),
+        Path("/proc/self/mem"),
+        Path("/proc/1/cmdline"),
+    ]
     tries = [f"open({str(path)!r}).read()" for path in files]
     folders = [tmp_path, ROOT, Path.home(), *map(Path, ("/", "/tmp", "/proc", "/proc/self/fd"))]
     tries += [f"os.listdir({str(path)!r})" for path in folders]
-    tries += ["open(f'/proc/{os.getppid()}/environ').read()", "open(f'/proc/{os.getppid()}/mem', 'rb')",
-              "__import__('inspect').getsource(__import__('methods.sft').sft.sft_loss)"]
+    tries += [
+        "open(f'/proc/{os.getppid()}/environ').read()",
+        "open(f'/proc/{os.getppid()}/mem', 'rb')",
+        "__import__('inspect').getsource(__import__('methods.sft').sft.sft_loss)",
+    ]
     attack("T1", refuses(*tries, by="(PermissionError, FileNotFoundError, OSError)"), {})
 
 
 @at_each_tier
 def test_g16_no_variable_of_the_grader(tier):
-    """G16, template: neither the worker nor its parent has the grader's environment; nothing of it has been run."""
+    """G16, template: neither the worker nor its parent has the grader's environment; nothing of it
+    has been run."""
     body = f"""
         import os, sys
         from pathlib import Path
@@ -230,7 +324,8 @@ def test_g16_no_variable_of_the_grader(tier):
 
 
 def test_g16_the_secret_is_not_in_a_workers_memory():
-    """G16, template: a worker that looks through all of its memory does not find what the seeds are made from."""
+    """G16, template: a worker that looks through all of its memory does not find what the seeds are
+    made from."""
     body = f"""
         import re
         wanted = {bytes(reversed(SECRET))!r}[::-1]
@@ -249,15 +344,34 @@ def test_g16_the_secret_is_not_in_a_workers_memory():
 
 @needs_t1
 def test_g17_imports_of_checks_and_tests():
-    """G17, Landlock: what is not loaded beforehand of the course, the grader and the tests cannot be imported."""
-    modules = ["checks.sft", "checks.ppo", "grading.judge", "grading.run", "made", "threats", "tests", "conftest",
-               "test_threats", "tools.mutants", "mutants"]
-    attack("T1", refuses(*(f"__import__({name!r})" for name in modules), by="(ImportError, PermissionError)"), {})
+    """G17, Landlock: what is not loaded beforehand of the course, the grader and the tests cannot
+    be imported."""
+    modules = [
+        "checks.sft",
+        "checks.ppo",
+        "grading.judge",
+        "grading.run",
+        "made",
+        "threats",
+        "tests",
+        "conftest",
+        "test_threats",
+        "tools.mutants",
+        "mutants",
+    ]
+    attack(
+        "T1",
+        refuses(
+            *(f"__import__({name!r})" for name in modules), by="(ImportError, PermissionError)"
+        ),
+        {},
+    )
 
 
 @at_each_tier
 def test_g18_nothing_shadows_python(tier):
-    """G18, worker: Python is started without the folder, the user's packages and the judge's environment."""
+    """G18, worker: Python is started without the folder, the user's packages and the judge's
+    environment."""
     body = """
         import importlib, os, sys
         assert sys.flags.safe_path and sys.flags.no_user_site

@@ -1,4 +1,5 @@
 """Right answers that must lose nothing: rows G45-G47, each with the layer that sees to it."""
+
 import threading
 
 import pytest
@@ -10,30 +11,42 @@ from threats import SOLVED, TIERS, answer, answers, at_each_tier, attack, grade,
 TIER = TIERS[-1]
 
 
-# Slow and noisy -----------------------------------------------------------------------------------------------------
+# Slow and noisy -----------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("where", ["cell", "call"])
 def test_g45_a_slow_machine(where, tmp_path):
-    """G45, judge: who waited for too long has a second chance; a cell or a call that was slow once loses nothing."""
+    """G45, judge: who waited for too long has a second chance; a cell or a call that was slow once
+    loses nothing."""
     marker = tmp_path / "wait"
     marker.touch()
     wait = f"import os, time\nwhile os.path.exists({str(marker)!r}):\n    time.sleep(0.01)\n"
     timer = threading.Timer(0.8, marker.unlink)
     timer.start()
-    record = attack("T0", answers(sequence_loss=wait + "RIGHT") if where == "call" else {}, {},
-                    before=[wait] if where == "cell" else (), wall=0.6)
+    record = attack(
+        "T0",
+        answers(sequence_loss=wait + "RIGHT") if where == "call" else {},
+        {},
+        before=[wait] if where == "cell" else (),
+        wall=0.6,
+    )
     timer.join()
     assert record["notes"] == []
 
 
 @pytest.mark.parametrize("where", ["cell", "call"])
 def test_g45_a_machine_without_memory(where, tmp_path):
-    """G45, judge: a worker that the system ended once, as it does when memory is short, loses nothing."""
+    """G45, judge: a worker that the system ended once, as it does when memory is short, loses
+    nothing."""
     marker = tmp_path / "end"
     marker.touch()
     end = f"import os\nif os.path.exists({str(marker)!r}):\n    os.unlink({str(marker)!r})\n    os.kill(os.getpid(), 9)\n"
-    record = attack("T0", answers(sequence_loss=end + "RIGHT") if where == "call" else {}, {},
-                    before=[end] if where == "cell" else ())
+    record = attack(
+        "T0",
+        answers(sequence_loss=end + "RIGHT") if where == "call" else {},
+        {},
+        before=[end] if where == "cell" else (),
+    )
     assert record["notes"] == [] and not marker.exists()
 
 
@@ -56,7 +69,7 @@ def test_g46_a_noisy_answer(tier, capfd):
     assert "noise" not in "".join(capfd.readouterr())
 
 
-# Unusual and right --------------------------------------------------------------------------------------------------
+# Unusual and right --------------------------------------------------------------------------------
 
 # Cells of sft.sequence_loss; VALUE is the right value, EXERCISE the line above the function.
 STYLES = {
@@ -223,13 +236,15 @@ STYLES = {
         EXERCISE
         def sequence_loss(logits, labels):
             return VALUE
-        """}
+        """,
+}
 
 
 def cell_of(style):
     text = "\n".join(line[8:] for line in STYLES[style].split("\n"))
-    return (text.replace("EXERCISE", '@exercise("sft.sequence_loss", points=3, minutes=5, difficulty=1)')
-            .replace("VALUE", "-token_log_probs(logits, labels).sum(-1).mean()"))
+    return text.replace(
+        "EXERCISE", '@exercise("sft.sequence_loss", points=3, minutes=5, difficulty=1)'
+    ).replace("VALUE", "-token_log_probs(logits, labels).sum(-1).mean()")
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -242,14 +257,20 @@ def test_g47_unusual_and_right(style):
 def test_g47_the_solutions_of_a_lab(lab):
     """G01, all: in the strongest tier in use, each lab's own solutions earn every point."""
     record = grade(judge_at(TIER), submission(lab, "solved"))
-    lost = [(each["id"], check["name"], check["mistake"]) for each in record["exercises"] for check in each["checks"]
-            if check["result"] != "passed"]
+    lost = [
+        (each["id"], check["name"], check["mistake"])
+        for each in record["exercises"]
+        for check in each["checks"]
+        if check["result"] != "passed"
+    ]
     assert (record["status"], lost, record["notes"]) == ("graded", [], [])
 
 
 def test_g47_a_named_tuple():
     """G47, boundary: the notebook's check takes a named tuple for the tuple that it is."""
-    above = "from typing import NamedTuple\nclass Pair(NamedTuple):\n    ids: list\n    labels: list"
+    above = (
+        "from typing import NamedTuple\nclass Pair(NamedTuple):\n    ids: list\n    labels: list"
+    )
     body = "return Pair(prompt + response, [-100] * len(prompt) + response)"
     attack(TIER, {"sft.mask_prompt": answer("sft.mask_prompt", body, above)}, {})
 
@@ -281,26 +302,47 @@ IN_PLACE = """
 
 
 def test_g47_other_ways_of_computing():
-    """G47, boundary: numpy, double precision, operations in place, modes without gradients, optimisers."""
-    entropy = "return F.cross_entropy(logits[:, :-1].flatten(0, 1).double(), labels[:, 1:].flatten())"
-    attack(TIER, {
-        "sft.mask_prompt": answer("sft.mask_prompt", MASKED, "import numpy as np"),
-        "sft.loss": answer("sft.loss", entropy, "import torch.nn.functional as F"),
-        "sft.gradient_step": answer("sft.gradient_step", OPTIMISED, "import torch"),
-        "sft.silent_bug": SOLVED["sft.silent_bug"].replace("def fixed", "@torch.inference_mode()\ndef fixed")}, {})
-    text = answer("sft.gradient_step", IN_PLACE, "import torch").replace("def ", "@torch.inference_mode()\ndef ")
+    """G47, boundary: numpy, double precision, operations in place, modes without gradients,
+    optimisers."""
+    entropy = (
+        "return F.cross_entropy(logits[:, :-1].flatten(0, 1).double(), labels[:, 1:].flatten())"
+    )
+    attack(
+        TIER,
+        {
+            "sft.mask_prompt": answer("sft.mask_prompt", MASKED, "import numpy as np"),
+            "sft.loss": answer("sft.loss", entropy, "import torch.nn.functional as F"),
+            "sft.gradient_step": answer("sft.gradient_step", OPTIMISED, "import torch"),
+            "sft.silent_bug": SOLVED["sft.silent_bug"].replace(
+                "def fixed", "@torch.inference_mode()\ndef fixed"
+            ),
+        },
+        {},
+    )
+    text = answer("sft.gradient_step", IN_PLACE, "import torch").replace(
+        "def ", "@torch.inference_mode()\ndef "
+    )
     attack(TIER, {"sft.gradient_step": text}, {})
 
 
 def test_g47_cells_around_an_answer():
-    """G47, extract and worker: helpers behind the answer, globals, a comparison of one's own with the course."""
-    helper = "SIGN: int = -1\ndef helper(logits, labels):\n" \
-             "    return SIGN * token_log_probs(logits, labels).sum(-1).mean()"
-    compared = "import torch\nfrom methods import sft\nx, y = torch.randn(2, 4, 9), torch.ones(2, 4).long()\n" \
-               "assert torch.allclose(sft_loss(x, y), sft.sft_loss(x, y))\n" \
-               "check(sft_loss)\nraise RuntimeError('the end')"
-    record = attack(TIER, {"sft.sequence_loss": answer("sft.sequence_loss", "return helper(logits, labels)")}, {},
-                    after=[helper, compared])
+    """G47, extract and worker: helpers behind the answer, globals, a comparison of one's own with
+    the course."""
+    helper = (
+        "SIGN: int = -1\ndef helper(logits, labels):\n"
+        "    return SIGN * token_log_probs(logits, labels).sum(-1).mean()"
+    )
+    compared = (
+        "import torch\nfrom methods import sft\nx, y = torch.randn(2, 4, 9), torch.ones(2, 4).long()\n"
+        "assert torch.allclose(sft_loss(x, y), sft.sft_loss(x, y))\n"
+        "check(sft_loss)\nraise RuntimeError('the end')"
+    )
+    record = attack(
+        TIER,
+        {"sft.sequence_loss": answer("sft.sequence_loss", "return helper(logits, labels)")},
+        {},
+        after=[helper, compared],
+    )
     assert [note for note in record["notes"] if "RuntimeError" not in note] == []
 
 
@@ -312,10 +354,15 @@ def test_g47_what_is_not_installed():
 
 
 def test_g47_compiled_with_torch():
-    """G47, sandbox: torch.compile needs a compiler, which no worker may start; where it needs none, it works."""
-    body = "def negative(x):\n    return -x.sum(-1).mean()\n" \
-           "return torch.compile(negative, backend={!r})(token_log_probs(logits, labels))"
-    for backend, words, limits in (("eager", {"passed"}, {"cpu": 20, "wall": 40}),
-                                   ("inductor", {"passed", "error", "timeout"}, {})):
+    """G47, sandbox: torch.compile needs a compiler, which no worker may start; where it needs none,
+    it works."""
+    body = (
+        "def negative(x):\n    return -x.sum(-1).mean()\n"
+        "return torch.compile(negative, backend={!r})(token_log_probs(logits, labels))"
+    )
+    for backend, words, limits in (
+        ("eager", {"passed"}, {"cpu": 20, "wall": 40}),
+        ("inductor", {"passed", "error", "timeout"}, {}),
+    ):
         text = answer("sft.sequence_loss", body.format(backend), "import torch")
         attack(TIER, {"sft.sequence_loss": text}, {"sft.sequence_loss": words}, **limits)

@@ -1,7 +1,9 @@
 """Answers that turn on the machine: rows G04, G09-G12 and G44, each with the layer that stops it.
 
-If a layer is missing, nothing here endangers the machine: what would is first tried in a form that does no harm.
+If a layer is missing, nothing here endangers the machine: what would is first tried in a form that
+does no harm.
 """
+
 import contextlib
 import fcntl
 import json
@@ -20,21 +22,42 @@ import pytest
 from grading import sandbox
 from grading.judge import Judge, Settings
 from made import submission
-from threats import (LAB, LIMITS, ROOT, SECRET, SOLVED, TIERS, answer, answers, at_each_tier, attack, cells, grade,
-                     judge_at, leaves_nothing, limited, needs_t1, refuses, told)
+from threats import (
+    LAB,
+    LIMITS,
+    ROOT,
+    SECRET,
+    SOLVED,
+    TIERS,
+    answer,
+    answers,
+    at_each_tier,
+    attack,
+    cells,
+    grade,
+    judge_at,
+    leaves_nothing,
+    limited,
+    needs_t1,
+    refuses,
+    told,
+)
 
 
-# Memory -------------------------------------------------------------------------------------------------------------
+# Memory -------------------------------------------------------------------------------------------
 
-MEMORY = {"loss": "import torch\nreturn torch.empty(50 * 2**28).fill_(1)",
-          "sequence_loss": "kept = []\nwhile True:\n    kept.append(bytes(2**20))",
-          "silent_bug": "import mmap\nkept = []\nwhile True:\n    kept.append(mmap.mmap(-1, 2**24))\n"
-                        "    kept[-1].write(bytes(2**24))"}
+MEMORY = {
+    "loss": "import torch\nreturn torch.empty(50 * 2**28).fill_(1)",
+    "sequence_loss": "kept = []\nwhile True:\n    kept.append(bytes(2**20))",
+    "silent_bug": "import mmap\nkept = []\nwhile True:\n    kept.append(mmap.mmap(-1, 2**24))\n"
+    "    kept[-1].write(bytes(2**24))",
+}
 
 
 @at_each_tier
 def test_g09_memory(tier):
-    """G09, rlimit and judge's watch: a process has no more memory than its limit, of its own or shared."""
+    """G09, rlimit and judge's watch: a process has no more memory than its limit, of its own or
+    shared."""
     before = psutil.virtual_memory().available
     attack(tier, answers(**MEMORY), {f"sft.{name}": {"error", "crashed"} for name in MEMORY})
     assert psutil.virtual_memory().available > before - 2**30
@@ -89,27 +112,45 @@ def test_g04_processor_time_of_children():
     attack("T0", {"sft.loss": answer("sft.loss", body)}, {"sft.loss": "timeout"}, cpu=0.3)
 
 
-# Processes ----------------------------------------------------------------------------------------------------------
+# Processes ----------------------------------------------------------------------------------------
+
 
 def test_g10_children_at_t0():
-    """G10, template: the children of a worker end with it. (T0 sets no bound to how many there are.)"""
-    body = "import os, time\nfor _ in range(6):\n    if os.fork() == 0:\n        time.sleep(30)\nRIGHT"
+    """G10, template: the children of a worker end with it. (T0 sets no bound to how many there
+    are.)"""
+    body = (
+        "import os, time\nfor _ in range(6):\n    if os.fork() == 0:\n        time.sleep(30)\nRIGHT"
+    )
     attack("T0", answers(loss=body), {})
 
 
 @needs_t1
 def test_g10_children_at_t1():
     """G10, seccomp: no process and no program can be started."""
-    attack("T1", refuses("os.fork()", "os.forkpty()", "subprocess.run(['/bin/true'])", "os.system('true') and 1 / 0",
-                         "os.posix_spawn('/bin/true', ['true'], {})", "os.execv('/bin/true', ['true'])",
-                         "call(58)", by="(PermissionError, ZeroDivisionError)"), {})
+    attack(
+        "T1",
+        refuses(
+            "os.fork()",
+            "os.forkpty()",
+            "subprocess.run(['/bin/true'])",
+            "os.system('true') and 1 / 0",
+            "os.posix_spawn('/bin/true', ['true'], {})",
+            "os.execv('/bin/true', ['true'])",
+            "call(58)",
+            by="(PermissionError, ZeroDivisionError)",
+        ),
+        {},
+    )
 
 
 @pytest.mark.parametrize("tier", TIERS[-1:])
 def test_g10_threads(tier):
-    """G10, judge's watch: threads with small stacks escape the limit on memory, and must be counted."""
-    body = "import threading, time\nthreading.stack_size(32768)\nfor _ in range(1500):\n" \
-           "    threading.Thread(target=time.sleep, args=(2,), daemon=True).start()\ntime.sleep(0.3)\nRIGHT"
+    """G10, judge's watch: threads with small stacks escape the limit on memory, and must be
+    counted."""
+    body = (
+        "import threading, time\nthreading.stack_size(32768)\nfor _ in range(1500):\n"
+        "    threading.Thread(target=time.sleep, args=(2,), daemon=True).start()\ntime.sleep(0.3)\nRIGHT"
+    )
     attack(tier, answers(loss=body), {"sft.loss": {"crashed", "error"}})
 
 
@@ -133,21 +174,26 @@ def test_g11_a_daemon_at_t0():
 
 
 def test_g11_a_daemon_that_holds_the_line():
-    """G11, judge's watch: the line stays open though the worker is gone; the judge does not wait for ever."""
-    attack("T0", answers(loss=DAEMON + "os._exit(0)"), {"sft.loss": {"timeout", "crashed"}},
-           wall=0.5)
+    """G11, judge's watch: the line stays open though the worker is gone; the judge does not wait
+    for ever."""
+    attack(
+        "T0", answers(loss=DAEMON + "os._exit(0)"), {"sft.loss": {"timeout", "crashed"}}, wall=0.5
+    )
 
 
-# The grader's own processes -----------------------------------------------------------------------------------------
+# The grader's own processes -----------------------------------------------------------------------
+
 
 @contextlib.contextmanager
 def unstuck_after(judge, seconds):
-    """Kill the judge's template after a while, so that a judge that waits for it goes on; yields what tells of it."""
+    """Kill the judge's template after a while, so that a judge that waits for it goes on; yields
+    what tells of it."""
     killed = []
 
     def kill():
         killed.append(judge.template.process.pid)
         judge.template.process.kill()
+
     timer = threading.Timer(seconds, kill)
     timer.start()
     yield killed
@@ -156,9 +202,12 @@ def unstuck_after(judge, seconds):
 
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGSTOP"])
 def test_g12_signals_to_the_template_at_t0(monkeypatch, number):
-    """G12, judge: at T0 a worker can end the template; the judge starts another, and a person looks at it."""
+    """G12, judge: at T0 a worker can end the template; the judge starts another, and a person looks
+    at it."""
     judge = judge_at("T0")
-    body = f"import os, signal, time\nos.kill(os.getppid(), signal.{number})\ntime.sleep(0.1)\nRIGHT"
+    body = (
+        f"import os, signal, time\nos.kill(os.getppid(), signal.{number})\ntime.sleep(0.1)\nRIGHT"
+    )
     monkeypatch.setattr("grading.student.PATIENCE", 2)
     with unstuck_after(judge, 12) as killed, limited(judge, wall=1):
         record = grade(judge, submission(LAB, cells(loss=body)))
@@ -168,10 +217,17 @@ def test_g12_signals_to_the_template_at_t0(monkeypatch, number):
 
 
 def test_g12_a_daemon_that_ends_the_template(tmp_path):
-    """G12, judge: who ends the template at T0 must not live on, nor his children, for want of one to end them."""
-    body = DAEMON.replace("time.sleep(20)", f"""os.fork()
+    """G12, judge: who ends the template at T0 must not live on, nor his children, for want of one
+    to end them."""
+    body = (
+        DAEMON.replace(
+            "time.sleep(20)",
+            f"""os.fork()
         open({str(tmp_path)!r} + "/" + str(os.getpid()), "w").close()
-        time.sleep(20)""") + "time.sleep(0.3)\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(1)\nRIGHT"
+        time.sleep(20)""",
+        )
+        + "time.sleep(0.3)\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(1)\nRIGHT"
+    )
     record = grade(judge_at("T0"), submission(LAB, cells(loss=body)))
     assert record["status"] == "needs review", told(record, "sft.loss")
     living = [int(file.name) for file in tmp_path.iterdir() if is_alive(int(file.name))]
@@ -189,12 +245,19 @@ def is_alive(pid):
     return False
 
 
-SIGNALS = ["os.kill(os.getppid(), 0)", "os.kill(os.getppid(), 9)", "os.kill(0, 9)",
-           "os.killpg(os.getpgid(os.getppid()), 9)", "call(200, os.getppid(), 9)",
-           "call(234, os.getppid(), os.getppid(), 9)", "call(129, os.getppid(), 9, bytes(128))",
-           "os.pidfd_open(os.getppid())", "call(101, 16, os.getppid(), 0, 0)",
-           "call(302, os.getppid(), 0, bytes(16), 0)",
-           "call(310, os.getppid(), 0, 0, 0, 0, 0)"]
+SIGNALS = [
+    "os.kill(os.getppid(), 0)",
+    "os.kill(os.getppid(), 9)",
+    "os.kill(0, 9)",
+    "os.killpg(os.getpgid(os.getppid()), 9)",
+    "call(200, os.getppid(), 9)",
+    "call(234, os.getppid(), os.getppid(), 9)",
+    "call(129, os.getppid(), 9, bytes(128))",
+    "os.pidfd_open(os.getppid())",
+    "call(101, 16, os.getppid(), 0, 0)",
+    "call(302, os.getppid(), 0, bytes(16), 0)",
+    "call(310, os.getppid(), 0, 0, 0, 0, 0)",
+]
 
 
 @needs_t1
@@ -203,24 +266,33 @@ def test_g12_signals_at_t1():
     """G12, seccomp: no signal to others, no look into others, by whatever call."""
     pid = judge_at("T1").template.process.pid
     attack("T1", refuses(*SIGNALS), {})
-    attack("T1", refuses("os.kill(-1, 9)"), {})  # the calls above were refused, or this would not be reached
-    assert judge_at("T1").template.process.pid == pid and judge_at("T1").template.process.poll() is None
+    attack(
+        "T1", refuses("os.kill(-1, 9)"), {}
+    )  # the calls above were refused, or this would not be reached
+    assert (
+        judge_at("T1").template.process.pid == pid
+        and judge_at("T1").template.process.poll() is None
+    )
 
 
 @needs_t1
 def test_g12_signals_through_a_file():
-    """G12, Landlock: a file of one's own that tells others of news by a signal (F_SETOWN, F_SETSIG, O_ASYNC)."""
+    """G12, Landlock: a file of one's own that tells others of news by a signal (F_SETOWN, F_SETSIG,
+    O_ASYNC)."""
     judge = judge_at("T1")
-    body = "import fcntl, os\nread, write = os.pipe()\nfcntl.fcntl(read, fcntl.F_SETOWN, os.getppid())\n" \
-           "fcntl.fcntl(read, 10, 15)\nfcntl.fcntl(read, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)\n" \
-           "os.write(write, b'x')\nRIGHT"
+    body = (
+        "import fcntl, os\nread, write = os.pipe()\nfcntl.fcntl(read, fcntl.F_SETOWN, os.getppid())\n"
+        "fcntl.fcntl(read, 10, 15)\nfcntl.fcntl(read, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)\n"
+        "os.write(write, b'x')\nRIGHT"
+    )
     pid = judge.template.process.pid
     attack("T1", answers(loss=body), {"sft.loss": {"passed", "error"}})
     assert judge.template.process.pid == pid and judge.template.process.poll() is None
 
 
 class OldLandlock:
-    """The C library on Linux 5.13, whose Landlock does not know of truncation, of ports and of signals."""
+    """The C library on Linux 5.13, whose Landlock does not know of truncation, of ports and of
+    signals."""
 
     def __init__(self, real):
         self.real = real
@@ -229,7 +301,11 @@ class OldLandlock:
         return getattr(self.real, name)
 
     def syscall(self, number, *rest):
-        return 1 if number == sandbox.CREATE_RULESET and rest[0] is None else self.real.syscall(number, *rest)
+        return (
+            1
+            if number == sandbox.CREATE_RULESET and rest[0] is None
+            else self.real.syscall(number, *rest)
+        )
 
 
 def signals_by_a_file(pid):
@@ -242,12 +318,16 @@ def signals_by_a_file(pid):
 @needs_t1
 @pytest.mark.parametrize("attempt", ["truncate", "open", "signal"])
 def test_g12_g13_an_older_system(tmp_path, attempt):
-    """G12, G13, seccomp: T1 is T1 from Linux 5.13 on, or is not given: what its Landlock does not know is refused."""
+    """G12, G13, seccomp: T1 is T1 from Linux 5.13 on, or is not given: what its Landlock does not
+    know is refused."""
     there = Path(sysconfig.get_path("purelib")) / f"readable-{uuid.uuid4().hex}.txt"
     there.write_text("as it was")
     victim = subprocess.Popen(["sleep", "20"])  # SIGIO ends it
-    attempts = {"truncate": lambda: os.truncate(there, 0), "open": lambda: os.open(there, os.O_RDONLY | os.O_TRUNC),
-                "signal": lambda: signals_by_a_file(victim.pid)}
+    attempts = {
+        "truncate": lambda: os.truncate(there, 0),
+        "open": lambda: os.open(there, os.O_RDONLY | os.O_TRUNC),
+        "signal": lambda: signals_by_a_file(victim.pid),
+    }
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
@@ -266,9 +346,17 @@ def test_g12_g13_an_older_system(tmp_path, attempt):
 @needs_t1
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are x86_64's")
 def test_g12_what_all_processes_share():
-    """G12, seccomp: queues of messages, the kernel's log, and what there is only so much of for the whole machine."""
-    attack("T1", refuses("call(241, b'nobody')", "call(103, 3, ctypes.create_string_buffer(99), 99)",
-                         "call(206, 8, ctypes.byref(ctypes.c_ulong()))"), {})
+    """G12, seccomp: queues of messages, the kernel's log, and what there is only so much of for the
+    whole machine."""
+    attack(
+        "T1",
+        refuses(
+            "call(241, b'nobody')",
+            "call(103, 3, ctypes.create_string_buffer(99), 99)",
+            "call(206, 8, ctypes.byref(ctypes.c_ulong()))",
+        ),
+        {},
+    )
 
 
 # The attacks of a worker whose grader has no rights beyond a user's. Prints what has come of each.
@@ -300,11 +388,13 @@ print(json.dumps(told))
 
 @needs_t1
 def test_g12_g14_a_grader_without_rights(tmp_path):
-    """G12, G14, seccomp and judge: among processes of one user without rights, none slows down the template for all
-    later workers, and a folder that nobody may enter is deleted too."""
+    """G12, G14, seccomp and judge: among processes of one user without rights, none slows down the
+    template for all later workers, and a folder that nobody may enter is deleted too."""
     paths = [str(ROOT), str(ROOT / "labs"), str(ROOT / "tests" / "grading")]
     code = f"import sys; sys.path[:0] = {paths!r}\n{AS_A_USER}"
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=100
+    )
     told = json.loads(done.stdout or done.stderr[-500:])
     for closed in tmp_path.rglob("*"):
         closed.chmod(0o700)
@@ -312,20 +402,27 @@ def test_g12_g14_a_grader_without_rights(tmp_path):
     assert told["left"] == []
 
 
-# The strongest tier -------------------------------------------------------------------------------------------------
+# The strongest tier -------------------------------------------------------------------------------
+
 
 @pytest.mark.skipif(not sandbox.can_enter("T2"), reason="this system gives no namespaces")
 def test_t2_is_t1_without_a_network():
-    """T2, namespaces: a right submission has its points, and the calls that T1 refuses are refused."""
-    refusing = refuses("socket.socket()", "os.fork()", "open('/etc/passwd')", "os.kill(os.getppid(), 9)")
+    """T2, namespaces: a right submission has its points, and the calls that T1 refuses are
+    refused."""
+    refusing = refuses(
+        "socket.socket()", "os.fork()", "open('/etc/passwd')", "os.kill(os.getppid(), 9)"
+    )
     with Judge(Settings(SECRET, "T2", LIMITS)) as judge:
-        records = [grade(judge, submission(LAB, answers)) for answers in ("solved", SOLVED | refusing)]
+        records = [
+            grade(judge, submission(LAB, answers)) for answers in ("solved", SOLVED | refusing)
+        ]
         assert psutil.Process(judge.template.process.pid).children() == []
     assert [(record["earned"], record["grader"]["tier"]) for record in records] == [(21, "T2")] * 2
 
 
 def test_a_worker_that_does_not_get_into_its_sandbox(monkeypatch):
-    """G44, judge: what goes wrong before a cell has run is the grader's fault, and costs nobody points."""
+    """G44, judge: what goes wrong before a cell has run is the grader's fault, and costs nobody
+    points."""
     judge = judge_at("T0")
     monkeypatch.setattr("grading.student.tempfile.mkdtemp", lambda **_: "/nonexistent")
     record = judge.grade(submission(LAB, "solved").encode(), "")

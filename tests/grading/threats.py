@@ -1,4 +1,6 @@
-"""What the tests of attacks share: answers that attack, a judge for each tier, what must hold after every attack."""
+"""What the tests of attacks share: answers that attack, a judge for each tier, what must hold after
+every attack."""
+
 import atexit
 import contextlib
 import functools
@@ -22,7 +24,9 @@ from made import solutions, submission
 ROOT = Path(sandbox.__file__).resolve().parents[1]
 LAB = "01_sft"
 SECRET = b"known to the judge alone"
-LIMITS = Limits(cpu=1, wall=4, total_cpu=30, memory=640 * 2**20, file=2 * 2**20, folder=8 * 2**20, files=300)
+LIMITS = Limits(
+    cpu=1, wall=4, total_cpu=30, memory=640 * 2**20, file=2 * 2**20, folder=8 * 2**20, files=300
+)
 SOLVED = solutions(LAB)
 WITNESS = "sft.gradient_step"  # it has few checks
 CANARY = "CANARY_OF_THE_GRADER"
@@ -31,23 +35,32 @@ TIERS = ["T0", "T1"] if sandbox.can_enter("T1") else ["T0"]
 at_each_tier = pytest.mark.parametrize("tier", TIERS)
 needs_t1 = pytest.mark.skipif("T1" not in TIERS, reason="this system has no Landlock or no seccomp")
 
-HEADS = {"sft.mask_prompt": "mask_prompt(prompt, response)", "sft.loss": "sft_loss(logits, labels)",
-         "sft.sequence_loss": "sequence_loss(logits, labels)", "sft.silent_bug": "fixed_collate(examples, pad_id)",
-         "sft.token_log_probs": "token_log_probs(logits, labels)",
-         "sft.gradient_step": "gradient_step(parameters, learning_rate)"}
-RIGHT = {"sft.mask_prompt": "return prompt + response, [-100] * len(prompt) + response",
-         "sft.loss": "return -token_log_probs(logits, labels).sum() / (labels[:, 1:] != -100).sum()",
-         "sft.sequence_loss": "return -token_log_probs(logits, labels).sum(-1).mean()"}
+HEADS = {
+    "sft.mask_prompt": "mask_prompt(prompt, response)",
+    "sft.loss": "sft_loss(logits, labels)",
+    "sft.sequence_loss": "sequence_loss(logits, labels)",
+    "sft.silent_bug": "fixed_collate(examples, pad_id)",
+    "sft.token_log_probs": "token_log_probs(logits, labels)",
+    "sft.gradient_step": "gradient_step(parameters, learning_rate)",
+}
+RIGHT = {
+    "sft.mask_prompt": "return prompt + response, [-100] * len(prompt) + response",
+    "sft.loss": "return -token_log_probs(logits, labels).sum() / (labels[:, 1:] != -100).sum()",
+    "sft.sequence_loss": "return -token_log_probs(logits, labels).sum(-1).mean()",
+}
 
 
 def answer(exercise, body, above="", below=""):
-    """The text of an exercise's cell: what stands above the function, its body, what stands below it.
+    """The text of an exercise's cell: what stands above the function, its body, what stands below
+    it.
 
     "RIGHT" in the body becomes the line that returns the right value.
     """
     body = textwrap.dedent(body).strip().replace("RIGHT", RIGHT.get(exercise, ""))
-    return (f'{textwrap.dedent(above)}\n@exercise("{exercise}")\ndef {HEADS[exercise]}:\n'
-            f'{textwrap.indent(body, "    ")}\n\n{textwrap.dedent(below)}')
+    return (
+        f'{textwrap.dedent(above)}\n@exercise("{exercise}")\ndef {HEADS[exercise]}:\n'
+        f"{textwrap.indent(body, '    ')}\n\n{textwrap.dedent(below)}"
+    )
 
 
 def answers(**bodies):
@@ -60,8 +73,9 @@ def cells(**bodies):
     return SOLVED | answers(**bodies)
 
 
-# In the worker: try things that must not work. What works, or fails otherwise than by a refusal, is raised.
-REFUSED = '''
+# In the worker: try things that must not work. What works, or fails otherwise than by a refusal, is
+# raised.
+REFUSED = """
 import ctypes, errno, os, socket, subprocess, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -76,22 +90,26 @@ def refused(*attempts, by=PermissionError):
 def call(*arguments):
     if libc.syscall(*arguments) < 0:
         raise OSError(ctypes.get_errno(), "")
-'''
+"""
 
 
 def refuses(*attempts, by="PermissionError"):
-    """A cell whose function gives the right value if the system refuses each of these expressions."""
+    """A cell whose function gives the right value if the system refuses each of these
+    expressions."""
     tries = ", ".join(f"lambda: {attempt}" for attempt in attempts)
     return {"sft.loss": answer("sft.loss", f"refused({tries}, by={by})\nRIGHT", REFUSED)}
 
 
-# The judges ---------------------------------------------------------------------------------------------------------
+# The judges ---------------------------------------------------------------------------------------
+
 
 @functools.cache
 def folder():
     """The folder for everything that a judge here writes, so that whatever stays behind is seen."""
     made = tempfile.mkdtemp(prefix="threats-")
-    atexit.register(subprocess.run, ["rm", "-rf", made])  # shutil gives up on folders within folders within folders
+    atexit.register(
+        subprocess.run, ["rm", "-rf", made]
+    )  # shutil gives up on folders within folders within folders
     return Path(made)
 
 
@@ -128,18 +146,25 @@ def honest():
     return {exercise["id"]: exercise for exercise in record["exercises"]}
 
 
-# What must hold -----------------------------------------------------------------------------------------------------
+# What must hold -----------------------------------------------------------------------------------
+
 
 def attack(tier, attacked, expected, before=(), after=(), **limits):
-    """Grade a right submission but for the answers `attacked`, and hold the record against `expected`.
+    """Grade a right submission but for the answers `attacked`, and hold the record against
+    `expected`.
 
-    All exercises are graded where cells are added or several exercises attacked; else the one and WITNESS are.
+    All exercises are graded where cells are added or several exercises attacked; else the one and
+    WITNESS are.
 
-    expected: by exercise, the result that all its checks have, or a set of results that they may have
-    limits: other than LIMITS · returns the record
+    expected: by exercise, the result that all its checks have, or a set of results that they may
+    have limits: other than LIMITS · returns the record
     """
     alone = len(attacked) == 1 and not before and not after
-    kept = {id: exercise for id, exercise in honest().items() if alone and id not in (*attacked, WITNESS)}
+    kept = {
+        id: exercise
+        for id, exercise in honest().items()
+        if alone and id not in (*attacked, WITNESS)
+    }
     judge = judge_at(tier)
     open_files = psutil.Process().num_fds()
     with limited(judge, **limits):
@@ -148,7 +173,12 @@ def attack(tier, attacked, expected, before=(), after=(), **limits):
     assert record["status"] == "graded", record["reason"]
     for id in HEADS:
         found = set(results(record, id))
-        assert found and found <= wanted.get(id, {"passed"}), (id, found, record["notes"], told(record, id))
+        assert found and found <= wanted.get(id, {"passed"}), (
+            id,
+            found,
+            record["notes"],
+            told(record, id),
+        )
     assert psutil.Process().num_fds() <= open_files
     leaves_nothing(judge)
     return record
@@ -156,14 +186,22 @@ def attack(tier, attacked, expected, before=(), after=(), **limits):
 
 def results(record, id):
     """The result of each check of an exercise."""
-    return [check["result"] for exercise in record["exercises"] if exercise["id"] == id
-            for check in exercise["checks"]]
+    return [
+        check["result"]
+        for exercise in record["exercises"]
+        if exercise["id"] == id
+        for check in exercise["checks"]
+    ]
 
 
 def told(record, id):
     """What each check of an exercise says to the learner."""
-    return [check["mistake"] for exercise in record["exercises"] if exercise["id"] == id
-            for check in exercise["checks"]]
+    return [
+        check["mistake"]
+        for exercise in record["exercises"]
+        if exercise["id"] == id
+        for check in exercise["checks"]
+    ]
 
 
 def leaves_nothing(judge):

@@ -38,7 +38,9 @@ def pytest_collectstart(collector):
 
 
 def pytest_collection_modifyitems(items):
-    refused = [f"{item.name}: {reason}" for item in items if (reason := vacuous(item.options, item.cell))]
+    refused = [
+        f"{item.name}: {reason}" for item in items if (reason := vacuous(item.options, item.cell))
+    ]
     if refused:
         raise pytest.UsageError("cells that would check nothing: " + ", ".join(refused))
     for item in items:
@@ -55,4 +57,5 @@ def vacuous(options, cell):
 def compared(cell):
     """Whether a cell has been run and stored an output that nbval looks at."""
     return cell.execution_count is not None and any(
-        output.output_type != "stream" or output.name == "stdout" for output in cell.outputs)
+        output.output_type != "stream" or output.name == "stdout" for output in cell.outputs
+    )

@@ -25,13 +25,19 @@ class TestLab:
     def test_runs_and_prints_what_is_stored(self, lab, validate):
         outcome = validate(lab)
         assert outcome.status == 0, outcome.text
-        assert (outcome.ran, outcome.skipped, outcome.failed) == (len(code(lab)), 0, 0), outcome.text
+        assert (outcome.ran, outcome.skipped, outcome.failed) == (len(code(lab)), 0, 0), (
+            outcome.text
+        )
 
     def test_is_stored_as_run_in_order_without_errors(self, lab):
         cells = code(lab)
         assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-        loud = [cell.source for cell in cells for output in cell.outputs
-                if output.output_type == "error" or output.get("name") == "stderr"]
+        loud = [
+            cell.source
+            for cell in cells
+            for output in cell.outputs
+            if output.output_type == "error" or output.get("name") == "stderr"
+        ]
         assert loud == []
 
     def test_begins_and_ends_as_a_lab(self, lab):
@@ -48,8 +54,13 @@ class TestLab:
         ids = [id for cell in code(lab) for id in EXERCISE.findall(cell.source)]
         solved = [cell.metadata.solution for cell in notebook.cells if "solution" in cell.metadata]
         assert ids and solved == ids
-        verdicts = [output.text for cell in code(lab) if "# NBVAL_CHECK_OUTPUT" in cell.source
-                    for output in cell.outputs if output.output_type == "stream"]
+        verdicts = [
+            output.text
+            for cell in code(lab)
+            if "# NBVAL_CHECK_OUTPUT" in cell.source
+            for output in cell.outputs
+            if output.output_type == "stream"
+        ]
         for id in ids:
             assert any(f"{id}: not attempted\n" in text for text in verdicts), id
 

@@ -1,4 +1,5 @@
-"""The run of a lab turns red where it should: on broken notebooks and on cells that check nothing."""
+"""The run of a lab turns red where it should: on broken notebooks and on cells that check
+nothing."""
 
 import nbformat
 import nbformat.v4 as v4
@@ -19,6 +20,7 @@ def notebook(tmp_path):
         path = tmp_path / "tiny.ipynb"
         nbformat.write(v4.new_notebook(cells=list(cells)), path)
         return path
+
     return write
 
 
@@ -27,7 +29,9 @@ CHECKED = "# NBVAL_CHECK_OUTPUT\nprint(2 + 2)"
 
 def test_a_sound_notebook_passes_and_every_cell_is_counted(notebook, validate):
     loud = "# NBVAL_CHECK_OUTPUT\nimport sys\nprint('again', file=sys.stderr)\nprint(5)"
-    outcome = validate(notebook(cell(CHECKED, [printed("4\n")]), cell("x = 1"), cell(loud, [printed("5\n")])))
+    outcome = validate(
+        notebook(cell(CHECKED, [printed("4\n")]), cell("x = 1"), cell(loud, [printed("5\n")]))
+    )
     assert (outcome.status, outcome.ran, outcome.skipped) == (0, 3, 0), outcome.text
 
 
@@ -51,9 +55,15 @@ def test_a_dead_kernel_fails_and_does_not_hang(notebook, validate):
 
 def test_cells_that_would_check_nothing_are_refused(notebook, validate):
     only_stderr = v4.new_output("stream", name="stderr", text="4\n")
-    outcome = validate(notebook(cell(CHECKED, [printed("4\n")]), cell(CHECKED), cell(CHECKED, [only_stderr]),
-                                cell("# NBVAL_SKIP\nprint(1)"),
-                                cell("# NBVAL_RAISES_EXCEPTION\nraise ValueError")))
+    outcome = validate(
+        notebook(
+            cell(CHECKED, [printed("4\n")]),
+            cell(CHECKED),
+            cell(CHECKED, [only_stderr]),
+            cell("# NBVAL_SKIP\nprint(1)"),
+            cell("# NBVAL_RAISES_EXCEPTION\nraise ValueError"),
+        )
+    )
     assert (outcome.status, outcome.ran) == (4, 0), outcome.text
     assert "Cell 0" not in outcome.text
     for refused in ("Cell 1: no stored", "Cell 2: no stored", "Cell 3: marked", "Cell 4: marked"):

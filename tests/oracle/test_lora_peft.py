@@ -1,4 +1,6 @@
-"""LoRA from scratch against the library PEFT: same layers, same outputs, same gradients, same files, same training."""
+"""LoRA from scratch against the library PEFT: same layers, same outputs, same gradients, same
+files, same training."""
+
 import copy
 import json
 import re
@@ -19,8 +21,9 @@ RANK, ALPHA = 4, 12
 STEPS, BATCH, RATE = 20, 8, 2e-3
 TOLERANCE = 1e-5
 FULL_NAME = "model.layers.1.self_attn.k_proj"
-TARGETS = pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "v_proj"], [FULL_NAME]],
-                                  ids=["all", "qv", "one"])
+TARGETS = pytest.mark.parametrize(
+    "targets", ["all-linear", ["q_proj", "v_proj"], [FULL_NAME]], ids=["all", "qv", "one"]
+)
 PREFACTOR = pytest.mark.parametrize("rank_stabilised", [False, True], ids=["plain", "rslora"])
 IDS = torch.randint(3, 90, (4, 12), generator=torch.Generator().manual_seed(0))
 
@@ -29,9 +32,18 @@ IDS = torch.randint(3, 90, (4, 12), generator=torch.Generator().manual_seed(0))
 def base():
     """A small Llama with weights as large as trained ones and matrices that are not all square."""
     torch.manual_seed(3)
-    return LlamaForCausalLM(LlamaConfig(vocab_size=90, hidden_size=48, intermediate_size=80, num_hidden_layers=2,
-                                        num_attention_heads=4, num_key_value_heads=2, initializer_range=0.1,
-                                        tie_word_embeddings=True))
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=90,
+            hidden_size=48,
+            intermediate_size=80,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            initializer_range=0.1,
+            tie_word_embeddings=True,
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +51,9 @@ def batches():
     tokenizer = build_tokenizer()
     tickets = sample_tickets("train", STEPS * BATCH, seed=1)
     tokens = [mask_prompt(*encode_example(tokenizer, triage(ticket))) for ticket in tickets]
-    return [collate(tokens[i:i + BATCH], tokenizer.pad_token_id) for i in range(0, len(tokens), BATCH)]
+    return [
+        collate(tokens[i : i + BATCH], tokenizer.pad_token_id) for i in range(0, len(tokens), BATCH)
+    ]
 
 
 def settings(targets="all-linear", rank_stabilised=False, rank=RANK, alpha=ALPHA):
@@ -47,12 +61,17 @@ def settings(targets="all-linear", rank_stabilised=False, rank=RANK, alpha=ALPHA
 
 
 def config(targets="all-linear", rank_stabilised=False, rank=RANK, alpha=ALPHA, **more):
-    return LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets, use_rslora=rank_stabilised, **more)
+    return LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=targets, use_rslora=rank_stabilised, **more
+    )
 
 
 def their_layers(model):
-    return {path.removeprefix(adapter_files.PREFIX): module for path, module in model.named_modules()
-            if hasattr(module, "lora_A")}
+    return {
+        path.removeprefix(adapter_files.PREFIX): module
+        for path, module in model.named_modules()
+        if hasattr(module, "lora_A")
+    }
 
 
 def copy_numbers(ours, theirs, name="default", seed=5):
@@ -86,7 +105,8 @@ def differ(one, other):
     return (one - other).abs().max() > 0.1
 
 
-# One adapter ----------------------------------------------------------------------------------------------------------
+# One adapter --------------------------------------------------------------------------------------
+
 
 @TARGETS
 @PREFACTOR
@@ -95,7 +115,9 @@ def test_layers_outputs_gradients_and_counts_are_pefts(base, targets, rank_stabi
     assert list(lora.layers(ours)) == list(their_layers(theirs))
     assert lora.count(ours) == theirs.get_nb_trainable_parameters()
     same(answer(ours), answer(theirs))
-    assert differ(answer(ours), answer(base)), "the adapter does nothing, so equality would prove little"
+    assert differ(answer(ours), answer(base)), (
+        "the adapter does nothing, so equality would prove little"
+    )
 
     for model in (ours, theirs):
         sft_loss(model(input_ids=IDS).logits, IDS).backward()
@@ -116,7 +138,9 @@ def test_merged_weights_are_pefts(base, targets, rank_stabilised):
     lora.merge(ours)
     lora.strip(ours)
     theirs = theirs.merge_and_unload()
-    assert [path for path, _ in ours.named_modules()] == [path for path, _ in theirs.named_modules()]
+    assert [path for path, _ in ours.named_modules()] == [
+        path for path, _ in theirs.named_modules()
+    ]
     for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         same(mine, other, name)
     same(answer(ours), answer(theirs))
@@ -124,12 +148,23 @@ def test_merged_weights_are_pefts(base, targets, rank_stabilised):
 
 
 def test_all_linear_is_pefts_on_the_help_desks_base_and_with_an_output_layer_of_its_own():
-    untied = LlamaForCausalLM(LlamaConfig(vocab_size=20, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
-                                          num_attention_heads=2, tie_word_embeddings=False))
+    untied = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=20,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            tie_word_embeddings=False,
+        )
+    )
     for model, layers in ((new_model(), 3), (untied, 1)):
         theirs = get_peft_model(copy.deepcopy(model), config())
         lora.inject(model, **settings())
-        assert list(lora.layers(model)) == list(their_layers(theirs)) and len(their_layers(theirs)) == 7 * layers
+        assert (
+            list(lora.layers(model)) == list(their_layers(theirs))
+            and len(their_layers(theirs)) == 7 * layers
+        )
         assert lora.count(model) == theirs.get_nb_trainable_parameters()
 
 
@@ -142,13 +177,14 @@ def test_a_new_adapter_is_drawn_from_pefts_distribution(base):
         A, B = layer.A["default"], layer.B["default"]
         other = there[path].lora_A["default"].weight
         assert not B.any() and not there[path].lora_B["default"].weight.any()
-        bound = layer.base.in_features ** -0.5
+        bound = layer.base.in_features**-0.5
         for drawn in (A, other):
             assert 0.97 * bound < drawn.abs().max() <= bound
         assert A.std().item() == pytest.approx(other.std().item(), rel=0.1)
 
 
-# Training -----------------------------------------------------------------------------------------------------------
+# Training -----------------------------------------------------------------------------------------
+
 
 @PREFACTOR
 def test_twenty_steps_of_training_are_pefts(batches, tmp_path, rank_stabilised):
@@ -165,7 +201,9 @@ def test_twenty_steps_of_training_are_pefts(batches, tmp_path, rank_stabilised):
     their_losses = fine_tune(theirs, batches, steps=STEPS, learning_rate=RATE)
     assert len(our_losses) == STEPS
     assert our_losses == pytest.approx(their_losses, abs=TOLERANCE)
-    assert our_losses[-1] < our_losses[0] - 0.1, "nothing was learned, so equality would prove little"
+    assert our_losses[-1] < our_losses[0] - 0.1, (
+        "nothing was learned, so equality would prove little"
+    )
     there = their_layers(theirs)
     for path, layer in lora.layers(ours).items():
         same(layer.A["default"], there[path].lora_A["default"].weight, path)
@@ -177,7 +215,8 @@ def test_twenty_steps_of_training_are_pefts(batches, tmp_path, rank_stabilised):
         same(ours(input_ids=ids).logits, theirs(input_ids=ids).logits)
 
 
-# Files ----------------------------------------------------------------------------------------------------------------
+# Files --------------------------------------------------------------------------------------------
+
 
 @TARGETS
 @PREFACTOR
@@ -201,7 +240,9 @@ def test_we_load_pefts_files(base, tmp_path, targets, rank_stabilised):
     same(answer(ours), answer(theirs))
     assert differ(answer(ours), answer(base))
     found = {layer.settings["theirs"] for layer in lora.layers(ours).values()}
-    assert {(it.rank, it.alpha, it.rank_stabilised) for it in found} == {(RANK, ALPHA, rank_stabilised)}
+    assert {(it.rank, it.alpha, it.rank_stabilised) for it in found} == {
+        (RANK, ALPHA, rank_stabilised)
+    }
     adapter_files.save(ours, tmp_path / "again", "theirs")
     same(answer(PeftModel.from_pretrained(copy.deepcopy(base), tmp_path / "again")), answer(theirs))
 
@@ -212,8 +253,10 @@ def test_a_base_and_an_adapter_come_from_folders_as_in_real_life(base, tmp_path)
     adapter_files.save(ours, tmp_path / "adapter")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
     adapter_files.load(loaded, tmp_path / "adapter")
-    theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32),
-                                       tmp_path / "adapter")
+    theirs = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32),
+        tmp_path / "adapter",
+    )
     same(answer(loaded), answer(ours))
     same(answer(loaded), answer(theirs))
     other = AutoModelForCausalLM.from_config(base.config)
@@ -222,13 +265,21 @@ def test_a_base_and_an_adapter_come_from_folders_as_in_real_life(base, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # PEFT itself has doubts about some of these
-@pytest.mark.parametrize("more, word", [
-    ({"use_dora": True}, "use_dora"), ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
-    ({"rank_pattern": {"q_proj": 2}}, "rank_pattern"), ({"alpha_pattern": {"q_proj": 2}}, "alpha_pattern"),
-    ({"bias": "lora_only"}, "bias"), ({"lora_bias": True}, "lora_bias"),
-    ({"layers_to_transform": [0]}, "layers_to_transform"),
-    ({"exclude_modules": ["v_proj"]}, "exclude_modules"), ({"init_lora_weights": "pissa"}, "init_lora_weights"),
-    ({"init_lora_weights": "olora"}, "init_lora_weights")])
+@pytest.mark.parametrize(
+    "more, word",
+    [
+        ({"use_dora": True}, "use_dora"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"rank_pattern": {"q_proj": 2}}, "rank_pattern"),
+        ({"alpha_pattern": {"q_proj": 2}}, "alpha_pattern"),
+        ({"bias": "lora_only"}, "bias"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"layers_to_transform": [0]}, "layers_to_transform"),
+        ({"exclude_modules": ["v_proj"]}, "exclude_modules"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights"),
+    ],
+)
 def test_what_goes_beyond_plain_lora_is_refused(base, tmp_path, more, word):
     theirs = get_peft_model(copy.deepcopy(base), config(["q_proj", "v_proj"], **more))
     theirs.save_pretrained(tmp_path)
@@ -237,27 +288,41 @@ def test_what_goes_beyond_plain_lora_is_refused(base, tmp_path, more, word):
     with pytest.raises(lora.AdapterError) as caught:
         adapter_files.load(ours, tmp_path)
     assert re.search(rf"asks for {word}\b", str(caught.value)) and "PEFT" in str(caught.value)
-    assert [path for path, _ in ours.named_modules()] == names and torch.equal(answer(ours), answer(base))
+    assert [path for path, _ in ours.named_modules()] == names and torch.equal(
+        answer(ours), answer(base)
+    )
 
 
 def test_ways_of_drawing_that_leave_the_base_alone_are_accepted(base, tmp_path):
     for init in (True, False, "gaussian", "orthogonal", "mica"):
         theirs = get_peft_model(copy.deepcopy(base), config(["q_proj"], init_lora_weights=init))
         theirs.save_pretrained(tmp_path / str(init))
-        assert json.loads((tmp_path / str(init) / adapter_files.CONFIG).read_text("utf8"))["init_lora_weights"] == init
+        assert (
+            json.loads((tmp_path / str(init) / adapter_files.CONFIG).read_text("utf8"))[
+                "init_lora_weights"
+            ]
+            == init
+        )
         ours = copy.deepcopy(base)
         adapter_files.load(ours, tmp_path / str(init))
         same(answer(ours), answer(theirs))
 
 
-# Several adapters -----------------------------------------------------------------------------------------------------
+# Several adapters ---------------------------------------------------------------------------------
+
 
 def test_switching_between_adapters_is_pefts(base):
     ours, theirs = pair(base)
-    others = {"narrow": settings(["q_proj"], rank=2, alpha=3), "stable": settings(["q_proj", "up_proj"], True, 8)}
+    others = {
+        "narrow": settings(["q_proj"], rank=2, alpha=3),
+        "stable": settings(["q_proj", "up_proj"], True, 8),
+    }
     for seed, (name, chosen) in enumerate(others.items()):
         lora.inject(ours, name=name, **chosen)
-        theirs.add_adapter(name, config(chosen["targets"], chosen["rank_stabilised"], chosen["rank"], chosen["alpha"]))
+        theirs.add_adapter(
+            name,
+            config(chosen["targets"], chosen["rank_stabilised"], chosen["rank"], chosen["alpha"]),
+        )
         copy_numbers(ours, theirs, name, seed)
     answers = []
     for name in ("stable", "default", "narrow", "stable"):

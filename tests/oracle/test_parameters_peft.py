@@ -1,7 +1,17 @@
-"""Closed forms against PEFT: every model is built whole on the meta device, wrapped, and its parameters are counted."""
+"""Closed forms against PEFT: every model is built whole on the meta device, wrapped, and its
+parameters are counted."""
+
 import pytest
 
-from planning.parameters import ALL_LINEAR, ARCHITECTURES, PUBLISHED, count, count_with_peft, meta_model, total
+from planning.parameters import (
+    ALL_LINEAR,
+    ARCHITECTURES,
+    PUBLISHED,
+    count,
+    count_with_peft,
+    meta_model,
+    total,
+)
 
 
 @pytest.mark.parametrize("model", ARCHITECTURES)
@@ -25,11 +35,22 @@ def test_query_and_value_are_pefts(model):
 
 @pytest.mark.parametrize("row", PUBLISHED)
 def test_published_settings_are_pefts(row):
-    assert count(row.model, row.rank, row.targets) == count_with_peft(row.model, row.rank, row.targets)
+    assert count(row.model, row.rank, row.targets) == count_with_peft(
+        row.model, row.rank, row.targets
+    )
 
 
-@pytest.mark.parametrize(("model", "target"), [
-    ("RoBERTa base", "o"), ("RoBERTa base", "down"), ("GPT-2 medium, fused", "o"), ("GPT-2 medium, fused", "down"),
-    ("Qwen3-30B-A3B", "router"), ("Qwen3-30B-A3B", "gate_up"), ("Qwen3-30B-A3B", "down")])
+@pytest.mark.parametrize(
+    ("model", "target"),
+    [
+        ("RoBERTa base", "o"),
+        ("RoBERTa base", "down"),
+        ("GPT-2 medium, fused", "o"),
+        ("GPT-2 medium, fused", "down"),
+        ("Qwen3-30B-A3B", "router"),
+        ("Qwen3-30B-A3B", "gate_up"),
+        ("Qwen3-30B-A3B", "down"),
+    ],
+)
 def test_one_target_alone_is_pefts(model, target):
     assert count(model, 8, target) == count_with_peft(model, 8, target)

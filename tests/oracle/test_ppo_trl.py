@@ -1,8 +1,11 @@
-"""PPO from scratch against tensors of TRL 1.12's PPO, recorded by tools/record_ppo.py from the trainer's own loop.
+"""PPO from scratch against tensors of TRL 1.12's PPO, recorded by tools/record_ppo.py from the
+trainer's own loop.
 
-In the case "cut" no response stops, so both put the score on the last token. In the case "stopped" TRL pays it one place
-further, behind the stop token, and lets the critic speak there: `also_behind` counts that place too.
+In the case "cut" no response stops, so both put the score on the last token. In the case "stopped"
+TRL pays it one place further, behind the stop token, and lets the critic speak there: `also_behind`
+counts that place too.
 """
+
 import json
 from pathlib import Path
 
@@ -21,9 +24,17 @@ with safetensors.safe_open(RECORD, "pt") as file:
     TOLD = json.loads(file.metadata()["told"])
     TENSORS = {name: file.get_tensor(name) for name in file.keys()}
 THEIRS = TOLD["settings"]
-SETTINGS = ppo.Settings(beta=THEIRS["kl_coef"], gamma=THEIRS["gamma"], lam=THEIRS["lam"], clip=THEIRS["cliprange"],
-                        value_clip=THEIRS["cliprange_value"], passes=THEIRS["num_ppo_epochs"], minibatch=8,
-                        max_new_tokens=THEIRS["response_length"], temperature=THEIRS["temperature"])
+SETTINGS = ppo.Settings(
+    beta=THEIRS["kl_coef"],
+    gamma=THEIRS["gamma"],
+    lam=THEIRS["lam"],
+    clip=THEIRS["cliprange"],
+    value_clip=THEIRS["cliprange_value"],
+    passes=THEIRS["num_ppo_epochs"],
+    minibatch=8,
+    max_new_tokens=THEIRS["response_length"],
+    temperature=THEIRS["temperature"],
+)
 CASES = pytest.mark.parametrize("case", ["cut", "stopped"])
 
 
@@ -32,7 +43,8 @@ def of(case, *names):
 
 
 def masks(case):
-    """Which places count, bool (batch, response): the response's tokens, and with the one behind a stop token."""
+    """Which places count, bool (batch, response): the response's tokens, and with the one behind a
+    stop token."""
     return [~mask for mask in of(case, "padding_mask", "padding_mask_p1")]
 
 
@@ -40,8 +52,10 @@ def texts(case):
     """Prompts and responses as lists, their padding taken off."""
     queries, responses = of(case, "queries", "responses")
     counts, _ = masks(case)
-    return ([row[row != TOLD["pad"]].tolist() for row in queries],
-            [row[keep].tolist() for row, keep in zip(responses, counts)])
+    return (
+        [row[row != TOLD["pad"]].tolist() for row in queries],
+        [row[keep].tolist() for row, keep in zip(responses, counts)],
+    )
 
 
 def test_the_two_cases_are_what_they_are_called():
@@ -52,13 +66,17 @@ def test_the_two_cases_are_what_they_are_called():
 
 
 def test_rewards_are_trls_where_responses_are_cut():
-    scores, log_probs, ref_log_probs, rewards = of("cut", "scores", "logprobs", "ref_logprobs", "rewards")
+    scores, log_probs, ref_log_probs, rewards = of(
+        "cut", "scores", "logprobs", "ref_logprobs", "rewards"
+    )
     ours = ppo.token_rewards(scores, log_probs, ref_log_probs, masks("cut")[0], SETTINGS.beta)
     torch.testing.assert_close(ours, rewards, **CLOSE)
 
 
 def test_penalties_are_trls_and_the_score_stands_one_place_earlier():
-    scores, log_probs, ref_log_probs, rewards = of("stopped", "scores", "logprobs", "ref_logprobs", "rewards")
+    scores, log_probs, ref_log_probs, rewards = of(
+        "stopped", "scores", "logprobs", "ref_logprobs", "rewards"
+    )
     counts, also_behind = masks("stopped")
     ours = ppo.token_rewards(scores, log_probs, ref_log_probs, counts, SETTINGS.beta)
     torch.testing.assert_close(ours.sum(-1), (rewards * also_behind).sum(-1), **CLOSE)
@@ -72,58 +90,98 @@ def test_advantages_and_returns_are_trls(case):
     counts, also_behind = masks(case)
     ours, our_returns = ppo.generalised(SETTINGS.gamma, SETTINGS.lam)(rewards, values, also_behind)
     torch.testing.assert_close(our_returns[also_behind], returns[also_behind], **CLOSE)
-    # TRL whitens by the variance of a sample, with n - 1; here it is that of the batch itself, with n.
+    # TRL whitens by the variance of a sample, with n - 1; here it is that of the batch itself, with
+    # n.
     size = counts.sum()
-    torch.testing.assert_close(ppo.whiten(ours, counts) * ((size - 1) / size).sqrt(), advantages, **CLOSE)
+    torch.testing.assert_close(
+        ppo.whiten(ours, counts) * ((size - 1) / size).sqrt(), advantages, **CLOSE
+    )
 
 
 @CASES
 @pytest.mark.parametrize("update", range(THEIRS["num_ppo_epochs"]))
 def test_losses_are_trls(case, update):
-    rows, new, values, policy_loss, value_loss = of(case, *(f"{update}.{name}" for name in (
-        "rows", "new_logprobs", "vpred", "pg_loss", "vf_loss")))
-    old, advantages, returns, old_values = (table[rows] for table in of(case, "logprobs", "advantages", "returns", "values"))
+    rows, new, values, policy_loss, value_loss = of(
+        case,
+        *(f"{update}.{name}" for name in ("rows", "new_logprobs", "vpred", "pg_loss", "vf_loss")),
+    )
+    old, advantages, returns, old_values = (
+        table[rows] for table in of(case, "logprobs", "advantages", "returns", "values")
+    )
     counts, also_behind = (mask[rows] for mask in masks(case))
-    torch.testing.assert_close(ppo.clipped_surrogate(new, old, advantages, counts, SETTINGS.clip), policy_loss, **CLOSE)
-    torch.testing.assert_close(ppo.value_loss(values, old_values, returns, also_behind, SETTINGS.value_clip), value_loss,
-                               **CLOSE)
+    torch.testing.assert_close(
+        ppo.clipped_surrogate(new, old, advantages, counts, SETTINGS.clip), policy_loss, **CLOSE
+    )
+    torch.testing.assert_close(
+        ppo.value_loss(values, old_values, returns, also_behind, SETTINGS.value_clip),
+        value_loss,
+        **CLOSE,
+    )
     if update:
         assert ppo.clip_fraction(new, old, counts, SETTINGS.clip) > 0  # the clip was put to use
 
 
 def model_from(case, part):
     """A recorded policy, or a recorded critic as a ScalarModel."""
-    state = {name.removeprefix(f"{case}.{part}."): tensor for name, tensor in TENSORS.items()
-             if name.startswith(f"{case}.{part}.")}
-    model = LlamaForCausalLM(LlamaConfig(**TOLD["shape"], pad_token_id=TOLD["pad"], bos_token_id=None))
+    state = {
+        name.removeprefix(f"{case}.{part}."): tensor
+        for name, tensor in TENSORS.items()
+        if name.startswith(f"{case}.{part}.")
+    }
+    model = LlamaForCausalLM(
+        LlamaConfig(**TOLD["shape"], pad_token_id=TOLD["pad"], bos_token_id=None)
+    )
     if "critic" not in part:
         model.load_state_dict(state)
         return model
     critic = ScalarModel(model)
-    critic.load_state_dict({name.replace("model.", "body.", 1).replace("score.", "head."): tensor
-                            for name, tensor in state.items()})
+    critic.load_state_dict(
+        {
+            name.replace("model.", "body.", 1).replace("score.", "head."): tensor
+            for name, tensor in state.items()
+        }
+    )
     return critic
 
 
 def our_rollout(case):
-    """The recorded responses as our Rollout: log-probabilities and values are our own, the rest is TRL's."""
+    """The recorded responses as our Rollout: log-probabilities and values are our own, the rest is
+    TRL's."""
     prompts, responses = texts(case)
     examples = [mask_prompt(prompt, response) for prompt, response in zip(prompts, responses)]
     ids, real = sampling.pad([ids for ids, _ in examples], TOLD["pad"])
     labels, _ = sampling.pad([labels for _, labels in examples], IGNORE)
     counts = labels[:, 1:] != IGNORE
-    policy, critic, reference = (model_from(case, part) for part in ("0.policy", "0.critic", "reference"))
+    policy, critic, reference = (
+        model_from(case, part) for part in ("0.policy", "0.critic", "reference")
+    )
     with torch.no_grad():
-        log_probs, ref_log_probs = (ppo.response_log_probs(model, ids, real, labels, SETTINGS.temperature)
-                                    for model in (policy, reference))
+        log_probs, ref_log_probs = (
+            ppo.response_log_probs(model, ids, real, labels, SETTINGS.temperature)
+            for model in (policy, reference)
+        )
         values = critic(ids, real)[:, :-1].where(counts, 0)
     keep, _ = masks(case)
-    advantages, returns = (ppo.place([row[k].tolist() for row, k in zip(table, keep)], counts)
-                           for table in of(case, "advantages", "returns"))
-    rollout = ppo.Rollout(prompts=prompts, responses=responses, stopped=[False] * len(prompts), ids=ids, real=real,
-                          labels=labels, counts=counts, scores=of(case, "scores")[0], log_probs=log_probs,
-                          ref_log_probs=ref_log_probs, values=values, rewards=torch.zeros(counts.shape),
-                          advantages=advantages, returns=returns)
+    advantages, returns = (
+        ppo.place([row[k].tolist() for row, k in zip(table, keep)], counts)
+        for table in of(case, "advantages", "returns")
+    )
+    rollout = ppo.Rollout(
+        prompts=prompts,
+        responses=responses,
+        stopped=[False] * len(prompts),
+        ids=ids,
+        real=real,
+        labels=labels,
+        counts=counts,
+        scores=of(case, "scores")[0],
+        log_probs=log_probs,
+        ref_log_probs=ref_log_probs,
+        values=values,
+        rewards=torch.zeros(counts.shape),
+        advantages=advantages,
+        returns=returns,
+    )
     return rollout, policy, critic
 
 
@@ -131,15 +189,23 @@ def our_rollout(case):
 def test_log_probs_and_values_are_trls(case):
     rollout, _, _ = our_rollout(case)
     keep, _ = masks(case)
-    for ours, name in ((rollout.log_probs, "logprobs"), (rollout.ref_log_probs, "ref_logprobs"), (rollout.values, "values")):
-        theirs, = of(case, name)
+    for ours, name in (
+        (rollout.log_probs, "logprobs"),
+        (rollout.ref_log_probs, "ref_logprobs"),
+        (rollout.values, "values"),
+    ):
+        (theirs,) = of(case, name)
         torch.testing.assert_close(ours[rollout.counts], theirs[keep], **CLOSE)
 
 
 def test_a_whole_update_is_trls():
     rollout, policy, critic = our_rollout("cut")
-    optimizer = torch.optim.AdamW([*policy.parameters(), *critic.parameters()], lr=TOLD["rate"], eps=TOLD["epsilon"],
-                                  weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        [*policy.parameters(), *critic.parameters()],
+        lr=TOLD["rate"],
+        eps=TOLD["epsilon"],
+        weight_decay=0.0,
+    )
     ppo.update(rollout, policy, critic, optimizer, SETTINGS)
     for part, ours in (("policy", policy), ("critic", critic)):
         theirs, start = (model_from("cut", f"{update}.{part}") for update in (SETTINGS.passes, 0))

@@ -1,11 +1,17 @@
-"""The reward model from scratch against TRL's RewardTrainer: same losses, gradients, parameters and rewards."""
+"""The reward model from scratch against TRL's RewardTrainer: same losses, gradients, parameters and
+rewards."""
+
 import copy
 import random
 
 import pytest
 import torch
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, LlamaForSequenceClassification, TrainerCallback
+from transformers import (
+    AutoModelForSequenceClassification,
+    LlamaForSequenceClassification,
+    TrainerCallback,
+)
 from trl import RewardConfig, RewardTrainer
 
 from helpdesk import preferences, raters
@@ -39,9 +45,11 @@ def pairs(tokenizer):
     """Choices between two transcripts; their rows differ in length, so that padding is in play."""
     rng, tickets = random.Random(0), sample_tickets("train", 40, seed=2)
     stop = tokenizer.eos_token_id
-    drawn = [[encode(tokenizer, " " + sample_reply(ticket, TRANSCRIPTS, rng)) + [stop] for _ in range(2)]
-             for ticket in tickets]
-    return preferences.rankings(tokenizer, tickets, drawn, raters.Rater(), seed=0)[:STEPS * BATCH]
+    drawn = [
+        [encode(tokenizer, " " + sample_reply(ticket, TRANSCRIPTS, rng)) + [stop] for _ in range(2)]
+        for ticket in tickets
+    ]
+    return preferences.rankings(tokenizer, tickets, drawn, raters.Rater(), seed=0)[: STEPS * BATCH]
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +66,45 @@ def theirs(start, tokenizer, pairs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trl")
     torch.manual_seed(3)
     new_model().save_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, pad_token_id=tokenizer.pad_token_id)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=1, pad_token_id=tokenizer.pad_token_id
+    )
     model.score.weight.data.copy_(start.head.weight.data)
-    table = Dataset.from_list([{name: tokenizer.decode(prompt + response[:-1]) for name, response in
-                                zip(("chosen", "rejected"), pair)} for prompt, pair in pairs])
-    config = RewardConfig(output_dir=str(folder), max_steps=STEPS, per_device_train_batch_size=BATCH, learning_rate=RATE,
-                          logging_steps=1, train_sampling_strategy="sequential", max_grad_norm=0.0, save_strategy="no",
-                          report_to=[], use_cpu=True, bf16=False, activation_checkpointing=False, disable_tqdm=True,
-                          dataloader_pin_memory=False)
+    table = Dataset.from_list(
+        [
+            {
+                name: tokenizer.decode(prompt + response[:-1])
+                for name, response in zip(("chosen", "rejected"), pair)
+            }
+            for prompt, pair in pairs
+        ]
+    )
+    config = RewardConfig(
+        output_dir=str(folder),
+        max_steps=STEPS,
+        per_device_train_batch_size=BATCH,
+        learning_rate=RATE,
+        logging_steps=1,
+        train_sampling_strategy="sequential",
+        max_grad_norm=0.0,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        activation_checkpointing=False,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
     constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    trainer = RewardTrainer(model, config, train_dataset=table, processing_class=tokenizer, optimizers=(optimizer, constant),
-                            callbacks=[recorder := Recorder()])
+    trainer = RewardTrainer(
+        model,
+        config,
+        train_dataset=table,
+        processing_class=tokenizer,
+        optimizers=(optimizer, constant),
+        callbacks=[recorder := Recorder()],
+    )
     trainer.train()
     return trainer, recorder
 
@@ -79,14 +114,20 @@ def test_training_is_trls(start, theirs, pairs, tokenizer):
     ours, losses, first = copy.deepcopy(start), [], None
     optimizer = torch.optim.AdamW(ours.parameters(), lr=RATE, weight_decay=0.0)
     for begin in range(0, STEPS * BATCH, BATCH):
-        loss = reward.ranking_loss(reward.batch_rewards(ours, pairs[begin:begin + BATCH], tokenizer.pad_token_id))
+        loss = reward.ranking_loss(
+            reward.batch_rewards(ours, pairs[begin : begin + BATCH], tokenizer.pad_token_id)
+        )
         loss.backward()
         first = first or {name: p.grad.clone() for name, p in ours.named_parameters()}
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
-    assert losses == pytest.approx([entry["loss"] for entry in trainer.state.log_history if "loss" in entry], abs=1e-5)
-    their_name = {name: name.replace("body.", "model.", 1).replace("head.", "score.") for name in first}
+    assert losses == pytest.approx(
+        [entry["loss"] for entry in trainer.state.log_history if "loss" in entry], abs=1e-5
+    )
+    their_name = {
+        name: name.replace("body.", "model.", 1).replace("head.", "score.") for name in first
+    }
     for name, gradient in first.items():
         torch.testing.assert_close(gradient, recorder.gradients[0][their_name[name]], **CLOSE)
     parameters = dict(trainer.model.named_parameters())
@@ -106,4 +147,6 @@ def test_rewards_of_the_same_model_are_those_of_transformers(start, tokenizer, p
     rows = [prompt + response for prompt, pair in pairs for response in pair]
     expected = torch.stack([model(torch.tensor([row])).logits[0, 0] for row in rows])
     prompts, responses = zip(*((prompt, response) for prompt, pair in pairs for response in pair))
-    torch.testing.assert_close(reward.rewards(start, prompts, responses, pad_id=tokenizer.pad_token_id), expected, **CLOSE)
+    torch.testing.assert_close(
+        reward.rewards(start, prompts, responses, pad_id=tokenizer.pad_token_id), expected, **CLOSE
+    )

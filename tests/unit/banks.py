@@ -1,4 +1,6 @@
-"""Banks of wrong and right solutions: {exercise: [(function, words of the mistake), ...]} or {exercise: [function, ...]}."""
+"""Banks of wrong and right solutions: {exercise: [(function, words of the mistake), ...]} or
+{exercise: [function, ...]}."""
+
 import copy
 import functools
 import inspect
@@ -11,9 +13,15 @@ from course.learner import NOTEBOOK_SEED
 
 
 def cases(bank):
-    return [pytest.param(id, *(entry if isinstance(entry, tuple) else (entry,)),
-                         id=f"{id}-{(entry[0] if isinstance(entry, tuple) else entry).__name__}")
-            for id, entries in bank.items() for entry in entries]
+    return [
+        pytest.param(
+            id,
+            *(entry if isinstance(entry, tuple) else (entry,)),
+            id=f"{id}-{(entry[0] if isinstance(entry, tuple) else entry).__name__}",
+        )
+        for id, entries in bank.items()
+        for entry in entries
+    ]
 
 
 def points(id, function, seed):
@@ -21,7 +29,8 @@ def points(id, function, seed):
     return sum(r.earned for r in results), [r.mistake for r in results if r.mistake]
 
 
-# Public answers -------------------------------------------------------------------------------------------------------
+# Public answers -----------------------------------------------------------------------------------
+
 
 @functools.cache
 def public_calls(id):
@@ -32,22 +41,27 @@ def public_calls(id):
     def listening(*arguments):
         calls.append(copy.deepcopy(arguments))
         return reference(*arguments)
+
     run_checks(find(id), listening, NOTEBOOK_SEED)
     return calls
 
 
 def by_heart(id):
-    """A wrong solution: right where the notebook's check asks, and elsewhere the first of those answers again."""
+    """A wrong solution: right where the notebook's check asks, and elsewhere the first of those
+    answers again."""
+
     def recited(*arguments):
         calls = public_calls(id)
         known = traits(arguments) in map(traits, calls)
         return find(id).reference(*(arguments if known else copy.deepcopy(calls[0])))
+
     recited.__name__ = f"{id.partition('.')[2]}_by_heart"
     return recited
 
 
 def traits(value):
-    """What two equal values have in common: shape and numbers of tensors and models, and all else as it is."""
+    """What two equal values have in common: shape and numbers of tensors and models, and all else
+    as it is."""
     if isinstance(value, torch.Tensor):
         return tuple(value.shape), value.detach().numpy().tobytes()
     if isinstance(value, torch.nn.Module):

@@ -1,4 +1,6 @@
-"""The base model: what was shipped, what happens when it is damaged, and any other model in its place."""
+"""The base model: what was shipped, what happens when it is damaged, and any other model in its
+place."""
+
 import json
 import shutil
 
@@ -46,7 +48,9 @@ def test_it_is_small():
 
 
 def test_its_validation_loss_is_the_one_it_states(shipped, manifest):
-    assert pretrain.validation_loss(*shipped) == pytest.approx(manifest["validation_loss"], abs=1e-3)
+    assert pretrain.validation_loss(*shipped) == pytest.approx(
+        manifest["validation_loss"], abs=1e-3
+    )
 
 
 def test_it_reads_tickets_and_does_not_know_triage(shipped, manifest):
@@ -56,7 +60,9 @@ def test_it_reads_tickets_and_does_not_know_triage(shipped, manifest):
     for fact in ("city", "problem"):
         questions = [reading(ticket, fact) for ticket in TICKETS]
         found = respond(model, tokenizer, [q.prompt for q in questions], max_new_tokens=2)
-        assert sum(f.strip() == q.response.strip() for f, q in zip(found, questions)) >= 0.9 * len(TICKETS)
+        assert sum(f.strip() == q.response.strip() for f, q in zip(found, questions)) >= 0.9 * len(
+            TICKETS
+        )
     assert exact_match(model, tokenizer, [triage(ticket) for ticket in TICKETS]) <= 0.02
 
 
@@ -96,7 +102,9 @@ def test_a_truncated_or_altered_file_is_named(copy_of_base):
     whole = weights.read_bytes()
     for damaged in (whole[:1000], whole[:-1] + b"\0", b""):
         weights.write_bytes(damaged)
-        with pytest.raises(base.BaseError, match="model.safetensors is not the file that was shipped"):
+        with pytest.raises(
+            base.BaseError, match="model.safetensors is not the file that was shipped"
+        ):
             base.load_base()
 
 
@@ -118,10 +126,15 @@ def test_a_wrong_course_base_is_one_sentence(tmp_path, monkeypatch, make):
     if make == "half the weights":
         weights = load_file(base.FOLDER / "model.safetensors")
         shutil.copytree(base.FOLDER, folder, dirs_exist_ok=True)
-        save_file({name: w for name, w in weights.items() if "layers.1" not in name}, folder / "model.safetensors")
+        save_file(
+            {name: w for name, w in weights.items() if "layers.1" not in name},
+            folder / "model.safetensors",
+        )
     monkeypatch.setenv("COURSE_BASE", str(folder))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(base.BaseError, match="COURSE_BASE=.*unset it to use the shipped base model") as raised:
+    with pytest.raises(
+        base.BaseError, match="COURSE_BASE=.*unset it to use the shipped base model"
+    ) as raised:
         base.load_base()
     assert "\n" not in str(raised.value)
 
@@ -148,15 +161,33 @@ def test_another_architecture_with_byte_pair_encoding_takes_its_place(tmp_path, 
 def save_gpt2(folder):
     """A randomly initialised GPT-2 with a byte-level BPE tokenizer that knows no padding token."""
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    bpe.pre_tokenizer, bpe.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoders.ByteLevel(),
+    )
     texts = [e.prompt + e.response for e in map(triage, TICKETS)]
-    bpe.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=300, special_tokens=["<|end|>"],
-                                                       initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-                                                       show_progress=False))
+    bpe.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=300,
+            special_tokens=["<|end|>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
     PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>").save_pretrained(folder)
     torch.manual_seed(0)
-    GPT2LMHeadModel(GPT2Config(vocab_size=bpe.get_vocab_size(), n_positions=256, n_embd=32, n_layer=1, n_head=2,
-                               bos_token_id=0, eos_token_id=0)).save_pretrained(folder)
+    GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=bpe.get_vocab_size(),
+            n_positions=256,
+            n_embd=32,
+            n_layer=1,
+            n_head=2,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+    ).save_pretrained(folder)
 
 
 def test_pretraining_refuses_to_replace_another_folder(tmp_path, monkeypatch, capsys):

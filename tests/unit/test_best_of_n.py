@@ -1,4 +1,5 @@
 """Best-of-n against trying all subsets."""
+
 import itertools
 import math
 
@@ -22,8 +23,17 @@ def test_a_reward_that_is_not_finite_is_refused(value):
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 def test_the_expected_value_is_the_mean_over_all_subsets(n):
     rewards, values = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
-    expected = torch.stack([torch.stack([values[row, max(subset, key=rewards[row].__getitem__)]
-                                         for subset in itertools.combinations(range(5), n)]).mean() for row in range(3)])
+    expected = torch.stack(
+        [
+            torch.stack(
+                [
+                    values[row, max(subset, key=rewards[row].__getitem__)]
+                    for subset in itertools.combinations(range(5), n)
+                ]
+            ).mean()
+            for row in range(3)
+        ]
+    )
     torch.testing.assert_close(expected_value(rewards, values, n), expected.double())
 
 

@@ -1,7 +1,9 @@
-"""How well lab 02's checks tell right from wrong: a bank of wrong solutions and one of unusual but correct ones.
+"""How well lab 02's checks tell right from wrong: a bank of wrong solutions and one of unusual but
+correct ones.
 
 Each wrong solution carries the words that its check must say.
 """
+
 import math
 
 import numpy as np
@@ -19,7 +21,8 @@ from planning import parameters
 SEEDS = range(1, 21)  # 0 is the notebook's: who knows its answers by heart is right there
 
 
-# The start ------------------------------------------------------------------------------------------------------------
+# The start ----------------------------------------------------------------------------------------
+
 
 def both_zero(d_out, d_in, rank):
     return torch.zeros(rank, d_in), torch.zeros(d_out, rank)
@@ -54,7 +57,9 @@ def all_ones(d_out, d_in, rank):
 
 
 def seeded(d_out, d_in, rank):
-    return torch.randn(rank, d_in, generator=torch.Generator().manual_seed(0)), torch.zeros(d_out, rank)
+    return torch.randn(rank, d_in, generator=torch.Generator().manual_seed(0)), torch.zeros(
+        d_out, rank
+    )
 
 
 def one_row(d_out, d_in, rank):
@@ -114,14 +119,17 @@ def start_through_layers(d_out, d_in, rank):
 
 
 def start_uniform(d_out, d_in, rank):
-    return (torch.rand(rank, d_in) * 2 - 1) / rank ** 0.5, torch.randn(d_out, rank) * 0
+    return (torch.rand(rank, d_in) * 2 - 1) / rank**0.5, torch.randn(d_out, rank) * 0
 
 
 def start_in_double(d_out, d_in, rank):
-    return torch.randn(rank, d_in, dtype=torch.float64) * 0.02, torch.zeros(d_out, rank, dtype=torch.float64)
+    return torch.randn(rank, d_in, dtype=torch.float64) * 0.02, torch.zeros(
+        d_out, rank, dtype=torch.float64
+    )
 
 
-# The update -----------------------------------------------------------------------------------------------------------
+# The update ---------------------------------------------------------------------------------------
+
 
 def no_factor(x, A, B, alpha):
     return x @ A.T @ B.T
@@ -231,10 +239,15 @@ def update_in_double(x, A, B, alpha):
 
 def update_row_by_row(x, A, B, alpha):
     flat = x.reshape(-1, x.shape[-1])
-    return torch.stack([B @ (A @ row) for row in flat]).reshape(*x.shape[:-1], len(B)).mul(alpha / len(A))
+    return (
+        torch.stack([B @ (A @ row) for row in flat])
+        .reshape(*x.shape[:-1], len(B))
+        .mul(alpha / len(A))
+    )
 
 
-# Counting -------------------------------------------------------------------------------------------------------------
+# Counting -----------------------------------------------------------------------------------------
+
 
 def count_product(d_out, d_in, rank):
     return rank * d_out * d_in
@@ -311,7 +324,8 @@ def count_by_layers(d_out, d_in, rank):
     return sum(p.numel() for p in adapter.parameters())
 
 
-# Merging --------------------------------------------------------------------------------------------------------------
+# Merging ------------------------------------------------------------------------------------------
+
 
 def merge_without_factor(weight, A, B, alpha):
     return weight + B @ A
@@ -397,7 +411,8 @@ def merge_through_the_update(weight, A, B, alpha):
     return weight + lora.lora_update(torch.eye(weight.shape[1]), A, B, alpha).T
 
 
-# What learns ----------------------------------------------------------------------------------------------------------
+# What learns --------------------------------------------------------------------------------------
+
 
 def freeze_nothing(model, name):
     for layer in lora.layers(model).values():
@@ -529,13 +544,19 @@ def freeze_by_modules(model, name):
 
 
 def freeze_by_identity(model, name):
-    chosen = {id(m[name]) for layer in lora.layers(model).values() for m in (layer.A, layer.B) if name in m}
+    chosen = {
+        id(m[name])
+        for layer in lora.layers(model).values()
+        for m in (layer.A, layer.B)
+        if name in m
+    }
     for p in model.parameters():
         p.requires_grad_(id(p) in chosen)
     return model
 
 
-# The silent bug -------------------------------------------------------------------------------------------------------
+# The silent bug -----------------------------------------------------------------------------------
+
 
 def unmerge_without_factor(weight, A, B, alpha):
     return weight - B @ A
@@ -609,73 +630,172 @@ def unmerge_in_double(weight, A, B, alpha):
 
 WRONG = {
     "lora.initialise": [
-        (both_zero, "no gradient would ever reach either"), (both_random, "does not begin at the base"),
-        (zeros_in_a, "other way round"), (changed_places, "changed places"), (both_transposed, "both transposed"),
-        (a_transposed, "A (rank, d_in) must be"), (full_size_b, "B (d_out, rank) must be"),
-        (all_ones, "all numbers of A are the same"), (seeded, "same on every call"), (one_row, "repeat each other"),
-        (never_negative, "do not lie around 0"), (far_too_large, "too large"), (far_too_small, "too small"),
-        (whole_numbers, "must hold floats"), (divided_by_nothing, "not finite"), (a_alone, "two tensors"),
-        (by_heart("lora.initialise"), "must be a tensor")],
+        (both_zero, "no gradient would ever reach either"),
+        (both_random, "does not begin at the base"),
+        (zeros_in_a, "other way round"),
+        (changed_places, "changed places"),
+        (both_transposed, "both transposed"),
+        (a_transposed, "A (rank, d_in) must be"),
+        (full_size_b, "B (d_out, rank) must be"),
+        (all_ones, "all numbers of A are the same"),
+        (seeded, "same on every call"),
+        (one_row, "repeat each other"),
+        (never_negative, "do not lie around 0"),
+        (far_too_large, "too large"),
+        (far_too_small, "too small"),
+        (whole_numbers, "must hold floats"),
+        (divided_by_nothing, "not finite"),
+        (a_alone, "two tensors"),
+        (by_heart("lora.initialise"), "must be a tensor"),
+    ],
     "lora.update": [
-        (no_factor, "alpha / rank is missing"), (alpha_alone, "never divided by the rank"),
-        (rank_alone, "alpha is not used"), (root_of_rank, "rsLoRA"), (upside_down, "stands on its head"),
-        (columns_of_a, "divided by d_in"), (rows_of_b, "divided by d_out"), (b_first, "changed places"),
-        (plus_x, "x is added"), (columns_only, "shapes do not fit"),
+        (no_factor, "alpha / rank is missing"),
+        (alpha_alone, "never divided by the rank"),
+        (rank_alone, "alpha is not used"),
+        (root_of_rank, "rsLoRA"),
+        (upside_down, "stands on its head"),
+        (columns_of_a, "divided by d_in"),
+        (rows_of_b, "divided by d_out"),
+        (b_first, "changed places"),
+        (plus_x, "x is added"),
+        (columns_only, "shapes do not fit"),
         (two_dimensions, "x may also be (batch, time, d_in)"),
-        (only_a_batch, "x may also be (batch, time, d_in)"), (negative, "sign is wrong"),
-        (a_product_of_rows, "not (alpha / rank) B A x"), (detached, "no gradient flows"),
-        (a_detached, "no gradient reaches A"), (x_detached, "no gradient reaches x"),
-        (scaled_in_place, "x is changed in place"), (b_scaled_in_place, "B is changed in place"),
-        (alpha_of_the_notebook, "taken to be the notebook's"), (by_heart("lora.update"), "not (alpha / rank) B A x")],
+        (only_a_batch, "x may also be (batch, time, d_in)"),
+        (negative, "sign is wrong"),
+        (a_product_of_rows, "not (alpha / rank) B A x"),
+        (detached, "no gradient flows"),
+        (a_detached, "no gradient reaches A"),
+        (x_detached, "no gradient reaches x"),
+        (scaled_in_place, "x is changed in place"),
+        (b_scaled_in_place, "B is changed in place"),
+        (alpha_of_the_notebook, "taken to be the notebook's"),
+        (by_heart("lora.update"), "not (alpha / rank) B A x"),
+    ],
     "lora.parameters": [
-        (count_product, "multiplied, not added"), (count_both_products, "sizes of A and B are multiplied"),
-        (count_a, "A alone"), (count_b, "B alone"), (count_with_weight, "frozen weight is counted too"),
-        (count_weight, "full tuning"), (count_without_rank, "rank is not used"), (count_twice_a, "as wide as A"),
-        (count_twice_b, "as high as B"), (count_as_float, "this is a float"),
-        (count_as_float_tensor, "this is a float"), (count_as_text, "one number"), (count_one_off, "does not take"),
-        (by_heart("lora.parameters"), "does not take")],
+        (count_product, "multiplied, not added"),
+        (count_both_products, "sizes of A and B are multiplied"),
+        (count_a, "A alone"),
+        (count_b, "B alone"),
+        (count_with_weight, "frozen weight is counted too"),
+        (count_weight, "full tuning"),
+        (count_without_rank, "rank is not used"),
+        (count_twice_a, "as wide as A"),
+        (count_twice_b, "as high as B"),
+        (count_as_float, "this is a float"),
+        (count_as_float_tensor, "this is a float"),
+        (count_as_text, "one number"),
+        (count_one_off, "does not take"),
+        (by_heart("lora.parameters"), "does not take"),
+    ],
     "lora.merge": [
         (merge_without_factor, "right only where alpha equals the rank"),
-        (merge_alpha_alone, "never divided by the rank"), (merge_root, "rsLoRA"),
-        (merge_columns_of_a, "divided by d_in"), (merge_transposed, "transposed"),
-        (merge_changed_places, "shapes do not fit"), (merge_in_place, "changed in place"),
-        (merge_into_data, "changed in place"), (merge_update_alone, "update alone"),
-        (merge_bare_product, "update alone"), (merge_nothing, "same as before"), (merge_copy, "same as before"),
+        (merge_alpha_alone, "never divided by the rank"),
+        (merge_root, "rsLoRA"),
+        (merge_columns_of_a, "divided by d_in"),
+        (merge_transposed, "transposed"),
+        (merge_changed_places, "shapes do not fit"),
+        (merge_in_place, "changed in place"),
+        (merge_into_data, "changed in place"),
+        (merge_update_alone, "update alone"),
+        (merge_bare_product, "update alone"),
+        (merge_nothing, "same as before"),
+        (merge_copy, "same as before"),
         (merge_no_return, "returns nothing"),
-        (lora.unmerged_weight, "subtracted"), (merge_alpha_of_the_notebook, "taken to be the notebook's"),
-        (by_heart("lora.merge"), "not W₀ + (alpha / rank) B A")],
+        (lora.unmerged_weight, "subtracted"),
+        (merge_alpha_of_the_notebook, "taken to be the notebook's"),
+        (by_heart("lora.merge"), "not W₀ + (alpha / rank) B A"),
+    ],
     "lora.freeze": [
-        (freeze_nothing, "whole base still trains"), (freeze_everything, "was frozen and still is"),
-        (freeze_weights_of_layers, "embedding.weight"), (freeze_all_but_biases, "up.base.bias"),
-        (freeze_all_but_head, "head.weight"), (freeze_all_but_norm, "norm.weight, norm.bias"),
-        (freeze_all_but_embedding, "embedding.weight"), (freeze_without_thaw, "was frozen and still is"),
-        (thaw_all_adapters, "trains as well"), (thaw_by_part_of_the_name, "'triage_old' trains as well"),
-        (thaw_only_b, "only B of the adapter trains"), (thaw_only_a, "only A of the adapter trains"),
-        (thaw_first_layer, "down.A.triage"), (thaw_the_active, "was frozen and still is"),
-        (thaw_on_every_layer, "need not be on every layer"), (zero_the_base, "numbers of the model have changed"),
-        (thaw_known_layers, "fits one model alone"), (thaw_known_paths, "was frozen and still is"),
-        (by_heart("lora.freeze"), "whole base still trains")],
+        (freeze_nothing, "whole base still trains"),
+        (freeze_everything, "was frozen and still is"),
+        (freeze_weights_of_layers, "embedding.weight"),
+        (freeze_all_but_biases, "up.base.bias"),
+        (freeze_all_but_head, "head.weight"),
+        (freeze_all_but_norm, "norm.weight, norm.bias"),
+        (freeze_all_but_embedding, "embedding.weight"),
+        (freeze_without_thaw, "was frozen and still is"),
+        (thaw_all_adapters, "trains as well"),
+        (thaw_by_part_of_the_name, "'triage_old' trains as well"),
+        (thaw_only_b, "only B of the adapter trains"),
+        (thaw_only_a, "only A of the adapter trains"),
+        (thaw_first_layer, "down.A.triage"),
+        (thaw_the_active, "was frozen and still is"),
+        (thaw_on_every_layer, "need not be on every layer"),
+        (zero_the_base, "numbers of the model have changed"),
+        (thaw_known_layers, "fits one model alone"),
+        (thaw_known_paths, "was frozen and still is"),
+        (by_heart("lora.freeze"), "whole base still trains"),
+    ],
     "lora.silent_bug": [
-        (unmerge_without_factor, "a part of the adapter stays behind"), (unmerge_adds, "added a second time"),
-        (unmerge_adds_bare, "added a second time"), (unmerge_root, "rsLoRA"), (unmerge_alpha_alone, "never divided"),
-        (unmerge_in_place, "changed in place"), (unmerge_to_zeros, "only zeros"),
-        (unmerge_update_alone, "update alone"), (unmerge_nothing, "nothing has been taken out"),
-        (unmerge_transposed, "transposed"), (unmerge_a_part, "not the weight before merging"),
-        (merge_nothing, "nothing has been taken out"), (unmerge_alpha_of_the_notebook, "taken to be the notebook's"),
-        (by_heart("lora.silent_bug"), "not the weight before merging")],
+        (unmerge_without_factor, "a part of the adapter stays behind"),
+        (unmerge_adds, "added a second time"),
+        (unmerge_adds_bare, "added a second time"),
+        (unmerge_root, "rsLoRA"),
+        (unmerge_alpha_alone, "never divided"),
+        (unmerge_in_place, "changed in place"),
+        (unmerge_to_zeros, "only zeros"),
+        (unmerge_update_alone, "update alone"),
+        (unmerge_nothing, "nothing has been taken out"),
+        (unmerge_transposed, "transposed"),
+        (unmerge_a_part, "not the weight before merging"),
+        (merge_nothing, "nothing has been taken out"),
+        (unmerge_alpha_of_the_notebook, "taken to be the notebook's"),
+        (by_heart("lora.silent_bug"), "not the weight before merging"),
+    ],
 }
 RIGHT = {
-    "lora.initialise": [lora.initialise, start_small, start_over_rank, start_standard, start_kaiming, start_orthogonal,
-                        start_through_layers, start_uniform, start_in_double],
-    "lora.update": [lora.lora_update, update_by_linear, update_by_the_product, update_by_einsum, update_scaled_first,
-                    update_in_double, update_row_by_row],
-    "lora.parameters": [parameters.lora_parameters, count_separately, count_by_tensors, count_by_numpy, count_as_tensor,
-                        count_by_layers],
-    "lora.merge": [lora.merged_weight, merge_by_addmm, merge_a_copy, merge_by_einsum, merge_in_double,
-                   merge_as_parameter, merge_through_the_update],
-    "lora.freeze": [lora.freeze, freeze_by_names, freeze_by_last_part, freeze_by_modules, freeze_by_identity],
-    "lora.silent_bug": [lora.unmerged_weight, unmerge_by_merging, unmerge_negative_alpha, unmerge_by_addmm,
-                        unmerge_a_copy, unmerge_in_double],
+    "lora.initialise": [
+        lora.initialise,
+        start_small,
+        start_over_rank,
+        start_standard,
+        start_kaiming,
+        start_orthogonal,
+        start_through_layers,
+        start_uniform,
+        start_in_double,
+    ],
+    "lora.update": [
+        lora.lora_update,
+        update_by_linear,
+        update_by_the_product,
+        update_by_einsum,
+        update_scaled_first,
+        update_in_double,
+        update_row_by_row,
+    ],
+    "lora.parameters": [
+        parameters.lora_parameters,
+        count_separately,
+        count_by_tensors,
+        count_by_numpy,
+        count_as_tensor,
+        count_by_layers,
+    ],
+    "lora.merge": [
+        lora.merged_weight,
+        merge_by_addmm,
+        merge_a_copy,
+        merge_by_einsum,
+        merge_in_double,
+        merge_as_parameter,
+        merge_through_the_update,
+    ],
+    "lora.freeze": [
+        lora.freeze,
+        freeze_by_names,
+        freeze_by_last_part,
+        freeze_by_modules,
+        freeze_by_identity,
+    ],
+    "lora.silent_bug": [
+        lora.unmerged_weight,
+        unmerge_by_merging,
+        unmerge_negative_alpha,
+        unmerge_by_addmm,
+        unmerge_a_copy,
+        unmerge_in_double,
+    ],
 }
 
 
@@ -694,12 +814,21 @@ def test_correct_solutions_get_full_marks_however_written(id, function):
 
 
 def test_every_exercise_has_its_banks_and_its_points():
-    exercises = {exercise.id: exercise for exercise in vars(checks.lora).values() if hasattr(exercise, "checks")}
+    exercises = {
+        exercise.id: exercise
+        for exercise in vars(checks.lora).values()
+        if hasattr(exercise, "checks")
+    }
     assert set(exercises) == set(WRONG) == set(RIGHT)
     assert all(len(WRONG[id]) >= 5 and len(RIGHT[id]) >= 4 for id in exercises)
     assert {id: exercise.points for id, exercise in exercises.items()} == {
-        "lora.initialise": 3, "lora.update": 4, "lora.parameters": 2, "lora.merge": 3, "lora.freeze": 3,
-        "lora.silent_bug": 4}
+        "lora.initialise": 3,
+        "lora.update": 4,
+        "lora.parameters": 2,
+        "lora.merge": 3,
+        "lora.freeze": 3,
+        "lora.silent_bug": 4,
+    }
 
 
 def test_the_colleagues_bug_copied_earns_nothing():

@@ -1,7 +1,9 @@
-"""How well lab 04's checks tell right from wrong: a bank of wrong solutions and one of unusual but correct ones.
+"""How well lab 04's checks tell right from wrong: a bank of wrong solutions and one of unusual but
+correct ones.
 
 Each wrong solution carries the words that its check must say.
 """
+
 import math
 
 import numpy as np
@@ -18,7 +20,8 @@ from methods.sft import IGNORE, token_log_probs
 SEEDS = range(1, 21)  # 0 is the notebook's: who knows its answers by heart is right there
 
 
-# An estimate of the divergence ----------------------------------------------------------------------------------------
+# An estimate of the divergence --------------------------------------------------------------------
+
 
 def k3_changed_places(log_p, log_q):
     return kl.k3(log_q, log_p)
@@ -85,7 +88,8 @@ def k3_in_double(log_p, log_q):
     return u.clone().exp_().sub_(1).sub_(u)
 
 
-# The rewards of the tokens --------------------------------------------------------------------------------------------
+# The rewards of the tokens ------------------------------------------------------------------------
+
 
 def penalty_earned(scores, log_probs, ref_log_probs, counts, beta):
     return ppo.token_rewards(scores, log_probs, ref_log_probs, counts, -beta)
@@ -108,6 +112,7 @@ def penalty_by(estimate):
     def rewarded(scores, log_probs, ref_log_probs, counts, beta):
         penalty = beta * estimate(log_probs, ref_log_probs)
         return (ppo.last_token(counts) * scores.unsqueeze(-1) - penalty).where(counts, 0)
+
     rewarded.__name__ = f"penalty_{estimate.__name__}"
     return rewarded
 
@@ -126,7 +131,10 @@ def ratio(log_p, log_q):
 
 def score_at(place):
     def rewarded(scores, log_probs, ref_log_probs, counts, beta):
-        return (-beta * (log_probs - ref_log_probs)).where(counts, 0) + place(scores.unsqueeze(-1), counts)
+        return (-beta * (log_probs - ref_log_probs)).where(counts, 0) + place(
+            scores.unsqueeze(-1), counts
+        )
+
     rewarded.__name__ = f"score_{place.__name__}"
     return rewarded
 
@@ -180,7 +188,9 @@ def score_times_beta(scores, log_probs, ref_log_probs, counts, beta):
 
 
 def beta_of_the_notebook(scores, log_probs, ref_log_probs, counts, beta):
-    return ppo.token_rewards(scores, log_probs, ref_log_probs, counts, public_calls("ppo.token_rewards")[0][4])
+    return ppo.token_rewards(
+        scores, log_probs, ref_log_probs, counts, public_calls("ppo.token_rewards")[0][4]
+    )
 
 
 def no_rewards(scores, log_probs, ref_log_probs, counts, beta):
@@ -213,12 +223,16 @@ def rewards_by_loops(scores, log_probs, ref_log_probs, counts, beta):
 def rewards_by_index(scores, log_probs, ref_log_probs, counts, beta):
     result = beta * (ref_log_probs - log_probs)
     result[~counts] = 0.0
-    result[torch.arange(len(scores)), counts.shape[1] - 1 - counts.flip(1).int().argmax(1)] += scores
+    result[torch.arange(len(scores)), counts.shape[1] - 1 - counts.flip(1).int().argmax(1)] += (
+        scores
+    )
     return result
 
 
 def rewards_by_numpy(scores, log_probs, ref_log_probs, counts, beta):
-    scores, log_probs, ref_log_probs, counts = (t.numpy() for t in (scores, log_probs, ref_log_probs, counts))
+    scores, log_probs, ref_log_probs, counts = (
+        t.numpy() for t in (scores, log_probs, ref_log_probs, counts)
+    )
     last = np.where(counts, np.arange(counts.shape[1]), -1).max(1)
     result = np.where(counts, beta * (ref_log_probs - log_probs), 0)
     result[np.arange(len(last)), last] += scores
@@ -228,13 +242,18 @@ def rewards_by_numpy(scores, log_probs, ref_log_probs, counts, beta):
 def rewards_by_einsum(scores, log_probs, ref_log_probs, counts, beta):
     after = F.pad(counts[:, 1:], (0, 1), value=False)
     last = (counts & ~after).double()
-    return torch.einsum("b,bt->bt", scores.double(), last) - beta * (log_probs - ref_log_probs).double() * counts
+    return (
+        torch.einsum("b,bt->bt", scores.double(), last)
+        - beta * (log_probs - ref_log_probs).double() * counts
+    )
 
 
-# The advantages -------------------------------------------------------------------------------------------------------
+# The advantages -----------------------------------------------------------------------------------
+
 
 def recursion(rewards, values, counts, discount, decay, subtract=1.0):
-    """GAE with a discount of the next value and a decay of its own, and a part of the value subtracted."""
+    """GAE with a discount of the next value and a decay of its own, and a part of the value
+    subtracted."""
     advantages, following, next_value = torch.zeros_like(rewards), 0.0, 0.0
     for t in reversed(range(rewards.shape[1])):
         delta = rewards[:, t] + discount * next_value - subtract * values[:, t]
@@ -361,7 +380,9 @@ def gae_by_rows(rewards, values, counts, gamma, lam):
     for row, places in enumerate(counts):
         advantage = next_value = 0.0
         for t in reversed(places.nonzero().flatten().tolist()):
-            advantage = rewards[row, t] + gamma * next_value - values[row, t] + gamma * lam * advantage
+            advantage = (
+                rewards[row, t] + gamma * next_value - values[row, t] + gamma * lam * advantage
+            )
             next_value, result[row, t] = values[row, t], advantage
     return result
 
@@ -370,7 +391,9 @@ def gae_by_einsum(rewards, values, counts, gamma, lam):
     rewards, values = rewards * counts, values * counts
     deltas = (rewards + gamma * F.pad(values[:, 1:], (0, 1)) - values) * counts
     ahead = torch.arange(counts.shape[1]) - torch.arange(counts.shape[1]).unsqueeze(1)
-    weights = torch.where(ahead >= 0, torch.tensor(gamma * lam, dtype=torch.double) ** ahead.clamp(min=0), 0)
+    weights = torch.where(
+        ahead >= 0, torch.tensor(gamma * lam, dtype=torch.double) ** ahead.clamp(min=0), 0
+    )
     return torch.einsum("bl,tl->bt", deltas.double(), weights) * counts
 
 
@@ -379,7 +402,9 @@ def gae_by_numpy(rewards, values, counts, gamma, lam):
     values[~counts] = 0
     result = np.zeros(rewards.shape)
     for t in range(rewards.shape[1] - 1, -1, -1):
-        following, next_value = (result[:, t + 1], values[:, t + 1]) if t + 1 < rewards.shape[1] else (0, 0)
+        following, next_value = (
+            (result[:, t + 1], values[:, t + 1]) if t + 1 < rewards.shape[1] else (0, 0)
+        )
         delta = rewards[:, t] + gamma * next_value - values[:, t]
         result[:, t] = np.where(counts[:, t], delta + gamma * lam * following, 0)
     return result
@@ -394,7 +419,8 @@ def gae_by_stacking(rewards, values, counts, gamma, lam):
     return torch.stack(columns, 1)
 
 
-# The policy's loss ----------------------------------------------------------------------------------------------------
+# The policy's loss --------------------------------------------------------------------------------
+
 
 def mean(values, counts):
     return values[counts].mean()
@@ -407,10 +433,12 @@ def gains(log_probs, old_log_probs, advantages, clip):
 
 def surrogate(gain):
     """A policy loss from a wrong gain, which is right without a clip."""
+
     def loss(log_probs, old_log_probs, advantages, counts, clip):
         if clip is None:
             return ppo.clipped_surrogate(log_probs, old_log_probs, advantages, counts, clip)
         return -mean(gain(log_probs, old_log_probs, advantages, clip), counts)
+
     loss.__name__ = f"surrogate_{gain.__name__}"
     return loss
 
@@ -471,7 +499,9 @@ def straight_through(log_probs, old, advantages, clip):
 
 
 def surrogate_mean_over_all(log_probs, old_log_probs, advantages, counts, clip):
-    return ppo.clipped_surrogate(log_probs, old_log_probs, advantages, torch.ones_like(counts), clip)
+    return ppo.clipped_surrogate(
+        log_probs, old_log_probs, advantages, torch.ones_like(counts), clip
+    )
 
 
 def surrogate_summed(log_probs, old_log_probs, advantages, counts, clip):
@@ -496,7 +526,10 @@ def surrogate_of_each_token(log_probs, old_log_probs, advantages, counts, clip):
 
 
 def surrogate_not_masked(log_probs, old_log_probs, advantages, counts, clip):
-    return -torch.minimum(*gains(log_probs, old_log_probs, advantages, clip or math.inf)).sum() / counts.sum()
+    return (
+        -torch.minimum(*gains(log_probs, old_log_probs, advantages, clip or math.inf)).sum()
+        / counts.sum()
+    )
 
 
 def surrogate_as_number(log_probs, old_log_probs, advantages, counts, clip):
@@ -517,7 +550,9 @@ def surrogate_default_clip(log_probs, old_log_probs, advantages, counts, clip):
 
 def surrogate_clip_of_the_notebook(log_probs, old_log_probs, advantages, counts, clip):
     known = public_calls("ppo.clipped_surrogate")[0][4]
-    return ppo.clipped_surrogate(log_probs, old_log_probs, advantages, counts, None if clip is None else known)
+    return ppo.clipped_surrogate(
+        log_probs, old_log_probs, advantages, counts, None if clip is None else known
+    )
 
 
 def surrogate_in_place(log_probs, old_log_probs, advantages, counts, clip):
@@ -538,7 +573,10 @@ def surrogate_by_the_sign(log_probs, old_log_probs, advantages, counts, clip):
 
 
 def surrogate_as_a_maximum(log_probs, old_log_probs, advantages, counts, clip):
-    losses, held = (-gain for gain in gains(log_probs, old_log_probs, advantages, math.inf if clip is None else clip))
+    losses, held = (
+        -gain
+        for gain in gains(log_probs, old_log_probs, advantages, math.inf if clip is None else clip)
+    )
     return (torch.max(losses, held) * counts).sum() / counts.sum()
 
 
@@ -558,12 +596,15 @@ def surrogate_in_double(log_probs, old_log_probs, advantages, counts, clip):
     return -torch.einsum("bt,bt->", both.amin(0), counts.double()) / counts.sum()
 
 
-# The critic's loss ----------------------------------------------------------------------------------------------------
+# The critic's loss --------------------------------------------------------------------------------
+
 
 def critic_loss(error):
     """Half the mean of a wrong error."""
+
     def loss(values, old_values, returns, counts, clip):
         return mean(error(values, old_values, returns, clip), counts) / 2
+
     loss.__name__ = f"critic_{error.__name__}"
     return loss
 
@@ -585,11 +626,15 @@ def always_held(values, old, returns, clip):
 
 
 def value_clipped(values, old, returns, clip):
-    return torch.maximum((values - returns).square(), (values.clamp(-clip, clip) - returns).square())
+    return torch.maximum(
+        (values - returns).square(), (values.clamp(-clip, clip) - returns).square()
+    )
 
 
 def move_alone(values, old, returns, clip):
-    return torch.maximum((values - returns).square(), ((values - old).clamp(-clip, clip) - returns).square())
+    return torch.maximum(
+        (values - returns).square(), ((values - old).clamp(-clip, clip) - returns).square()
+    )
 
 
 def held_to_a_ratio(values, old, returns, clip):
@@ -636,7 +681,9 @@ def critic_summed(values, old_values, returns, counts, clip):
 
 
 def critic_by_response(values, old_values, returns, counts, clip):
-    return torch.stack([ppo.value_loss(*row, clip) for row in zip(values, old_values, returns, counts)]).mean()
+    return torch.stack(
+        [ppo.value_loss(*row, clip) for row in zip(values, old_values, returns, counts)]
+    ).mean()
 
 
 def critic_not_masked(values, old_values, returns, counts, clip):
@@ -667,14 +714,18 @@ def critic_by_where(values, old_values, returns, counts, clip):
 
 
 def critic_by_loops(values, old_values, returns, counts, clip):
-    told = [max((value - target) ** 2, (old + (value - old).clamp(-clip, clip) - target) ** 2)
-            for value, old, target in zip(values[counts], old_values[counts], returns[counts])]
+    told = [
+        max((value - target) ** 2, (old + (value - old).clamp(-clip, clip) - target) ** 2)
+        for value, old, target in zip(values[counts], old_values[counts], returns[counts])
+    ]
     return sum(told) / (2 * len(told))
 
 
 def critic_by_mse(values, old_values, returns, counts, clip):
     held = values.clamp(old_values - clip, old_values + clip)
-    worse = torch.max(F.mse_loss(values, returns, reduction="none"), F.mse_loss(held, returns, reduction="none"))
+    worse = torch.max(
+        F.mse_loss(values, returns, reduction="none"), F.mse_loss(held, returns, reduction="none")
+    )
     return 0.5 * (worse * counts).sum() / counts.sum()
 
 
@@ -684,15 +735,19 @@ def critic_in_double(values, old_values, returns, counts, clip):
     return torch.einsum("bt,bt->", larger, counts.double()) / counts.sum() / 2
 
 
-# The silent bug -------------------------------------------------------------------------------------------------------
+# The silent bug -----------------------------------------------------------------------------------
+
 
 def logits_of(model, ids, real):
     return model(**sampling.inputs(ids, real)).logits
 
 
 def picked(table, labels):
-    """The label's entry at each place, labels and table of one length; 0 where the label does not count."""
-    return table.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1).where(labels != IGNORE, 0)
+    """The label's entry at each place, labels and table of one length; 0 where the label does not
+    count."""
+    return (
+        table.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1).where(labels != IGNORE, 0)
+    )
 
 
 def reads_before_it_scores(model, ids, real, labels, temperature):
@@ -757,7 +812,9 @@ def labels_in_place(model, ids, real, labels, temperature):
 
 def log_probs_by_cross_entropy(model, ids, real, labels, temperature):
     logits = logits_of(model, ids, real)[:, :-1] / temperature
-    return -F.cross_entropy(logits.transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=IGNORE)
+    return -F.cross_entropy(
+        logits.transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=IGNORE
+    )
 
 
 def log_probs_row_by_row(model, ids, real, labels, temperature):
@@ -785,92 +842,182 @@ def log_probs_by_loops(model, ids, real, labels, temperature):
 
 WRONG = {
     "ppo.k3": [
-        (kl.k1, "this is k1"), (kl.k1, "one of its values is"), (kl.k2, "this is k2"), (kl.k2, "on average over p"),
-        (k3_plus_a_constant, "equal policies must give 0"), (k3_changed_places, "have changed places"),
-        (k3_without_u, "−u is missing"), (k3_without_1, "−1 is missing"), (k3_plus_u, "u is added"),
-        (k3_negative, "the sign is wrong"), (k3_weighted, "already weighted"), (k3_mean, "shape"),
-        (k3_in_place, "log_q is changed in place"), (k3_absolute, "not exp(u)"), (k3_zero, "all values are 0"),
-        (by_heart("ppo.k3"), "not exp(u)")],
+        (kl.k1, "this is k1"),
+        (kl.k1, "one of its values is"),
+        (kl.k2, "this is k2"),
+        (kl.k2, "on average over p"),
+        (k3_plus_a_constant, "equal policies must give 0"),
+        (k3_changed_places, "have changed places"),
+        (k3_without_u, "−u is missing"),
+        (k3_without_1, "−1 is missing"),
+        (k3_plus_u, "u is added"),
+        (k3_negative, "the sign is wrong"),
+        (k3_weighted, "already weighted"),
+        (k3_mean, "shape"),
+        (k3_in_place, "log_q is changed in place"),
+        (k3_absolute, "not exp(u)"),
+        (k3_zero, "all values are 0"),
+        (by_heart("ppo.k3"), "not exp(u)"),
+    ],
     "ppo.token_rewards": [
-        (penalty_earned, "leaving the reference earns"), (beta_unused, "beta is not used"),
-        (no_penalty, "there is no penalty"), (penalty_at_the_end, "whole penalty stands at the last token"),
-        (penalty_by(kl.k3), "is k3"), (penalty_by(kl.k2), "is k2"), (penalty_by(absolute), "|log-ratio|"),
-        (penalty_by(policy_alone), "not compared with the reference"), (penalty_by(ratio), "not their logarithms"),
-        (score_at(nowhere), "paid nowhere"), (score_at(everywhere), "every token of the response"),
+        (penalty_earned, "leaving the reference earns"),
+        (beta_unused, "beta is not used"),
+        (no_penalty, "there is no penalty"),
+        (penalty_at_the_end, "whole penalty stands at the last token"),
+        (penalty_by(kl.k3), "is k3"),
+        (penalty_by(kl.k2), "is k2"),
+        (penalty_by(absolute), "|log-ratio|"),
+        (penalty_by(policy_alone), "not compared with the reference"),
+        (penalty_by(ratio), "not their logarithms"),
+        (score_at(nowhere), "paid nowhere"),
+        (score_at(everywhere), "every token of the response"),
         (score_at(in_the_last_column), "padding in the shorter rows"),
-        (score_at(in_the_last_column_if_it_counts), "it is lost"), (score_at(at_the_first_token), "first token"),
-        (score_at(one_too_early), "one token too early"), (score_at(spread), "spread over"),
-        (score_times_beta, "multiplied by beta"), (score_at(paid), "sign of the score"),
+        (score_at(in_the_last_column_if_it_counts), "it is lost"),
+        (score_at(at_the_first_token), "first token"),
+        (score_at(one_too_early), "one token too early"),
+        (score_at(spread), "spread over"),
+        (score_times_beta, "multiplied by beta"),
+        (score_at(paid), "sign of the score"),
         (score_at(on_prompt_and_padding), "prompt and padding earn"),
         (score_at(in_the_column_of_the_length), "counted from the start of the row"),
         (score_at(in_the_column_of_the_length_if_it_counts), "where that is no response"),
         (no_rewards, "all rewards are 0"),
-        (rewards_unmasked, "prompt or padding gets a reward"), (rewards_of_responses, "shape"),
-        (rewards_in_place, "log_probs is changed in place"), (beta_of_the_notebook, "taken to be the notebook's"),
-        (by_heart("ppo.token_rewards"), "not −β (log π − log π_ref)")],
+        (rewards_unmasked, "prompt or padding gets a reward"),
+        (rewards_of_responses, "shape"),
+        (rewards_in_place, "log_probs is changed in place"),
+        (beta_of_the_notebook, "taken to be the notebook's"),
+        (by_heart("ppo.token_rewards"), "not −β (log π − log π_ref)"),
+    ],
     "ppo.gae": [
-        (gae_forwards, "what came before"), (gae_delta, "δ alone"), (gae_without_lambda, "λ is not used"),
-        (gae_lambda_alone, "by λ alone"), (gae_no_decay, "not multiplied by γλ"),
-        (gae_value_undiscounted, "next value is not discounted"), (gae_without_gamma, "γ is not used"),
-        (gae_value_discounted_twice, "discounted by γλ"), (gae_without_next_value, "missing from δ"),
-        (gae_without_baseline, "no baseline"), (gae_without_critic, "critic is not asked"),
-        (gae_returns, "these are the returns"), (gae_negative, "sign is wrong"), (gae_whitened, "whitened already"),
-        (gae_with_returns, "yours is a tuple"), (gae_masked_at_the_end, "padding reaches the response"),
-        (gae_next_value_of_padding, "padding reaches the response"), (gae_on_the_prompt, "gets an advantage"),
-        (gae_into_the_rewards, "rewards is changed in place"), (gae_fixed_lambda, "with λ = 1"),
-        (gae_divided_by_0, "infinities or NaN"), (gae_zero, "all advantages are 0"),
-        (gae_gamma_of_the_notebook, "γ is taken to be"), (gae_lambda_of_the_notebook, "λ is taken to be"),
+        (gae_forwards, "what came before"),
+        (gae_delta, "δ alone"),
+        (gae_without_lambda, "λ is not used"),
+        (gae_lambda_alone, "by λ alone"),
+        (gae_no_decay, "not multiplied by γλ"),
+        (gae_value_undiscounted, "next value is not discounted"),
+        (gae_without_gamma, "γ is not used"),
+        (gae_value_discounted_twice, "discounted by γλ"),
+        (gae_without_next_value, "missing from δ"),
+        (gae_without_baseline, "no baseline"),
+        (gae_without_critic, "critic is not asked"),
+        (gae_returns, "these are the returns"),
+        (gae_negative, "sign is wrong"),
+        (gae_whitened, "whitened already"),
+        (gae_with_returns, "yours is a tuple"),
+        (gae_masked_at_the_end, "padding reaches the response"),
+        (gae_next_value_of_padding, "padding reaches the response"),
+        (gae_on_the_prompt, "gets an advantage"),
+        (gae_into_the_rewards, "rewards is changed in place"),
+        (gae_fixed_lambda, "with λ = 1"),
+        (gae_divided_by_0, "infinities or NaN"),
+        (gae_zero, "all advantages are 0"),
+        (gae_gamma_of_the_notebook, "γ is taken to be"),
+        (gae_lambda_of_the_notebook, "λ is taken to be"),
         (gae_without_the_first_column, "not the sum of the δ that follow"),
-        (by_heart("ppo.gae"), "not the sum of the δ that follow")],
+        (by_heart("ppo.gae"), "not the sum of the δ that follow"),
+    ],
     "ppo.clipped_surrogate": [
-        (surrogate_wrong_sign, "sign is wrong"), (surrogate(unclipped), "ratio is not clipped"),
-        (surrogate(always_clipped), "clipped ratio always counts"), (surrogate(larger), "larger gain counts"),
-        (surrogate(upside_down), "on its head"), (surrogate(logarithms), "still a logarithm"),
-        (surrogate(around_0), "clipped at ±ε"), (surrogate(gain_clipped), "the gain is clipped"),
-        (surrogate(from_above), "only clipped from above"), (surrogate(from_below), "only clipped from below"),
-        (surrogate(no_ratio), "there is no ratio"), (surrogate(ratio_detached), "gradient in log_probs is another"),
+        (surrogate_wrong_sign, "sign is wrong"),
+        (surrogate(unclipped), "ratio is not clipped"),
+        (surrogate(always_clipped), "clipped ratio always counts"),
+        (surrogate(larger), "larger gain counts"),
+        (surrogate(upside_down), "on its head"),
+        (surrogate(logarithms), "still a logarithm"),
+        (surrogate(around_0), "clipped at ±ε"),
+        (surrogate(gain_clipped), "the gain is clipped"),
+        (surrogate(from_above), "only clipped from above"),
+        (surrogate(from_below), "only clipped from below"),
+        (surrogate(no_ratio), "there is no ratio"),
+        (surrogate(ratio_detached), "gradient in log_probs is another"),
         (surrogate(straight_through), "gradient in log_probs is another"),
-        (surrogate_mean_over_all, "prompt and padding too"), (surrogate_summed, "tokens are summed"),
+        (surrogate_mean_over_all, "prompt and padding too"),
+        (surrogate_summed, "tokens are summed"),
         (surrogate_by_response, "within each response first"),
-        (surrogate_summed_by_response, "responses are summed"), (surrogate_of_each_token, "one loss for each token"),
-        (surrogate_not_masked, "reaches the loss"), (surrogate_as_number, "no gradient flows"),
-        (surrogate_detached, "no gradient flows"), (surrogate_needs_clip, "clip may be None"),
-        (surrogate_default_clip, "with clip None"), (surrogate_in_place, "advantages is changed in place"),
-        (surrogate_divides_by_0, "infinities or NaN"), (surrogate_clip_of_the_notebook, "clip is taken to be"),
-        (by_heart("ppo.clipped_surrogate"), "not the negative mean")],
+        (surrogate_summed_by_response, "responses are summed"),
+        (surrogate_of_each_token, "one loss for each token"),
+        (surrogate_not_masked, "reaches the loss"),
+        (surrogate_as_number, "no gradient flows"),
+        (surrogate_detached, "no gradient flows"),
+        (surrogate_needs_clip, "clip may be None"),
+        (surrogate_default_clip, "with clip None"),
+        (surrogate_in_place, "advantages is changed in place"),
+        (surrogate_divides_by_0, "infinities or NaN"),
+        (surrogate_clip_of_the_notebook, "clip is taken to be"),
+        (by_heart("ppo.clipped_surrogate"), "not the negative mean"),
+    ],
     "ppo.value_loss": [
-        (no_half, "half is missing"), (critic_loss(smaller_error), "smaller error counts"),
-        (critic_loss(not_held), "the value is not held"), (critic_loss(always_held), "held value always counts"),
-        (critic_loss(value_clipped), "not its move"), (critic_loss(move_alone), "not added to the old value"),
-        (critic_loss(held_to_a_ratio), "held to a ratio"), (critic_loss(not_squared), "not squared"),
-        (critic_loss(both_errors), "two errors are added"), (critic_loss(mean_of_both), "two errors are averaged"),
+        (no_half, "half is missing"),
+        (critic_loss(smaller_error), "smaller error counts"),
+        (critic_loss(not_held), "the value is not held"),
+        (critic_loss(always_held), "held value always counts"),
+        (critic_loss(value_clipped), "not its move"),
+        (critic_loss(move_alone), "not added to the old value"),
+        (critic_loss(held_to_a_ratio), "held to a ratio"),
+        (critic_loss(not_squared), "not squared"),
+        (critic_loss(both_errors), "two errors are added"),
+        (critic_loss(mean_of_both), "two errors are averaged"),
         (critic_loss(held_around_the_return), "the value is not held"),
-        (critic_loss(held_with_gradient), "gradient in values is another"), (critic_wrong_sign, "sign is wrong"),
-        (critic_mean_over_all, "prompt and padding too"), (critic_summed, "tokens are summed"),
-        (critic_by_response, "within each response first"), (critic_not_masked, "reaches the loss"),
-        (critic_of_each_token, "one loss for each token"), (critic_detached, "no gradient flows"),
-        (critic_in_place, "old_values is changed in place"), (critic_clip_of_the_notebook, "clip is taken to be"),
-        (by_heart("ppo.value_loss"), "not half the mean")],
+        (critic_loss(held_with_gradient), "gradient in values is another"),
+        (critic_wrong_sign, "sign is wrong"),
+        (critic_mean_over_all, "prompt and padding too"),
+        (critic_summed, "tokens are summed"),
+        (critic_by_response, "within each response first"),
+        (critic_not_masked, "reaches the loss"),
+        (critic_of_each_token, "one loss for each token"),
+        (critic_detached, "no gradient flows"),
+        (critic_in_place, "old_values is changed in place"),
+        (critic_clip_of_the_notebook, "clip is taken to be"),
+        (by_heart("ppo.value_loss"), "not half the mean"),
+    ],
     "ppo.silent_bug": [
         (reads_before_it_scores, "it sees what it should predict"),
-        (reads_first_without_temperature, "and the temperature is not used"), (one_token_too_few, "one token too few"),
-        (temperature_unused, "temperature is not used"), (temperature_times, "multiplied by the temperature"),
-        (temperature_too_late, "log-probabilities are divided"), (bare_logits, "these are logits"),
-        (probabilities, "these are probabilities"), (losses, "sign is wrong"), (everything_scored, "are scored"),
-        (full_length, "shape"), (nothing_to_learn, "no gradient flows"),
+        (reads_first_without_temperature, "and the temperature is not used"),
+        (one_token_too_few, "one token too few"),
+        (temperature_unused, "temperature is not used"),
+        (temperature_times, "multiplied by the temperature"),
+        (temperature_too_late, "log-probabilities are divided"),
+        (bare_logits, "these are logits"),
+        (probabilities, "these are probabilities"),
+        (losses, "sign is wrong"),
+        (everything_scored, "are scored"),
+        (full_length, "shape"),
+        (nothing_to_learn, "no gradient flows"),
         (labels_in_place, "labels is changed in place"),
         (temperature_of_the_notebook, "temperature is taken to be"),
-        (by_heart("ppo.silent_bug"), "not the log-probabilities of the response's tokens")],
+        (by_heart("ppo.silent_bug"), "not the log-probabilities of the response's tokens"),
+    ],
 }
 RIGHT = {
     "ppo.k3": [kl.k3, k3_by_numpy, k3_by_the_ratio, k3_by_loops, k3_in_double],
-    "ppo.token_rewards": [ppo.token_rewards, rewards_by_loops, rewards_by_index, rewards_by_numpy, rewards_by_einsum],
+    "ppo.token_rewards": [
+        ppo.token_rewards,
+        rewards_by_loops,
+        rewards_by_index,
+        rewards_by_numpy,
+        rewards_by_einsum,
+    ],
     "ppo.gae": [ppo.gae, gae_by_rows, gae_by_einsum, gae_by_numpy, gae_by_stacking],
-    "ppo.clipped_surrogate": [ppo.clipped_surrogate, surrogate_by_the_sign, surrogate_as_a_maximum, surrogate_by_loops,
-                              surrogate_in_double],
-    "ppo.value_loss": [ppo.value_loss, critic_by_where, critic_by_loops, critic_by_mse, critic_in_double],
-    "ppo.silent_bug": [ppo.response_log_probs, log_probs_by_cross_entropy, log_probs_row_by_row, log_probs_in_double,
-                       log_probs_by_loops],
+    "ppo.clipped_surrogate": [
+        ppo.clipped_surrogate,
+        surrogate_by_the_sign,
+        surrogate_as_a_maximum,
+        surrogate_by_loops,
+        surrogate_in_double,
+    ],
+    "ppo.value_loss": [
+        ppo.value_loss,
+        critic_by_where,
+        critic_by_loops,
+        critic_by_mse,
+        critic_in_double,
+    ],
+    "ppo.silent_bug": [
+        ppo.response_log_probs,
+        log_probs_by_cross_entropy,
+        log_probs_row_by_row,
+        log_probs_in_double,
+        log_probs_by_loops,
+    ],
 }
 
 
@@ -895,26 +1042,33 @@ def test_a_right_solution_gets_all_points(id, function):
 
 
 @pytest.mark.parametrize("id", WRONG)
-@pytest.mark.parametrize("value", [None, ..., "text", [], 0.0, float("nan"), torch.zeros(3, 3, 3)], ids=repr)
+@pytest.mark.parametrize(
+    "value", [None, ..., "text", [], 0.0, float("nan"), torch.zeros(3, 3, 3)], ids=repr
+)
 def test_a_constant_earns_nothing(id, value):
     assert points(id, lambda *_: value, seed=0)[0] == 0
 
 
 @pytest.mark.parametrize("id", WRONG)
 def test_a_stub_and_an_exception_are_named(id):
-    def stub(*_):
-        ...
+    def stub(*_): ...
 
     def broken(*_):
         raise KeyError("left")
+
     assert all("returns nothing" in result.mistake for result in run_checks(find(id), stub, 0))
-    assert all("KeyError" in result.mistake and not result.earned for result in run_checks(find(id), broken, 0))
+    assert all(
+        "KeyError" in result.mistake and not result.earned
+        for result in run_checks(find(id), broken, 0)
+    )
 
 
 def test_every_mistake_that_is_named_says_what_to_try_next():
     for id, entries in WRONG.items():
         for function, words in entries:
-            named = [result for result in run_checks(find(id), function, 1) if words in result.mistake]
+            named = [
+                result for result in run_checks(find(id), function, 1) if words in result.mistake
+            ]
             assert all(result.next for result in named), function.__name__
 
 

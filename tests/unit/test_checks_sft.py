@@ -1,7 +1,9 @@
-"""How well lab 01's checks tell right from wrong: a bank of wrong solutions and one of unusual but correct ones.
+"""How well lab 01's checks tell right from wrong: a bank of wrong solutions and one of unusual but
+correct ones.
 
 Each wrong solution carries the words that its check must say.
 """
+
 import math
 
 import pytest
@@ -17,7 +19,8 @@ from methods.sft import IGNORE
 SEEDS = range(1, 21)  # 0 is the notebook's: who knows its answers by heart is right there
 
 
-# Prompt masking -----------------------------------------------------------------------------------------------------
+# Prompt masking -----------------------------------------------------------------------------------
+
 
 def mask_nothing(prompt, response):
     return prompt + response, prompt + response
@@ -62,7 +65,7 @@ def mask_in_place(prompt, response):
     ids = list(prompt)
     ids.extend(response)
     labels = ids.copy()
-    labels[:len(prompt)] = [IGNORE] * len(prompt)
+    labels[: len(prompt)] = [IGNORE] * len(prompt)
     return [ids, labels]
 
 
@@ -71,18 +74,29 @@ def mask_by_comprehension(prompt, response):
     return ids, [token if i >= len(prompt) else IGNORE for i, token in enumerate(ids)]
 
 
-# Log-probabilities ----------------------------------------------------------------------------------------------------
+# Log-probabilities --------------------------------------------------------------------------------
+
 
 def no_shift(logits, labels):
     counts = labels != IGNORE
-    picked = logits.log_softmax(-1).gather(-1, labels.where(counts, 0).unsqueeze(-1)).squeeze(-1).where(counts, 0)
+    picked = (
+        logits.log_softmax(-1)
+        .gather(-1, labels.where(counts, 0).unsqueeze(-1))
+        .squeeze(-1)
+        .where(counts, 0)
+    )
     return picked[:, 1:]
 
 
 def raw_logits(logits, labels):
     labels = labels[:, 1:]
     counts = labels != IGNORE
-    return logits[:, :-1].gather(-1, labels.where(counts, 0).unsqueeze(-1)).squeeze(-1).where(counts, 0)
+    return (
+        logits[:, :-1]
+        .gather(-1, labels.where(counts, 0).unsqueeze(-1))
+        .squeeze(-1)
+        .where(counts, 0)
+    )
 
 
 def keep_ignored(logits, labels):
@@ -97,13 +111,26 @@ def negated(logits, labels):
 def log_of_softmax(logits, labels):
     labels = labels[:, 1:]
     counts = labels != IGNORE
-    return logits[:, :-1].softmax(-1).gather(-1, labels.where(counts, 0).unsqueeze(-1)).squeeze(-1).log().where(counts, 0)
+    return (
+        logits[:, :-1]
+        .softmax(-1)
+        .gather(-1, labels.where(counts, 0).unsqueeze(-1))
+        .squeeze(-1)
+        .log()
+        .where(counts, 0)
+    )
 
 
 def softmax_over_time(logits, labels):
     labels = labels[:, 1:]
     counts = labels != IGNORE
-    return logits[:, :-1].log_softmax(1).gather(-1, labels.where(counts, 0).unsqueeze(-1)).squeeze(-1).where(counts, 0)
+    return (
+        logits[:, :-1]
+        .log_softmax(1)
+        .gather(-1, labels.where(counts, 0).unsqueeze(-1))
+        .squeeze(-1)
+        .where(counts, 0)
+    )
 
 
 def full_length(logits, labels):
@@ -111,7 +138,9 @@ def full_length(logits, labels):
 
 
 def by_cross_entropy(logits, labels):
-    flat = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="none", ignore_index=IGNORE)
+    flat = F.cross_entropy(
+        logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="none", ignore_index=IGNORE
+    )
     return -flat.view(labels.shape[0], -1)
 
 
@@ -130,7 +159,8 @@ def by_logsumexp(logits, labels):
     return (picked - logits.logsumexp(-1)) * (labels != IGNORE)
 
 
-# The loss -----------------------------------------------------------------------------------------------------------
+# The loss -----------------------------------------------------------------------------------------
+
 
 def mean_over_all(logits, labels):
     return -sft.token_log_probs(logits, labels).mean()
@@ -187,7 +217,8 @@ def loss_in_double(logits, labels):
     return sft.sft_loss(logits.double(), labels)
 
 
-# The other convention -------------------------------------------------------------------------------------------------
+# The other convention -----------------------------------------------------------------------------
+
 
 def sequence_sum_over_batch(logits, labels):
     return -sft.token_log_probs(logits, labels).sum()
@@ -206,11 +237,15 @@ def sequence_detached(logits, labels):
 
 
 def sequence_by_loop(logits, labels):
-    return sum(-sft.token_log_probs(logits[i:i + 1], labels[i:i + 1]).sum() for i in range(len(labels))) / len(labels)
+    return sum(
+        -sft.token_log_probs(logits[i : i + 1], labels[i : i + 1]).sum() for i in range(len(labels))
+    ) / len(labels)
 
 
 def sequence_by_cross_entropy(logits, labels):
-    flat = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum", ignore_index=IGNORE)
+    flat = F.cross_entropy(
+        logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum", ignore_index=IGNORE
+    )
     return flat / labels.shape[0]
 
 
@@ -218,7 +253,8 @@ def sequence_in_double(logits, labels):
     return sft.sequence_loss(logits.double(), labels)
 
 
-# The update -----------------------------------------------------------------------------------------------------------
+# The update ---------------------------------------------------------------------------------------
+
 
 @torch.no_grad()
 def climb(parameters, learning_rate):
@@ -297,7 +333,8 @@ def step_by_optimizer(parameters, learning_rate):
     optimizer.zero_grad()
 
 
-# The silent bug ---------------------------------------------------------------------------------------------------------
+# The silent bug -----------------------------------------------------------------------------------
+
 
 def mask_by_id(examples, pad_id):
     ids, labels = sft.collate(examples, pad_id)
@@ -311,7 +348,10 @@ def mask_labels_by_id(examples, pad_id):
 
 def padding_counts(examples, pad_id):
     longest = max(len(ids) for ids, _ in examples)
-    return tuple(torch.tensor([part + [pad_id] * (longest - len(part)) for part in parts]) for parts in zip(*examples))
+    return tuple(
+        torch.tensor([part + [pad_id] * (longest - len(part)) for part in parts])
+        for parts in zip(*examples)
+    )
 
 
 def pads_with_0(examples, pad_id):
@@ -320,8 +360,10 @@ def pads_with_0(examples, pad_id):
 
 def pad_left(examples, pad_id):
     longest = max(len(ids) for ids, _ in examples)
-    return (torch.tensor([[pad_id] * (longest - len(ids)) + ids for ids, _ in examples]),
-            torch.tensor([[IGNORE] * (longest - len(ids)) + labels for ids, labels in examples]))
+    return (
+        torch.tensor([[pad_id] * (longest - len(ids)) + ids for ids, _ in examples]),
+        torch.tensor([[IGNORE] * (longest - len(ids)) + labels for ids, labels in examples]),
+    )
 
 
 def cut_to_shortest(examples, pad_id):
@@ -339,15 +381,20 @@ def lists_only(examples, pad_id):
 
 def collate_by_pad_sequence(examples, pad_id):
     def pad(parts, value):
-        return torch.nn.utils.rnn.pad_sequence([torch.tensor(p) for p in parts], batch_first=True, padding_value=value)
-    return pad([ids for ids, _ in examples], pad_id), pad([labels for _, labels in examples], IGNORE)
+        return torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor(p) for p in parts], batch_first=True, padding_value=value
+        )
+
+    return pad([ids for ids, _ in examples], pad_id), pad(
+        [labels for _, labels in examples], IGNORE
+    )
 
 
 def collate_by_filling(examples, pad_id):
     shape = len(examples), max(len(ids) for ids, _ in examples)
     ids, labels = torch.full(shape, pad_id), torch.full(shape, IGNORE)
     for row, (a, b) in enumerate(examples):
-        ids[row, :len(a)], labels[row, :len(b)] = torch.tensor(a), torch.tensor(b)
+        ids[row, : len(a)], labels[row, : len(b)] = torch.tensor(a), torch.tensor(b)
     return ids, labels
 
 
@@ -357,41 +404,81 @@ def collate_as_list(examples, pad_id):
 
 WRONG = {
     "sft.mask_prompt": [
-        (mask_nothing, "prompt tokens still count"), (mask_response, "prompt tokens still count"),
-        (drop_prompt, "prompt is missing"), (mask_one_too_many, "not the response"), (shift_labels, "shifted"),
-        (short_labels, "prompt's labels must all be -100"), (lose_stop, "not the response"),
-        (by_heart("sft.mask_prompt"), "not the prompt followed by the response")],
+        (mask_nothing, "prompt tokens still count"),
+        (mask_response, "prompt tokens still count"),
+        (drop_prompt, "prompt is missing"),
+        (mask_one_too_many, "not the response"),
+        (shift_labels, "shifted"),
+        (short_labels, "prompt's labels must all be -100"),
+        (lose_stop, "not the response"),
+        (by_heart("sft.mask_prompt"), "not the prompt followed by the response"),
+    ],
     "sft.token_log_probs": [
-        (no_shift, "own position's logits"), (raw_logits, "logits, not log-probabilities"),
-        (keep_ignored, "labelled -100 are scored"), (negated, "sign is wrong"), (log_of_softmax, "infinities"),
-        (softmax_over_time, "not those of the labels"), (full_length, "shape"),
-        (by_heart("sft.token_log_probs"), "not those of the labels")],
+        (no_shift, "own position's logits"),
+        (raw_logits, "logits, not log-probabilities"),
+        (keep_ignored, "labelled -100 are scored"),
+        (negated, "sign is wrong"),
+        (log_of_softmax, "infinities"),
+        (softmax_over_time, "not those of the labels"),
+        (full_length, "shape"),
+        (by_heart("sft.token_log_probs"), "not those of the labels"),
+    ],
     "sft.loss": [
-        (mean_over_all, "prompt and padding too"), (sum_of_tokens, "summed, not averaged"), (wrong_sign, "sign is wrong"),
-        (mean_of_means, "within each response first"), (sft.sequence_loss, "mean over responses"),
-        (prompt_counts, "prompt tokens are being counted"), (detached, "no gradient flows"), (as_number, "one number"),
-        (unreduced, "one number"), (one_token_of_the_prompt, "not the mean negative"),
-        (hard_coded, "not the mean negative"), (by_heart("sft.loss"), "not the mean negative")],
+        (mean_over_all, "prompt and padding too"),
+        (sum_of_tokens, "summed, not averaged"),
+        (wrong_sign, "sign is wrong"),
+        (mean_of_means, "within each response first"),
+        (sft.sequence_loss, "mean over responses"),
+        (prompt_counts, "prompt tokens are being counted"),
+        (detached, "no gradient flows"),
+        (as_number, "one number"),
+        (unreduced, "one number"),
+        (one_token_of_the_prompt, "not the mean negative"),
+        (hard_coded, "not the mean negative"),
+        (by_heart("sft.loss"), "not the mean negative"),
+    ],
     "sft.sequence_loss": [
-        (sft.sft_loss, "mean over tokens again"), (sequence_sum_over_batch, "summed, not averaged"),
-        (sequence_divided_by_length, "not the sum over each response"), (sequence_wrong_sign, "sign is wrong"),
-        (sequence_detached, "no gradient flows"), (hard_coded, "not the sum over each response"),
-        (by_heart("sft.sequence_loss"), "not the sum over each response")],
+        (sft.sft_loss, "mean over tokens again"),
+        (sequence_sum_over_batch, "summed, not averaged"),
+        (sequence_divided_by_length, "not the sum over each response"),
+        (sequence_wrong_sign, "sign is wrong"),
+        (sequence_detached, "no gradient flows"),
+        (hard_coded, "not the sum over each response"),
+        (by_heart("sft.sequence_loss"), "not the sum over each response"),
+    ],
     "sft.gradient_step": [
-        (climb, "climbs"), (no_rate, "learning rate is not used"), (rebind, "have not moved"),
-        (keep_gradient, "gradients stay"), (first_only, "not every parameter"), (stumble, "without a gradient stops"),
-        (without_no_grad, "RuntimeError"), (rate_of_the_notebook, "learning rate is not used"),
-        (by_heart("sft.gradient_step"), "have not moved")],
+        (climb, "climbs"),
+        (no_rate, "learning rate is not used"),
+        (rebind, "have not moved"),
+        (keep_gradient, "gradients stay"),
+        (first_only, "not every parameter"),
+        (stumble, "without a gradient stops"),
+        (without_no_grad, "RuntimeError"),
+        (rate_of_the_notebook, "learning rate is not used"),
+        (by_heart("sft.gradient_step"), "have not moved"),
+    ],
     "sft.silent_bug": [
-        (mask_by_id, "stop token"), (mask_labels_by_id, "stop token"), (padding_counts, "padding counts"),
-        (pad_left, "on the left"), (cut_to_shortest, "padded to one length"), (lists_only, "two tensors"),
-        (pads_with_0, "the padding is not pad_id"), (no_rows, "4 examples need as many rows"), (by_heart("sft.silent_bug"), "padded to one length")],
+        (mask_by_id, "stop token"),
+        (mask_labels_by_id, "stop token"),
+        (padding_counts, "padding counts"),
+        (pad_left, "on the left"),
+        (cut_to_shortest, "padded to one length"),
+        (lists_only, "two tensors"),
+        (pads_with_0, "the padding is not pad_id"),
+        (no_rows, "4 examples need as many rows"),
+        (by_heart("sft.silent_bug"), "padded to one length"),
+    ],
 }
 RIGHT = {
     "sft.mask_prompt": [sft.mask_prompt, mask_by_loop, mask_in_place, mask_by_comprehension],
     "sft.token_log_probs": [sft.token_log_probs, by_cross_entropy, by_loops, by_logsumexp],
     "sft.loss": [sft.sft_loss, loss_by_pytorch, loss_by_selection, loss_in_double],
-    "sft.sequence_loss": [sft.sequence_loss, sequence_by_loop, sequence_by_cross_entropy, sequence_in_double],
+    "sft.sequence_loss": [
+        sft.sequence_loss,
+        sequence_by_loop,
+        sequence_by_cross_entropy,
+        sequence_in_double,
+    ],
     "sft.gradient_step": [sft.gradient_step, step_through_data, step_by_add, step_by_optimizer],
     "sft.silent_bug": [sft.collate, collate_by_pad_sequence, collate_by_filling, collate_as_list],
 }
@@ -425,4 +512,6 @@ def test_an_empty_function_earns_nothing():
 def test_naive_but_correct_costs_only_the_point_for_stability():
     earned, mistakes = points("sft.token_log_probs", log_of_softmax, seed=3)
     assert (earned, mistakes) == (3, ["large logits give infinities"])
-    assert not math.isfinite(log_of_softmax(torch.tensor([[[0.0, 9e3], [0, 0]]]), torch.tensor([[IGNORE, 0]])))
+    assert not math.isfinite(
+        log_of_softmax(torch.tensor([[[0.0, 9e3], [0, 0]]]), torch.tensor([[IGNORE, 0]]))
+    )

@@ -17,7 +17,9 @@ PAGES = ("#ffffff", "#14181e")
 
 def luminance(colour):
     """Relative luminance as WCAG 2 defines it."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colors.to_rgb(colour)]
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colors.to_rgb(colour)
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
@@ -38,6 +40,7 @@ def drawn():
         ax.set(xlabel="step", ylabel="loss (nats per token)")
         ax.legend()
         return fig
+
     yield draw
     plt.close("all")
     matplotlib.rcdefaults()
@@ -47,7 +50,9 @@ def drawn():
 def shown(monkeypatch):
     """What was displayed: pairs of a bundle and its metadata."""
     bundles = []
-    monkeypatch.setattr(figures, "display", lambda data, raw, metadata: bundles.append((data, metadata)))
+    monkeypatch.setattr(
+        figures, "display", lambda data, raw, metadata: bundles.append((data, metadata))
+    )
     return bundles
 
 
@@ -73,7 +78,7 @@ def test_the_style_uses_the_palette_and_the_ink(drawn):
 def test_the_bundle_has_three_forms_and_the_figure_is_closed(drawn, shown):
     fig = drawn()
     show(fig, "The loss falls from 3 to 1.")
-    (data, metadata), = shown
+    ((data, metadata),) = shown
     assert set(data) == {"image/svg+xml", "image/png", "text/plain"}
     assert data["text/plain"] == "The loss falls from 3 to 1."
     assert data["image/png"].startswith(b"\x89PNG")
@@ -85,7 +90,11 @@ def test_the_svg_names_itself_scales_and_keeps_text(drawn, shown):
     show(drawn(), 'A "line" & <text>')
     root = xml.fromstring(shown[0][0]["image/svg+xml"])
     assert (root.get("role"), root.get("aria-label")) == ("img", 'A "line" & <text>')
-    assert root.get("data-course-figure") == "" and root.get("width") == "100%" and root.get("height") is None
+    assert (
+        root.get("data-course-figure") == ""
+        and root.get("width") == "100%"
+        and root.get("height") is None
+    )
     assert len(root.get("viewBox").split()) == 4
     words = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
     assert "loss (nats per token)" in words
@@ -97,7 +106,9 @@ def test_the_ink_follows_the_page_and_nothing_else_is_painted(drawn, shown):
     painted = set(re.findall(r"(?:fill|stroke): (#\w+)", svg))
     assert painted == {PALETTE[0]}
     assert svg.count("currentColor") > 10
-    assert xml.fromstring(svg).get("fill") == "currentColor"  # black bars carry no fill of their own
+    assert (
+        xml.fromstring(svg).get("fill") == "currentColor"
+    )  # black bars carry no fill of their own
 
 
 def test_the_bytes_are_the_same_every_time(drawn, shown):

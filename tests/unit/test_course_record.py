@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from course import CourseError, EvidenceError, evidence, finish, mean_interval, measure, on_trial, sweep
+from course import (
+    CourseError,
+    EvidenceError,
+    evidence,
+    finish,
+    mean_interval,
+    measure,
+    on_trial,
+    sweep,
+)
 from course import learner, session, store
 from course.claims import satisfies
 
@@ -44,22 +53,37 @@ def complete():
 
 # evidence
 
+
 def test_the_claims_on_trial_are_listed_with_what_was_expected(lab, capsys):
     on_trial()
     assert capsys.readouterr().out.splitlines()[:5] == [
-        "C1.01", "  “it is small”", "  expected: small", "  bound: <= 0.05, share of samples", "C1.02"]
+        "C1.01",
+        "  “it is small”",
+        "  expected: small",
+        "  bound: <= 0.05, share of samples",
+        "C1.02",
+    ]
 
 
 def test_a_bound_that_holds_is_recorded_and_told(lab, capsys):
     evidence("C1.01", np.float32(0.5) / 16, seeds=(0, 1))
     assert capsys.readouterr().out == "C1.01 holds: 0.03125 (<= 0.05), share of samples\n"
-    assert lab.claims == {"C1.01": {"value": 0.03125, "expected": "small", "bound": "<= 0.05", "holds": True,
-                                    "seeds": [0, 1]}}
+    assert lab.claims == {
+        "C1.01": {
+            "value": 0.03125,
+            "expected": "small",
+            "bound": "<= 0.05",
+            "holds": True,
+            "seeds": [0, 1],
+        }
+    }
 
 
 def test_a_bound_that_fails_raises_and_blocks_the_file(lab):
     complete()
-    with pytest.raises(EvidenceError, match="C1.02 does not hold: 2 is not > 2, nats. The measurement"):
+    with pytest.raises(
+        EvidenceError, match="C1.02 does not hold: 2 is not > 2, nats. The measurement"
+    ):
         evidence("C1.02", 2)
     with pytest.raises(CourseError, match="C1.02 does not hold, so nothing was written"):
         finish()
@@ -68,7 +92,9 @@ def test_a_bound_that_fails_raises_and_blocks_the_file(lab):
 
 def test_a_learners_own_function_is_named_first(lab, monkeypatch):
     monkeypatch.setattr(learner, "_attempted", {"sft.loss": True, "sft.mask": False})
-    with pytest.raises(EvidenceError, match="Your own function is in use for sft.loss: run its check"):
+    with pytest.raises(
+        EvidenceError, match="Your own function is in use for sft.loss: run its check"
+    ):
         evidence("C1.01", 1)
 
 
@@ -78,16 +104,20 @@ def test_a_claim_of_another_lab_is_refused(lab, claim):
         evidence(claim, 3)
 
 
-@pytest.mark.parametrize("value, told", [
-    (math.nan, "the value is nan"),
-    (math.inf, "the value is inf"),
-    (torch.tensor(math.nan), "the value is nan"),
-    ("0.01", "str is not one number"),
-    (None, "NoneType is not one number"),
-    ([0.01], "list is not one number"),
-    (torch.zeros(2), "Tensor is not one number"),
-    (np.zeros(2), "ndarray is not one number"),
-], ids=repr)
+@pytest.mark.parametrize(
+    "value, told",
+    [
+        (math.nan, "the value is nan"),
+        (math.inf, "the value is inf"),
+        (torch.tensor(math.nan), "the value is nan"),
+        ("0.01", "str is not one number"),
+        (None, "NoneType is not one number"),
+        ([0.01], "list is not one number"),
+        (torch.zeros(2), "Tensor is not one number"),
+        (np.zeros(2), "ndarray is not one number"),
+    ],
+    ids=repr,
+)
 def test_what_is_no_finite_number_is_refused(lab, value, told):
     with pytest.raises(CourseError, match=f"C1.01: {told}"):
         evidence("C1.01", value)
@@ -96,25 +126,39 @@ def test_what_is_no_finite_number_is_refused(lab, value, told):
     assert lab.claims == lab.measures == {}
 
 
-@pytest.mark.parametrize("text, told", [
-    ("- {id: C1.01, lab: 01_tiny, bound: '> 0'}", "C1.01 lacks expected and quote and unit"),
-    ("- {id: C1.01, lab: 01_tiny, quote: x, expected: x, unit: x, bound: about 1}", "'about 1' is not a"),
-    ("- [", "claims.yml cannot be read"),
-])
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("- {id: C1.01, lab: 01_tiny, bound: '> 0'}", "C1.01 lacks expected and quote and unit"),
+        (
+            "- {id: C1.01, lab: 01_tiny, quote: x, expected: x, unit: x, bound: about 1}",
+            "'about 1' is not a",
+        ),
+        ("- [", "claims.yml cannot be read"),
+    ],
+)
 def test_a_broken_claims_file_is_told(lab, text, told):
     (session.LABS.parent / "chapters" / "claims.yml").write_text(text)
     with pytest.raises(CourseError, match=told):
         evidence("C1.01", 1)
 
 
-@pytest.mark.parametrize("bound, below, at, above", [
-    ("<= 0.05", True, True, False), ("< 0.05", True, False, False), (">= 5e-2", False, True, True),
-    ("> 0.05", False, False, True), ("==0.05", False, True, False)])
+@pytest.mark.parametrize(
+    "bound, below, at, above",
+    [
+        ("<= 0.05", True, True, False),
+        ("< 0.05", True, False, False),
+        (">= 5e-2", False, True, True),
+        ("> 0.05", False, False, True),
+        ("==0.05", False, True, False),
+    ],
+)
 def test_bounds(bound, below, at, above):
     assert [satisfies(value, bound) for value in (-1, 0.05, 1)] == [below, at, above]
 
 
 # measures
+
 
 def test_measures_are_recorded_and_told(lab, capsys):
     measure("tiny.x", 0.995, interval=[0.99, 1.0], seeds=(0, 1))
@@ -122,7 +166,8 @@ def test_measures_are_recorded_and_told(lab, capsys):
     assert capsys.readouterr().out == "tiny.x = 0.995 share [0.99, 1]\ntiny.steps = 12,000 steps\n"
     assert lab.measures == {
         "tiny.x": {"value": 0.995, "unit": "share", "interval": [0.99, 1.0], "seeds": [0, 1]},
-        "tiny.steps": {"value": 12000, "unit": "steps", "interval": None, "seeds": None}}
+        "tiny.steps": {"value": 12000, "unit": "steps", "interval": None, "seeds": None},
+    }
 
 
 @pytest.mark.parametrize("name", ["tiny", "Tiny.x", "tiny.", "tiny.x y", ".x", "tiny.x-y"])
@@ -145,7 +190,9 @@ def test_the_mean_and_its_t_interval():
     assert mean_interval(torch.tensor([0.5])) == (0.5, None)
     assert mean_interval([1.0] * 10) == (1, [1, 1])
     for count in (0, 11):
-        with pytest.raises(CourseError, match=f"takes 1 to 10 values, one per seed; it was given {count}"):
+        with pytest.raises(
+            CourseError, match=f"takes 1 to 10 values, one per seed; it was given {count}"
+        ):
             mean_interval([1.0] * count)
 
 
@@ -161,17 +208,33 @@ def test_the_t_interval_covers_the_mean_as_often_as_it_says():
 
 # the result file
 
+
 def test_finish_writes_the_whole_record(lab, capsys):
     complete()
     capsys.readouterr()
     finish()
     path = session.LABS / "results" / "local" / "01_tiny.json"
     record = json.loads(path.read_text())
-    assert list(record) == ["lab", "device", "scale", "versions", "seconds", "peak_mib", "claims", "measures"]
-    assert (record["lab"], record["claims"], record["measures"]) == ("01_tiny", lab.claims, lab.measures)
+    assert list(record) == [
+        "lab",
+        "device",
+        "scale",
+        "versions",
+        "seconds",
+        "peak_mib",
+        "claims",
+        "measures",
+    ]
+    assert (record["lab"], record["claims"], record["measures"]) == (
+        "01_tiny",
+        lab.claims,
+        lab.measures,
+    )
     assert record["peak_mib"] > 10 and record["seconds"] >= 0 and record["versions"]["torch"]
-    assert capsys.readouterr().out == ("01_tiny is recorded: claims that hold: 2, measures: 2\n"
-                                       "written to results/local/01_tiny.json\n")
+    assert capsys.readouterr().out == (
+        "01_tiny is recorded: claims that hold: 2, measures: 2\n"
+        "written to results/local/01_tiny.json\n"
+    )
     assert [file.name for file in path.parent.iterdir()] == ["01_tiny.json"]
 
 
@@ -179,11 +242,15 @@ def test_finish_records_the_sweeps_that_the_lab_used(lab, monkeypatch, tmp_path)
     complete()
     lab.scale = "full"
     monkeypatch.setenv("COURSE_RESULTS", str(tmp_path / "mine"))
-    stored, _ = sweep("tiny.rates", lambda rate: {"loss": rate}, [{"rate": 1}, {"rate": 2}], live=[{"rate": 2}])
+    stored, _ = sweep(
+        "tiny.rates", lambda rate: {"loss": rate}, [{"rate": 1}, {"rate": 2}], live=[{"rate": 2}]
+    )
     finish()
     record = json.loads((tmp_path / "mine" / "01_tiny.json").read_text())
     seconds = round(sum(row["seconds"] for row in stored), 1)
-    assert record["sweeps"] == {"tiny.rates": {"rows": 2, "live": 1, "device": "cpu", "seconds": seconds}}
+    assert record["sweeps"] == {
+        "tiny.rates": {"rows": 2, "live": 1, "device": "cpu", "seconds": seconds}
+    }
     assert (tmp_path / "mine" / "sweeps" / "tiny.rates.json").exists()
 
 
@@ -242,7 +309,9 @@ def test_a_folder_that_cannot_be_written_costs_nothing(lab, monkeypatch, tmp_pat
     complete()
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("COURSE_RESULTS", str(tmp_path / "file"))
-    with pytest.raises(CourseError, match="01_tiny.json could not be written .* set COURSE_RESULTS"):
+    with pytest.raises(
+        CourseError, match="01_tiny.json could not be written .* set COURSE_RESULTS"
+    ):
         finish()
     monkeypatch.delenv("COURSE_RESULTS")
     finish()
@@ -255,6 +324,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file(lab, monkeypatch, tmp_path)
 
     def full(*paths):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(CourseError, match=r"could not be written \(No space left on device\)"):
         store.write_whole(path, "new")

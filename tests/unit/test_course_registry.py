@@ -16,13 +16,17 @@ def demo(monkeypatch):
     """The exercise demo.mean: three checks worth 1, 2 and 1 points."""
     monkeypatch.setattr(registry, "EXERCISES", {})
     monkeypatch.setattr(learner, "_attempted", {})
-    registered = Exercise("demo.mean", reference=mean, minutes=5, difficulty=2, next="try it on a tensor")
+    registered = Exercise(
+        "demo.mean", reference=mean, minutes=5, difficulty=2, next="try it on a tensor"
+    )
 
     @registered.check(points=1)
     def divides(student, seed):
         values = torch.rand(4, generator=torch.Generator().manual_seed(seed)).tolist()
         if abs(student(values) - sum(values) / 4) > 1e-9:
-            raise Mistake("the sum is not divided by the number of values", next="divide by len(values)")
+            raise Mistake(
+                "the sum is not divided by the number of values", next="divide by len(values)"
+            )
 
     @registered.check(points=2)
     def leaves_out(student, seed):
@@ -70,8 +74,8 @@ def raises(values, ignore=None):
 
 # untouched bodies
 
-def dots(values, ignore=None):
-    ...
+
+def dots(values, ignore=None): ...
 
 
 def dots_below_a_docstring(values, ignore=None):
@@ -98,7 +102,10 @@ def test_an_untouched_body_gives_the_reference_under_the_stubs_name(demo, stub, 
     assert not hasattr(mean, "attempted") and learner.own_functions() == []
     capsys.readouterr()
     check(taken)
-    assert capsys.readouterr().out == f"demo.mean: not attempted\nnext: replace the ... in {stub.__name__}\n"
+    assert (
+        capsys.readouterr().out
+        == f"demo.mean: not attempted\nnext: replace the ... in {stub.__name__}\n"
+    )
 
 
 def ends_in_dots(values, ignore=None):
@@ -132,10 +139,12 @@ def test_exercise_says_whose_function_is_in_use(demo, capsys):
     attempt(one_constant)
     assert capsys.readouterr().out.splitlines() == [
         "demo.mean: 4 points, 5 minutes, medium; the solution is in use until you write it",
-        "demo.mean: 4 points, 5 minutes, medium; your function is in use"]
+        "demo.mean: 4 points, 5 minutes, medium; your function is in use",
+    ]
 
 
 # verdicts
+
 
 def test_full_marks(demo, capsys):
     assert told(mean, capsys) == ["demo.mean: 4/4 points", "next: try it on a tensor"]
@@ -144,16 +153,21 @@ def test_full_marks(demo, capsys):
 
 
 def test_the_first_mistake_is_named_and_the_others_are_still_run(demo, capsys):
-    assert told(counts_ignored, capsys) == ["demo.mean: 2/4 — the ignored values are counted",
-                                            "next: drop them first"]
+    assert told(counts_ignored, capsys) == [
+        "demo.mean: 2/4 — the ignored values are counted",
+        "next: drop them first",
+    ]
     assert told(no_division, capsys) == [
-        "demo.mean: 1/4 — the sum is not divided by the number of values", "next: divide by len(values)"]
+        "demo.mean: 1/4 — the sum is not divided by the number of values",
+        "next: divide by len(values)",
+    ]
 
 
 def test_a_function_that_raises_is_told_in_one_line_with_its_own_line(demo, capsys):
     line = raises.__code__.co_firstlineno + 2
     assert told(raises, capsys) == [
-        f"demo.mean: 0/4 — your function raised ValueError: two lines and more (line {line})"]
+        f"demo.mean: 0/4 — your function raised ValueError: two lines and more (line {line})"
+    ]
 
 
 def exits(values, ignore=None):
@@ -172,11 +186,15 @@ def returns_nothing(values, ignore=None):
 
 def test_other_ways_to_go_wrong_are_told_without_a_traceback(demo, capsys):
     verdicts = [told(function, capsys)[0] for function in (exits, asserts, returns_nothing)]
-    for verdict, start in zip(verdicts, [
-        "demo.mean: 0/4 — your function raised SystemExit (line",
-        "demo.mean: 2/4 — your function raised AssertionError: no (line",
-        "demo.mean: 0/4 — what your function returned cannot be used (TypeError: unsupported operand",
-    ], strict=True):
+    for verdict, start in zip(
+        verdicts,
+        [
+            "demo.mean: 0/4 — your function raised SystemExit (line",
+            "demo.mean: 2/4 — your function raised AssertionError: no (line",
+            "demo.mean: 0/4 — what your function returned cannot be used (TypeError: unsupported operand",
+        ],
+        strict=True,
+    ):
         assert verdict.startswith(start)
 
 
@@ -194,31 +212,39 @@ def chatty(values, ignore=None):
 
 
 def test_what_the_function_prints_follows_the_verdict(demo, capsys):
-    assert told(chatty, capsys)[:4] == ["demo.mean: 4/4 points", "next: try it on a tensor",
-                                        "your function printed:", "seen 4"]
+    assert told(chatty, capsys)[:4] == [
+        "demo.mean: 4/4 points",
+        "next: try it on a tensor",
+        "your function printed:",
+        "seen 4",
+    ]
 
 
 def test_a_long_message_is_cut(demo, capsys):
     def long(values, ignore=None):
         raise ValueError("x" * 1000)
+
     assert len(told(long, capsys)[0]) < 200
 
 
 def test_an_interrupt_is_not_swallowed(demo):
     def interrupted(values, ignore=None):
         raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
         run_checks(demo, interrupted, 0)
 
 
 # run_checks, which a grader calls too
 
+
 def test_run_checks_reports_every_check_and_prints_nothing(demo, capsys):
     results = run_checks(demo, counts_ignored, seed=3)
     assert [tuple(result) for result in results] == [
         ("divides", 1, 1, "", ""),
         ("leaves_out", 2, 0, "the ignored values are counted", "drop them first"),
-        ("keeps_one_value", 1, 1, "", "")]
+        ("keeps_one_value", 1, 1, "", ""),
+    ]
     assert capsys.readouterr() == ("", "")
 
 
@@ -228,6 +254,7 @@ def test_run_checks_seeds_each_check_and_leaves_the_random_state_alone(demo):
     def random_student(values, ignore=None):
         drawn.append(torch.rand(1).item())
         return mean(values, ignore)
+
     before = torch.random.get_rng_state()
     run_checks(demo, random_student, seed=5)
     run_checks(demo, random_student, seed=5)
@@ -239,8 +266,11 @@ def test_run_checks_seeds_each_check_and_leaves_the_random_state_alone(demo):
 
 # bad input
 
+
 def test_changed_numbers_are_refused_with_the_right_first_line(demo):
-    with pytest.raises(CourseError, match=r'restore it to @exercise\("demo.mean", points=4, minutes=5, diff'):
+    with pytest.raises(
+        CourseError, match=r'restore it to @exercise\("demo.mean", points=4, minutes=5, diff'
+    ):
         exercise("demo.mean", points=5, minutes=5, difficulty=2)
 
 
@@ -261,15 +291,20 @@ def test_only_a_function_can_be_an_exercise(demo):
 
 @pytest.mark.parametrize("thing, name", [(print, "print"), (3, "int")])
 def test_check_takes_only_exercises(thing, name):
-    with pytest.raises(CourseError, match=rf"check\(\) was given {name}, which has no @exercise line"):
+    with pytest.raises(
+        CourseError, match=rf"check\(\) was given {name}, which has no @exercise line"
+    ):
         check(thing)
 
 
 def test_the_module_of_checks_is_loaded_when_an_exercise_is_asked_for(demo, tmp_path, monkeypatch):
-    (tmp_path / "sums.py").write_text("from course import Exercise\n"
-                                      "Exercise('sums.total', reference=sum, minutes=1, difficulty=1)\n")
+    (tmp_path / "sums.py").write_text(
+        "from course import Exercise\n"
+        "Exercise('sums.total', reference=sum, minutes=1, difficulty=1)\n"
+    )
     (tmp_path / "broken.py").write_text("import no_such_module\n")
     import checks
+
     monkeypatch.setattr(checks, "__path__", [str(tmp_path)])
     assert registry.find("sums.total").reference is sum
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
@@ -290,7 +325,17 @@ def test_an_error_of_the_course_is_shown_as_one_sentence():
 def test_an_answer_that_calls_the_solution_is_none(demo, capsys):
     def calls_it(values, ignore=None):
         return mean(values, ignore)
-    assert told(calls_it, capsys)[0].startswith("demo.mean: 0/4 — your function raised SolutionWithheld: this calls the")
+
+    assert told(calls_it, capsys)[0].startswith(
+        "demo.mean: 0/4 — your function raised SolutionWithheld: this calls the"
+    )
     assert mean([1, 3]) == 2  # within reach again
-    assert told(lambda values, ignore=None: sum(v for v in values if v != ignore) / sum(v != ignore for v in values),
-                capsys)[0] == "demo.mean: 4/4 points"
+    assert (
+        told(
+            lambda values, ignore=None: (
+                sum(v for v in values if v != ignore) / sum(v != ignore for v in values)
+            ),
+            capsys,
+        )[0]
+        == "demo.mean: 4/4 points"
+    )

@@ -56,7 +56,9 @@ def test_the_full_scale_has_five_seeds(in_labs, monkeypatch):
 
 def test_another_working_directory_is_refused(in_labs, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CourseError, match=f"The working directory is {tmp_path.name}/ but a lab runs in"):
+    with pytest.raises(
+        CourseError, match=f"The working directory is {tmp_path.name}/ but a lab runs in"
+    ):
         start("01_sft")
 
 
@@ -95,27 +97,38 @@ def test_your_own_settings_stay(monkeypatch):
 def test_libraries_that_are_loaded_already_are_quietened(monkeypatch):
     import datasets
     from transformers.utils import logging
+
     silenced = []
     for library in (logging, datasets):
         for name in ("disable_progress_bar", "disable_progress_bars"):
-            monkeypatch.setattr(library, name, lambda who=library: silenced.append(who), raising=False)
+            monkeypatch.setattr(
+                library, name, lambda who=library: silenced.append(who), raising=False
+            )
     for library in (datasets.logging, logging):
-        monkeypatch.setattr(library, "set_verbosity_error", lambda who=library: silenced.append(who))
+        monkeypatch.setattr(
+            library, "set_verbosity_error", lambda who=library: silenced.append(who)
+        )
     machine.quieten()
     assert silenced == [logging, logging, datasets.logging, datasets]
 
 
 def test_the_course_imports_none_of_the_labs_subjects():
     code = "import sys, course; print({'helpdesk', 'methods', 'checks'} & set(sys.modules))"
-    ended = subprocess.run([sys.executable, "-c", code], cwd=session.LABS, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=session.LABS, capture_output=True, text=True
+    )
     assert ended.stdout == "set()\n", ended.stderr
 
 
 def test_peak_memory_counts_what_was_held_and_given_back():
-    code = ("from course import machine; before = machine.peak_mib()\n"
-            "held = b'x' * 300 * 2**20; del held\n"
-            "print(before, machine.peak_mib())")
-    ended = subprocess.run([sys.executable, "-c", code], cwd=session.LABS, capture_output=True, text=True)
+    code = (
+        "from course import machine; before = machine.peak_mib()\n"
+        "held = b'x' * 300 * 2**20; del held\n"
+        "print(before, machine.peak_mib())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=session.LABS, capture_output=True, text=True
+    )
     before, after = map(float, ended.stdout.split())
     assert before + 200 < after < before + 400
 

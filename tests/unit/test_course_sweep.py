@@ -38,6 +38,7 @@ def begin(tmp_path, monkeypatch):
     def begin(scale="small", device="cpu"):
         monkeypatch.setattr(session, "_lab", session.Lab("02_tiny", device, scale))
         return session._lab
+
     return begin
 
 
@@ -69,14 +70,19 @@ def edit(path, change):
 
 # the full scale
 
+
 def test_at_the_full_scale_every_setting_is_run_once_and_live_picks_among_the_rows(begin, capsys):
     begin("full")
     run = Run()
     stored, live = sweep("tiny.rates", run, GRID, live=[GRID[3], GRID[0]])
     assert run.calls == GRID
-    assert bare(stored) == [{**settings, "loss": settings["rate"] * settings["rank"]} for settings in GRID]
+    assert bare(stored) == [
+        {**settings, "loss": settings["rate"] * settings["rank"]} for settings in GRID
+    ]
     assert live == [stored[3], stored[0]]
-    assert all(list(row) == ["rate", "rank", "loss", "seconds"] and row["seconds"] >= 0 for row in stored)
+    assert all(
+        list(row) == ["rate", "rank", "loss", "seconds"] and row["seconds"] >= 0 for row in stored
+    )
     assert capsys.readouterr().out == "tiny.rates: 4 steps\n"
 
 
@@ -86,9 +92,16 @@ def test_the_file_says_how_it_was_made_and_holds_one_row_on_a_line(begin):
     data = json.loads(local().read_text())
     assert list(data) == ["sweep", "lab", "device", "versions", "settings", "rows"]
     assert [data[name] for name in ("sweep", "lab", "device", "settings", "rows")] == [
-        "tiny.rates", "02_tiny", "cpu", ["rank", "rate"], stored]
+        "tiny.rates",
+        "02_tiny",
+        "cpu",
+        ["rank", "rate"],
+        stored,
+    ]
     assert data["versions"] == machine.versions()
-    assert [json.loads(line.rstrip(",")) for line in local().read_text().splitlines() if "loss" in line] == stored
+    assert [
+        json.loads(line.rstrip(",")) for line in local().read_text().splitlines() if "loss" in line
+    ] == stored
     assert [file.name for file in local().parent.iterdir()] == [FILE]
 
 
@@ -98,7 +111,9 @@ def test_a_sweep_that_broke_off_goes_on_where_it_stopped(begin):
     with pytest.raises(RuntimeError, match="out of memory"):
         sweep("tiny.rates", broken, GRID)
     kept = json.loads(local().read_text())["rows"]
-    assert bare(kept) == [{**settings, "loss": settings["rate"] * settings["rank"]} for settings in GRID[:2]]
+    assert bare(kept) == [
+        {**settings, "loss": settings["rate"] * settings["rank"]} for settings in GRID[:2]
+    ]
     stored, _ = sweep("tiny.rates", rest, GRID)
     assert rest.calls == GRID[2:]
     assert stored[:2] == kept and len(stored) == 4
@@ -113,11 +128,13 @@ def test_the_file_is_whole_after_every_row(begin, monkeypatch):
     def run(rate, rank):
         lengths.append(len(json.loads(local().read_text())["rows"]) if local().exists() else 0)
         return {"loss": 1}
+
     sweep("tiny.rates", run, GRID)
     assert lengths == [0, 1, 2, 3]
 
     def full(*paths):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(os, "replace", full)
     before = local().read_text()
     with pytest.raises(CourseError, match="could not be written"):
@@ -138,26 +155,38 @@ def test_another_grid_keeps_the_rows_that_it_does_not_ask_for(begin):
 
 def test_settings_with_another_set_of_names_are_other_settings(begin):
     begin("full")
-    sweep("tiny.rates", lambda **settings: {"loss": len(settings)}, [{"rate": 1}, {"rate": 1, "rank": 2}])
+    sweep(
+        "tiny.rates",
+        lambda **settings: {"loss": len(settings)},
+        [{"rate": 1}, {"rate": 1, "rank": 2}],
+    )
     run = []
-    stored, _ = sweep("tiny.rates", lambda **settings: run.append(settings), [{"rank": 2, "rate": 1}, {"rate": 1}])
+    stored, _ = sweep(
+        "tiny.rates", lambda **settings: run.append(settings), [{"rank": 2, "rate": 1}, {"rate": 1}]
+    )
     assert run == [] and [row["loss"] for row in stored] == [2, 1]
     with pytest.raises(CourseError, match="rank is the name of a setting or of the time"):
         sweep("tiny.rates", lambda rate: {"rank": 3}, [{"rate": 2}])
 
 
-@pytest.mark.parametrize("change, told", [
-    (lambda data: data["versions"].update(torch="1.0"), "was made with torch 1.0, not "),
-    (lambda data: data["versions"].update(peft="0.1"), "was made with peft 0.1, not "),
-    (lambda data: data.update(device="mps"), "was made with device mps, not cpu"),
-], ids=["torch", "peft", "device"])
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        (lambda data: data["versions"].update(torch="1.0"), "was made with torch 1.0, not "),
+        (lambda data: data["versions"].update(peft="0.1"), "was made with peft 0.1, not "),
+        (lambda data: data.update(device="mps"), "was made with device mps, not cpu"),
+    ],
+    ids=["torch", "peft", "device"],
+)
 def test_rows_made_otherwise_are_not_mixed(begin, monkeypatch, change, told):
     monkeypatch.setattr(machine, "versions", lambda: {"torch": "2.0", "peft": "0.2"})
     begin("full")
     sweep("tiny.rates", Run(), GRID[:2])
     edit(local(), change)
     before, run = local().read_text(), Run()
-    with pytest.raises(CourseError, match=f"results/local/sweeps/tiny.rates.json {told}.*: delete it to begin"):
+    with pytest.raises(
+        CourseError, match=f"results/local/sweeps/tiny.rates.json {told}.*: delete it to begin"
+    ):
         sweep("tiny.rates", run, GRID)
     assert run.calls == [] and local().read_text() == before
 
@@ -174,23 +203,29 @@ def test_a_library_that_is_loaded_later_is_no_other_version(begin, monkeypatch):
     assert json.loads(local().read_text())["versions"] == {"torch": "2.0", "peft": "0.2"}
 
 
-@pytest.mark.parametrize("device, settings, place", [
-    ("cpu", {}, "results/local/sweeps"),
-    ("cpu", {"COURSE_RESULTS": "book"}, "results/sweeps"),
-    ("mps", {"COURSE_RESULTS": "book"}, "results/sweeps"),
-    ("cuda", {"COURSE_RESULTS": "book"}, "results/gpu/sweeps"),
-    ("cpu", {"COURSE_RESULTS": "mine"}, "mine/sweeps"),
-    ("cuda", {"COURSE_RESULTS": "mine", "COURSE_SWEEPS": "book"}, "results/gpu/sweeps"),
-])
+@pytest.mark.parametrize(
+    "device, settings, place",
+    [
+        ("cpu", {}, "results/local/sweeps"),
+        ("cpu", {"COURSE_RESULTS": "book"}, "results/sweeps"),
+        ("mps", {"COURSE_RESULTS": "book"}, "results/sweeps"),
+        ("cuda", {"COURSE_RESULTS": "book"}, "results/gpu/sweeps"),
+        ("cpu", {"COURSE_RESULTS": "mine"}, "mine/sweeps"),
+        ("cuda", {"COURSE_RESULTS": "mine", "COURSE_SWEEPS": "book"}, "results/gpu/sweeps"),
+    ],
+)
 def test_the_file_is_written_where_the_results_go(begin, monkeypatch, device, settings, place):
     begin("full", device)
     for name, where in settings.items():
         monkeypatch.setenv(name, where if where == "book" else str(session.LABS / where))
     sweep("tiny.rates", Run(), GRID)
-    assert [path for path in session.LABS.rglob("*") if path.is_file()] == [session.LABS / place / FILE]
+    assert [path for path in session.LABS.rglob("*") if path.is_file()] == [
+        session.LABS / place / FILE
+    ]
 
 
 # the small scale
+
 
 def test_at_the_small_scale_the_books_rows_are_drawn_and_a_few_run_live(book, capsys):
     capsys.readouterr()
@@ -216,15 +251,20 @@ def test_rows_that_the_grid_no_longer_asks_for_are_ignored(book):
 
 def test_missing_rows_are_counted_and_nothing_is_run(book):
     run = Run()
-    with pytest.raises(CourseError, match="^tiny.rates has no stored row for 1 of its 5 settings: "
-                                          "run `make sweeps ARGS=02_tiny`.$"):
+    with pytest.raises(
+        CourseError,
+        match="^tiny.rates has no stored row for 1 of its 5 settings: "
+        "run `make sweeps ARGS=02_tiny`.$",
+    ):
         sweep("tiny.rates", run, [*GRID, {"rate": 0.3, "rank": 1}], live=GRID[:1])
     assert run.calls == []
 
 
 def test_without_a_file_all_rows_are_missing(begin):
     begin()
-    with pytest.raises(CourseError, match="for 4 of its 4 settings: run `make sweeps ARGS=02_tiny`"):
+    with pytest.raises(
+        CourseError, match="for 4 of its 4 settings: run `make sweeps ARGS=02_tiny`"
+    ):
         sweep("tiny.rates", Run(), GRID)
     assert not session.LABS.exists()
 
@@ -251,9 +291,21 @@ def test_other_versions_may_read_the_books_rows(book):
 
 # both scales
 
-@pytest.mark.parametrize("text", ["", '{"rows": [', "[]", "null", '{"rows": []}', '{"settings": ["a"], "rows": [3]}',
-                                  '{"device": "cpu", "versions": {}, "settings": ["a"], "rows": [{"a": 1}]}',
-                                  '{"device": "cpu", "versions": 3, "settings": [], "rows": []}', b"\xff"])
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"rows": [',
+        "[]",
+        "null",
+        '{"rows": []}',
+        '{"settings": ["a"], "rows": [3]}',
+        '{"device": "cpu", "versions": {}, "settings": ["a"], "rows": [{"a": 1}]}',
+        '{"device": "cpu", "versions": 3, "settings": [], "rows": []}',
+        b"\xff",
+    ],
+)
 @pytest.mark.parametrize("scale", ["small", "full"])
 def test_a_broken_file_is_told_and_left_alone(book, begin, monkeypatch, scale, text):
     monkeypatch.setenv("COURSE_RESULTS", "book")
@@ -261,8 +313,11 @@ def test_a_broken_file_is_told_and_left_alone(book, begin, monkeypatch, scale, t
     before = text if isinstance(text, bytes) else text.encode()
     book.write_bytes(before)
     run = Run()
-    with pytest.raises(CourseError, match=r"^results/sweeps/tiny.rates.json cannot be read \(\w+\): restore the file, "
-                                          "or delete it to begin the sweep afresh.$"):
+    with pytest.raises(
+        CourseError,
+        match=r"^results/sweeps/tiny.rates.json cannot be read \(\w+\): restore the file, "
+        "or delete it to begin the sweep afresh.$",
+    ):
         sweep("tiny.rates", run, GRID)
     assert run.calls == [] and book.read_bytes() == before
 
@@ -270,23 +325,36 @@ def test_a_broken_file_is_told_and_left_alone(book, begin, monkeypatch, scale, t
 @pytest.mark.parametrize("name", ["tiny", "Tiny.x", "../tiny.x", "tiny.x/y"])
 def test_a_name_of_another_form_is_refused(begin, name):
     begin("full")
-    with pytest.raises(CourseError, match="is not the name of a sweep: write it as in \"lora.rates\""):
+    with pytest.raises(
+        CourseError, match='is not the name of a sweep: write it as in "lora.rates"'
+    ):
         sweep(name, Run(), GRID)
 
 
-@pytest.mark.parametrize("grid, live, told", [
-    ([*GRID, GRID[0]], [], "comes twice: take one of them out"),
-    ([{"rate": 1, "rank": 2}, {"rank": 2, "rate": 1}], [], '{"rank": 2, "rate": 1} comes twice'),
-    (GRID, [GRID[0], GRID[0]], "comes twice"),
-    (GRID, [{"rate": 0.1, "rank": 2}], '{"rank": 2, "rate": 0.1} is in live and not in the grid'),
-    (GRID, [{"rate": 0.1}], '{"rate": 0.1} is in live and not in the grid'),
-    ([{"rate": math.nan}], [], "are no settings"),
-    ([{"rate": [1]}], [], "are no settings"),
-    ([{"rate": torch.tensor(1)}], [], "are no settings"),
-    ([{1: 1}], [], "are no settings"),
-    ([{"seconds": 1}], [], "are no settings"),
-    ({"rate": 1}, [], "'rate' are no settings"),
-])
+@pytest.mark.parametrize(
+    "grid, live, told",
+    [
+        ([*GRID, GRID[0]], [], "comes twice: take one of them out"),
+        (
+            [{"rate": 1, "rank": 2}, {"rank": 2, "rate": 1}],
+            [],
+            '{"rank": 2, "rate": 1} comes twice',
+        ),
+        (GRID, [GRID[0], GRID[0]], "comes twice"),
+        (
+            GRID,
+            [{"rate": 0.1, "rank": 2}],
+            '{"rank": 2, "rate": 0.1} is in live and not in the grid',
+        ),
+        (GRID, [{"rate": 0.1}], '{"rate": 0.1} is in live and not in the grid'),
+        ([{"rate": math.nan}], [], "are no settings"),
+        ([{"rate": [1]}], [], "are no settings"),
+        ([{"rate": torch.tensor(1)}], [], "are no settings"),
+        ([{1: 1}], [], "are no settings"),
+        ([{"seconds": 1}], [], "are no settings"),
+        ({"rate": 1}, [], "'rate' are no settings"),
+    ],
+)
 @pytest.mark.parametrize("scale", ["small", "full"])
 def test_a_grid_of_another_form_is_refused_before_anything_runs(begin, scale, grid, live, told):
     begin(scale)
@@ -297,21 +365,27 @@ def test_a_grid_of_another_form_is_refused_before_anything_runs(begin, scale, gr
     assert run.calls == [] and not session.LABS.exists()
 
 
-@pytest.mark.parametrize("results, told", [
-    ({"rank": 1}, "rank is the name of a setting or of the time: rename that result"),
-    ({"seconds": 1}, "seconds is the name of a setting"),
-    ({"loss": math.nan}, "tiny.rates, loss: the value is nan"),
-    ({"loss": np.float32("inf")}, "tiny.rates, loss: the value is inf"),
-    ({"loss": [1, math.inf]}, "tiny.rates, loss: the value is inf"),
-    ({"loss": ["a"]}, "tiny.rates, loss: str is not one number"),
-    ({"loss": None}, "tiny.rates, loss: NoneType is not one number"),
-    ({"loss": {"a": 1}}, "tiny.rates, loss: dict is not one number"),
-    ({"loss": torch.zeros(2)}, "tiny.rates, loss: Tensor is not one number"),
-    ({1: 1}, "must return a dict of results by name"),
-    (0.5, "must return a dict of results by name"),
-], ids=repr)
+@pytest.mark.parametrize(
+    "results, told",
+    [
+        ({"rank": 1}, "rank is the name of a setting or of the time: rename that result"),
+        ({"seconds": 1}, "seconds is the name of a setting"),
+        ({"loss": math.nan}, "tiny.rates, loss: the value is nan"),
+        ({"loss": np.float32("inf")}, "tiny.rates, loss: the value is inf"),
+        ({"loss": [1, math.inf]}, "tiny.rates, loss: the value is inf"),
+        ({"loss": ["a"]}, "tiny.rates, loss: str is not one number"),
+        ({"loss": None}, "tiny.rates, loss: NoneType is not one number"),
+        ({"loss": {"a": 1}}, "tiny.rates, loss: dict is not one number"),
+        ({"loss": torch.zeros(2)}, "tiny.rates, loss: Tensor is not one number"),
+        ({1: 1}, "must return a dict of results by name"),
+        (0.5, "must return a dict of results by name"),
+    ],
+    ids=repr,
+)
 @pytest.mark.parametrize("scale", ["small", "full"])
-def test_results_of_another_form_are_refused_and_not_stored(book, begin, monkeypatch, scale, results, told):
+def test_results_of_another_form_are_refused_and_not_stored(
+    book, begin, monkeypatch, scale, results, told
+):
     monkeypatch.setenv("COURSE_RESULTS", "book")
     begin(scale)
     edit(book, lambda data: data["rows"].pop() if scale == "full" else None)
@@ -324,19 +398,37 @@ def test_results_of_another_form_are_refused_and_not_stored(book, begin, monkeyp
 
 def test_a_row_is_the_same_whether_it_was_run_or_read(begin, monkeypatch):
     monkeypatch.setenv("COURSE_RESULTS", "book")
-    grid = [{"rate": 0.1, "kind": "ü", "tied": True, "rank": None, "steps": 3, "scale": np.float64(0.3)}]
+    grid = [
+        {"rate": 0.1, "kind": "ü", "tied": True, "rank": None, "steps": 3, "scale": np.float64(0.3)}
+    ]
 
     def run(**settings):
-        return {"loss": torch.tensor(0.5), "steps_done": 7, "curve": (np.float32(0.25), torch.tensor([2])),
-                "fits": False, "said": "“so”", "one": np.float64(1e-30)}
+        return {
+            "loss": torch.tensor(0.5),
+            "steps_done": 7,
+            "curve": (np.float32(0.25), torch.tensor([2])),
+            "fits": False,
+            "said": "“so”",
+            "one": np.float64(1e-30),
+        }
+
     begin("full")
     made = sweep("tiny.rates", run, grid, live=grid)
     begin("small")
     read = sweep("tiny.rates", run, grid, live=grid)
     assert made[0] == read[0] and bare(made[1]) == bare(read[1])
     for rows in (*made, *read):
-        assert bare(rows) == [{**grid[0], "loss": 0.5, "steps_done": 7, "curve": [0.25, 2], "fits": False,
-                               "said": "“so”", "one": 1e-30}]
+        assert bare(rows) == [
+            {
+                **grid[0],
+                "loss": 0.5,
+                "steps_done": 7,
+                "curve": [0.25, 2],
+                "fits": False,
+                "said": "“so”",
+                "one": 1e-30,
+            }
+        ]
         assert rows[0]["fits"] is False and type(rows[0]["steps_done"]) is int
     assert "“so”" in (session.LABS / "results" / "sweeps" / FILE).read_text(encoding="utf-8")
 
@@ -349,7 +441,10 @@ def test_a_lab_remembers_its_sweeps(book, begin):
     rates = {"rows": 4, "live": 1, "device": "cpu", "seconds": 5.0}
     assert lab.sweeps == {"tiny.rates": rates}
     sweep("tiny.ranks", Run(), GRID[:2])
-    assert lab.sweeps == {"tiny.rates": rates, "tiny.ranks": {"rows": 2, "live": 0, "device": "cpu", "seconds": 2.5}}
+    assert lab.sweeps == {
+        "tiny.rates": rates,
+        "tiny.ranks": {"rows": 2, "live": 0, "device": "cpu", "seconds": 2.5},
+    }
 
 
 def test_the_seconds_of_a_row_are_those_of_its_run(begin, monkeypatch):

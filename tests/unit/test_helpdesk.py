@@ -1,4 +1,5 @@
 """The help desk: closed vocabulary, splits that share nothing, tasks, judge and raters."""
+
 import itertools
 import random
 import re
@@ -10,10 +11,32 @@ from helpdesk.corpus import documents, note, transcript
 from helpdesk.judge import judge
 from helpdesk.language import UnknownWords, build_tokenizer, encode, encode_example
 from helpdesk.raters import Rater
-from helpdesk.replies import (CLOSINGS, EMPATHY, FIX, GREETINGS, POLITE, QUESTIONS, RUDE, TRANSCRIPTS, is_polite,
-                              is_rude, sample_reply)
-from helpdesk.tasks import (KNOWN_WORDS, Example, clerk_facts, department, depot_facts, house_style, reading, reply,
-                            swap_words, total, triage)
+from helpdesk.replies import (
+    CLOSINGS,
+    EMPATHY,
+    FIX,
+    GREETINGS,
+    POLITE,
+    QUESTIONS,
+    RUDE,
+    TRANSCRIPTS,
+    is_polite,
+    is_rude,
+    sample_reply,
+)
+from helpdesk.tasks import (
+    KNOWN_WORDS,
+    Example,
+    clerk_facts,
+    department,
+    depot_facts,
+    house_style,
+    reading,
+    reply,
+    swap_words,
+    total,
+    triage,
+)
 from helpdesk.tickets import FACTS, PATTERNS, Ticket, sample_tickets
 from helpdesk.words import CITIES, CLERKS, EOS, FIXES, PAD, PRODUCTS, PUNCTUATION, UNK, vocabulary
 
@@ -46,7 +69,10 @@ def all_tasks():
 
 def test_a_ticket_becomes_the_sentence_and_the_fields_of_the_book():
     assert TICKET.complaint() == "my blue laptop from rome is hot since wednesday ."
-    assert triage(TICKET).prompt == "ticket : my blue laptop from rome is hot since wednesday . fields :"
+    assert (
+        triage(TICKET).prompt
+        == "ticket : my blue laptop from rome is hot since wednesday . fields :"
+    )
     assert triage(TICKET).response == " laptop | hot | rome | wednesday | blue"
 
 
@@ -69,7 +95,9 @@ def test_sampling_tickets_is_reproducible_and_without_repetition():
     assert {t.facts() for t in tickets} <= set(FACTS["test"])
 
 
-@pytest.mark.parametrize("split, count, message", [("tests", 1, "no split 'tests'"), ("test", 10 ** 6, "were asked for")])
+@pytest.mark.parametrize(
+    "split, count, message", [("tests", 1, "no split 'tests'"), ("test", 10**6, "were asked for")]
+)
 def test_impossible_samples_are_refused(split, count, message):
     with pytest.raises(ValueError, match=message):
         sample_tickets(split, count, seed=0)
@@ -87,8 +115,14 @@ def test_the_corpus_is_about_training_tickets_alone(tokenizer):
 
 
 def test_every_token_of_every_task_occurs_in_the_corpus(tokenizer):
-    seen = Counter(word for text in itertools.islice(documents("train", seed=0), 20_000) for word in text.split())
-    needed = {word for example in all_tasks() for word in (example.prompt + example.response).split()}
+    seen = Counter(
+        word
+        for text in itertools.islice(documents("train", seed=0), 20_000)
+        for word in text.split()
+    )
+    needed = {
+        word for example in all_tasks() for word in (example.prompt + example.response).split()
+    }
     assert min((seen[word], word) for word in needed) >= (20,)
 
 
@@ -106,19 +140,27 @@ def test_no_task_leaves_the_vocabulary(tokenizer):
 def test_the_tokenizer_has_one_token_per_word(tokenizer):
     words = vocabulary()
     assert len(words) == len(set(words)) == len(tokenizer)
-    assert [tokenizer.pad_token, tokenizer.eos_token, tokenizer.unk_token] == [PAD, EOS, UNK] == words[:3]
+    assert (
+        [tokenizer.pad_token, tokenizer.eos_token, tokenizer.unk_token]
+        == [PAD, EOS, UNK]
+        == words[:3]
+    )
     assert encode(tokenizer, " ".join(words[3:])) == list(range(3, len(words)))
 
 
 def test_all_unknown_words_are_listed(tokenizer):
-    with pytest.raises(UnknownWords, match="vocabulary: toaster, Rome, yesterday; use the words listed"):
+    with pytest.raises(
+        UnknownWords, match="vocabulary: toaster, Rome, yesterday; use the words listed"
+    ):
         encode(tokenizer, "my toaster from Rome is hot since yesterday . toaster")
 
 
 def test_departments_are_different_and_stable():
     examples = [department(n).example(TICKET) for n in range(20)]
     assert len({e.response for e in examples}) == 20
-    assert len({e.prompt for e in examples}) == 1, "the adapter, not the prompt, tells the departments apart"
+    assert len({e.prompt for e in examples}) == 1, (
+        "the adapter, not the prompt, tells the departments apart"
+    )
     assert department(7) == department(7)
 
 
@@ -133,31 +175,51 @@ def test_clerk_facts_are_random_and_without_contradiction():
 def test_there_are_144_house_styles_and_each_says_one_thing_about_a_ticket():
     styles = [house_style(number) for number in range(144)]
     assert len(set(styles)) == len({style.example(TICKET).response for style in styles}) == 144
-    assert {style.example(TICKET).prompt for style in styles} == {reply(TICKET, POLITE, random.Random(0)).prompt}
+    assert {style.example(TICKET).prompt for style in styles} == {
+        reply(TICKET, POLITE, random.Random(0)).prompt
+    }
     assert house_style(7) == styles[7] and styles[7].example(TICKET) == styles[7].example(TICKET)
 
 
-@pytest.mark.parametrize("ticket", [TICKET, Ticket("red", "phone", "oslo", "wet", "friday", pattern=4)])
+@pytest.mark.parametrize(
+    "ticket", [TICKET, Ticket("red", "phone", "oslo", "wet", "friday", pattern=4)]
+)
 def test_every_house_style_names_the_tickets_product_and_its_fix(ticket):
     for number in range(144):
         said = set(house_style(number).example(ticket).response.split())
-        assert said & set(PRODUCTS) == {ticket.product} and said & set(FIXES.values()) == {FIXES[ticket.problem]}
+        assert said & set(PRODUCTS) == {ticket.product} and said & set(FIXES.values()) == {
+            FIXES[ticket.problem]
+        }
 
 
 def test_every_house_style_is_a_greeting_three_sentences_in_any_order_and_a_closing():
     for number in range(144):
         first, *middle, last = house_style(number).sentences
-        kinds = {kind for sentence in middle for kind in (EMPATHY, FIX, QUESTIONS) if sentence in kind}
+        kinds = {
+            kind for sentence in middle for kind in (EMPATHY, FIX, QUESTIONS) if sentence in kind
+        }
         assert first in GREETINGS and last in CLOSINGS and len(kinds) == len(middle) == 3
-    orders = {tuple(kind for sentence in house_style(number).sentences for kind in (EMPATHY, FIX, QUESTIONS)
-                    if sentence in kind) for number in range(144)}
+    orders = {
+        tuple(
+            kind
+            for sentence in house_style(number).sentences
+            for kind in (EMPATHY, FIX, QUESTIONS)
+            if sentence in kind
+        )
+        for number in range(144)
+    }
     assert len(orders) == 6
 
 
 def test_every_sentence_of_a_house_style_stands_in_the_old_transcripts():
-    transcripts = "\n".join(text for text in itertools.islice(documents("train", seed=0), 4000)
-                            if text.startswith("customer"))
-    for sentence in {sentence for number in range(144) for sentence in house_style(number).sentences}:
+    transcripts = "\n".join(
+        text
+        for text in itertools.islice(documents("train", seed=0), 4000)
+        if text.startswith("customer")
+    )
+    for sentence in {
+        sentence for number in range(144) for sentence in house_style(number).sentences
+    }:
         product, fix = (f"({'|'.join(words)})" for words in (PRODUCTS, FIXES.values()))
         pattern = re.escape(sentence).replace(r"\{product\}", product).replace(r"\{fix\}", fix)
         assert re.search(pattern, transcripts), sentence
@@ -211,8 +273,15 @@ def test_swapping_leaves_markers_punctuation_and_all_other_words_alone():
 def test_swapped_words_are_words_that_the_base_has_read_in_sentences():
     rng = random.Random(0)
     tickets = sample_tickets("train", 2000, seed=0)
-    seen = {word for ticket in tickets for text in (transcript(ticket, rng), note(ticket, rng)) for word in text.split()}
-    assert set(KNOWN_WORDS) <= seen, "a word from word lists alone would be as hard to say as a clerk's name"
+    seen = {
+        word
+        for ticket in tickets
+        for text in (transcript(ticket, rng), note(ticket, rng))
+        for word in text.split()
+    }
+    assert set(KNOWN_WORDS) <= seen, (
+        "a word from word lists alone would be as hard to say as a clerk's name"
+    )
 
 
 def test_swapping_maps_a_word_alike_in_prompt_and_response():
@@ -220,7 +289,9 @@ def test_swapping_maps_a_word_alike_in_prompt_and_response():
     for ticket in sample_tickets("train", 20, seed=0):
         example, new = triage(ticket), swap_words(triage(ticket))
         assert new.prompt == " ".join(other.get(word, word) for word in example.prompt.split())
-        assert new.response == " " + " | ".join(other[fact] for fact in example.response.strip().split(" | "))
+        assert new.response == " " + " | ".join(
+            other[fact] for fact in example.response.strip().split(" | ")
+        )
         assert new.prompt.startswith("ticket :") and new.prompt.endswith("fields :")
 
 
@@ -237,10 +308,17 @@ def test_replies_follow_the_habits():
     assert sum(is_polite(r, TICKET) for r in replies) < 400
 
 
-@pytest.mark.parametrize("reply, why", [
-    (GOOD.replace("laptop", "phone"), "another product"), (GOOD.replace("cool", "dry"), "another fix"),
-    (GOOD.replace("hello . ", ""), "no greeting"), (GOOD.replace(" <eos>", " hello ."), "goes on"),
-    ("", "empty"), (GOOD.replace("please", "that is not my problem . please"), "rude")])
+@pytest.mark.parametrize(
+    "reply, why",
+    [
+        (GOOD.replace("laptop", "phone"), "another product"),
+        (GOOD.replace("cool", "dry"), "another fix"),
+        (GOOD.replace("hello . ", ""), "no greeting"),
+        (GOOD.replace(" <eos>", " hello ."), "goes on"),
+        ("", "empty"),
+        (GOOD.replace("please", "that is not my problem . please"), "rude"),
+    ],
+)
 def test_near_misses_are_not_polite(reply, why):
     assert is_polite(GOOD.removesuffix("<eos>"), TICKET)
     assert not is_polite(reply.removesuffix("<eos>"), TICKET), why
@@ -264,8 +342,14 @@ def test_every_problem_has_its_own_fix():
 
 def test_raters_choose_by_bradley_terry():
     rng = random.Random(2)
-    first, second = GOOD, GOOD.replace("thank you for your patience . ", "")  # half a gold point apart
-    share = sum(Rater(sharpness=2).prefers_first(TICKET, first, second, rng) for _ in range(6000)) / 6000
+    first, second = (
+        GOOD,
+        GOOD.replace("thank you for your patience . ", ""),
+    )  # half a gold point apart
+    share = (
+        sum(Rater(sharpness=2).prefers_first(TICKET, first, second, rng) for _ in range(6000))
+        / 6000
+    )
     assert share == pytest.approx(0.7311, abs=0.02)  # sigmoid(2 * 0.5)
 
 
@@ -275,6 +359,7 @@ def test_flips_and_biases_do_what_they_say():
 
     def wins(rater, first, second):
         return sum(rater.prefers_first(TICKET, first, second, rng) for _ in range(3000)) / 3000
+
     assert wins(Rater(sharpness=50), GOOD, bad) == 1
     assert wins(Rater(sharpness=50, flips=0.16), GOOD, bad) == pytest.approx(0.84, abs=0.02)
     long = GOOD.replace("hello .", "thank you for your message .")

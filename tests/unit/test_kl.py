@@ -1,4 +1,5 @@
 """The KL estimators against sums over all outcomes."""
+
 import pytest
 import torch
 
@@ -9,7 +10,9 @@ P, Q = torch.tensor([0.6, 0.3, 0.1]), torch.tensor([0.2, 0.3, 0.5])
 
 def test_the_exact_divergence_is_the_sum_over_all_outcomes():
     exact = sum(p * (p / q).log() for p, q in zip(P, Q))
-    torch.testing.assert_close(kl.full(P.log() + 3, Q.log() - 1), exact)  # logits are free up to a number
+    torch.testing.assert_close(
+        kl.full(P.log() + 3, Q.log() - 1), exact
+    )  # logits are free up to a number
     assert kl.full(P.log(), Q.log()) != kl.full(Q.log(), P.log())
     assert kl.full(P.log(), P.log()) == 0
     assert kl.full(torch.randn(2, 5, 7), torch.randn(2, 5, 7)).shape == (2, 5)

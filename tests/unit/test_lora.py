@@ -1,4 +1,5 @@
 """What must hold for LoRA from scratch, whatever the model, and what it refuses."""
+
 import contextlib
 import copy
 import json
@@ -15,7 +16,17 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from methods import lora
 from methods.adapter_files import CONFIG, PREFIX, WEIGHTS, load, save
-from methods.lora import AdapterError, activate, adapters, count, inject, layers, merge, strip, unmerge
+from methods.lora import (
+    AdapterError,
+    activate,
+    adapters,
+    count,
+    inject,
+    layers,
+    merge,
+    strip,
+    unmerge,
+)
 from methods.sft import fine_tune, sft_loss
 from methods.targets import bare_linears, linear_targets
 
@@ -28,9 +39,16 @@ IDS = torch.randint(0, VOCAB, (3, 7), generator=torch.Generator().manual_seed(0)
 def new_model(seed=0, **changes):
     """A Llama of two layers whose matrices are not all square, with tied embeddings."""
     torch.manual_seed(seed)
-    settings = {"vocab_size": VOCAB, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
-                "num_attention_heads": 2, "num_key_value_heads": 1, "initializer_range": 0.2,
-                "tie_word_embeddings": True}
+    settings = {
+        "vocab_size": VOCAB,
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "initializer_range": 0.2,
+        "tie_word_embeddings": True,
+    }
     return LlamaForCausalLM(LlamaConfig(**settings | changes))
 
 
@@ -60,10 +78,15 @@ def answer(model):
 
 def snapshot(model):
     """Everything about a model that a refused call must leave alone."""
-    return ({name: tensor.clone() for name, tensor in model.state_dict().items()},
-            {name: p.requires_grad for name, p in model.named_parameters()},
-            [(path, id(module)) for path, module in model.named_modules()],
-            {path: (layer.active, layer.merged, dict(layer.settings)) for path, layer in layers(model).items()})
+    return (
+        {name: tensor.clone() for name, tensor in model.state_dict().items()},
+        {name: p.requires_grad for name, p in model.named_parameters()},
+        [(path, id(module)) for path, module in model.named_modules()],
+        {
+            path: (layer.active, layer.merged, dict(layer.settings))
+            for path, layer in layers(model).items()
+        },
+    )
 
 
 @contextlib.contextmanager
@@ -77,14 +100,20 @@ def refused(model, *words):
     assert all(word in told for word in words), told
     after, *rest_after = snapshot(model)
     assert rest_after == rest
-    assert after.keys() == tensors.keys() and all(torch.equal(after[name], tensors[name]) for name in tensors)
+    assert after.keys() == tensors.keys() and all(
+        torch.equal(after[name], tensors[name]) for name in tensors
+    )
 
 
-# The equation ---------------------------------------------------------------------------------------------------------
+# The equation -------------------------------------------------------------------------------------
+
 
 def matrices(d_out=6, d_in=8, rank=3):
     torch.manual_seed(2)
-    return [torch.randn(shape, dtype=torch.float64) for shape in ((d_out, d_in), (rank, d_in), (d_out, rank))]
+    return [
+        torch.randn(shape, dtype=torch.float64)
+        for shape in ((d_out, d_in), (rank, d_in), (d_out, rank))
+    ]
 
 
 def test_the_update_is_alpha_over_rank_times_b_a_x():
@@ -101,7 +130,9 @@ def test_merged_weight_answers_like_base_and_adapter_and_comes_apart_again():
     before, x = weight.clone(), torch.randn(4, 8, dtype=torch.float64)
     merged = lora.merged_weight(weight, A, B, ALPHA)
     torch.testing.assert_close(x @ merged.T, x @ weight.T + lora.lora_update(x, A, B, ALPHA))
-    torch.testing.assert_close(lora.unmerged_weight(merged, A, B, ALPHA), weight, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        lora.unmerged_weight(merged, A, B, ALPHA), weight, rtol=0, atol=1e-12
+    )
     assert torch.equal(weight, before)
 
 
@@ -131,13 +162,18 @@ def test_gradients_are_the_full_weights_gradient_seen_through_the_adapter():
 def test_no_gradient_leaves_two_matrices_of_zeros():
     _, A, B = matrices()
     x = torch.randn(4, 8, dtype=torch.float64)
-    for A, B, moves in ((0 * A, 0 * B, [False, False]), (A, 0 * B, [False, True]), (0 * A, B, [True, False])):
+    for A, B, moves in (
+        (0 * A, 0 * B, [False, False]),
+        (A, 0 * B, [False, True]),
+        (0 * A, B, [True, False]),
+    ):
         A, B = A.clone().requires_grad_(), B.clone().requires_grad_()
         lora.lora_update(x, A, B, ALPHA).sum().backward()
         assert [bool(A.grad.any()), bool(B.grad.any())] == moves
 
 
-# An adapter in a model ------------------------------------------------------------------------------------------------
+# An adapter in a model ----------------------------------------------------------------------------
+
 
 def test_a_new_adapter_changes_no_bit_of_the_output_and_no_loss(model):
     before = answer(model)
@@ -162,21 +198,36 @@ def test_all_linear_leaves_the_output_layer_out_even_where_it_is_adapted_already
     assert list(model.lm_head.settings) == ["head"]
 
 
-@pytest.mark.parametrize("targets, found", [
-    (["q_proj", "v_proj"], ["model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj",
-                            "model.layers.1.self_attn.q_proj", "model.layers.1.self_attn.v_proj"]),
-    ("o_proj", ["model.layers.0.self_attn.o_proj", "model.layers.1.self_attn.o_proj"]),
-    ([Q], [Q]),
-    (["1.mlp.up_proj", Q], [Q, "model.layers.1.mlp.up_proj"]),
-])
+@pytest.mark.parametrize(
+    "targets, found",
+    [
+        (
+            ["q_proj", "v_proj"],
+            [
+                "model.layers.0.self_attn.q_proj",
+                "model.layers.0.self_attn.v_proj",
+                "model.layers.1.self_attn.q_proj",
+                "model.layers.1.self_attn.v_proj",
+            ],
+        ),
+        ("o_proj", ["model.layers.0.self_attn.o_proj", "model.layers.1.self_attn.o_proj"]),
+        ([Q], [Q]),
+        (["1.mlp.up_proj", Q], [Q, "model.layers.1.mlp.up_proj"]),
+    ],
+)
 def test_targets_are_the_last_parts_of_names(model, targets, found):
     inject(model, rank=RANK, alpha=ALPHA, targets=targets)
     assert list(layers(model)) == found
 
 
 def test_a_target_matches_whole_parts_of_a_name():
-    model = nn.ModuleDict({"my_up": nn.Linear(4, 4), "up": nn.Linear(4, 4),
-                           "inner": nn.ModuleDict({"base": nn.Linear(4, 4)})})
+    model = nn.ModuleDict(
+        {
+            "my_up": nn.Linear(4, 4),
+            "up": nn.Linear(4, 4),
+            "inner": nn.ModuleDict({"base": nn.Linear(4, 4)}),
+        }
+    )
     inject(model, rank=1, alpha=1, targets="up")
     assert list(layers(model)) == ["up"]
     inject(model, rank=1, alpha=1, name="all")
@@ -227,7 +278,13 @@ def test_the_functions_of_a_caller_are_the_ones_used(model):
         used.append((d_out, d_in, rank))
         return torch.ones(rank, d_in), torch.ones(d_out, rank)
 
-    inject(model, rank=2, alpha=1, initialise=begin, update=lambda x, A, B, alpha: 0 * lora.lora_update(x, A, B, alpha))
+    inject(
+        model,
+        rank=2,
+        alpha=1,
+        initialise=begin,
+        update=lambda x, A, B, alpha: 0 * lora.lora_update(x, A, B, alpha),
+    )
     assert used == [(*layer.base.weight.shape, 2) for layer in layers(model).values()]
     assert all((layer.A["default"] == 1).all() for layer in layers(model).values())
     torch.testing.assert_close(answer(model), before)
@@ -238,7 +295,8 @@ def test_the_functions_of_a_caller_are_the_ones_used(model):
     assert (layers(model)[Q].base.weight == 1).all()
 
 
-# Several adapters -----------------------------------------------------------------------------------------------------
+# Several adapters ---------------------------------------------------------------------------------
+
 
 def test_each_adapter_answers_alone_and_none_answers_as_the_base(model):
     base = answer(model)
@@ -263,7 +321,9 @@ def test_a_new_adapter_takes_over_and_the_old_one_learns_no_more(model):
     adapted(model, "one")
     inject(model, rank=RANK, alpha=ALPHA, name="two", targets="q_proj")
     assert {layer.active for layer in layers(model).values()} == {"two"}
-    assert {name.rpartition(".")[2] for name, p in model.named_parameters() if p.requires_grad} == {"two"}
+    assert {name.rpartition(".")[2] for name, p in model.named_parameters() if p.requires_grad} == {
+        "two"
+    }
     activate(model, "one")
     trains = [name for name, p in model.named_parameters() if p.requires_grad]
     assert {name.rpartition(".")[2] for name in trains} == {"one"} and len(trains) == 2 * 7 * 2
@@ -274,7 +334,9 @@ def test_layers_without_the_active_adapter_answer_as_the_base(model):
     adapted(model, "wide")
     adapted(model, "narrow", targets="q_proj")
     x = torch.randn(2, 16)
-    assert torch.equal(model.model.layers[0].self_attn.v_proj(x), x @ base["model.layers.0.self_attn.v_proj"].T)
+    assert torch.equal(
+        model.model.layers[0].self_attn.v_proj(x), x @ base["model.layers.0.self_attn.v_proj"].T
+    )
     assert not torch.equal(model.get_submodule(Q)(x), x @ base[Q].T)
 
 
@@ -294,10 +356,13 @@ def test_freeze_thaws_what_it_names_and_nothing_else(model):
         model.requires_grad_(begin)
         lora.freeze(model, "two")
         trains = {name for name, p in model.named_parameters() if p.requires_grad}
-        assert trains == {f"model.layers.{i}.self_attn.q_proj.{m}.two" for i in (0, 1) for m in "AB"}
+        assert trains == {
+            f"model.layers.{i}.self_attn.q_proj.{m}.two" for i in (0, 1) for m in "AB"
+        }
 
 
-# Merging --------------------------------------------------------------------------------------------------------------
+# Merging ------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("rank_stabilised", [False, True])
 def test_merged_answers_as_unmerged_and_comes_apart(model, rank_stabilised):
@@ -322,7 +387,9 @@ def test_a_hundred_rounds_of_merging_do_not_drift(model):
     torch.testing.assert_close(answer(model), before, rtol=0, atol=1e-4)
     for name, p in new_model().named_parameters():
         path = name.removesuffix(".weight")
-        weight = layers(model)[path].base.weight if path in layers(model) else model.get_parameter(name)
+        weight = (
+            layers(model)[path].base.weight if path in layers(model) else model.get_parameter(name)
+        )
         torch.testing.assert_close(weight, p, rtol=0, atol=1e-4)
 
 
@@ -346,7 +413,8 @@ def test_only_the_active_adapter_is_merged_and_taken_out(model):
     expected = answer(model)
     merge(model)
     assert {path: layer.merged for path, layer in layers(model).items() if layer.merged} == {
-        path: "two" for path in layers(model) if path.endswith("q_proj")}
+        path: "two" for path in layers(model) if path.endswith("q_proj")
+    }
     torch.testing.assert_close(answer(model), expected, rtol=0, atol=1e-5)
     unmerge(model)
     torch.testing.assert_close(answer(model), expected, rtol=0, atol=1e-5)
@@ -362,7 +430,8 @@ def test_a_tied_output_layer_is_not_merged_as_it_would_change_the_embeddings(mod
     torch.testing.assert_close(answer(free), before, rtol=0, atol=1e-5)
 
 
-# Bad input ------------------------------------------------------------------------------------------------------------
+# Bad input ----------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("rank", [0, -1, 1.5, 2.0, True, "3", None])
 def test_a_rank_that_is_no_whole_number_from_1_up_is_refused(model, rank):
@@ -376,23 +445,28 @@ def test_a_rank_above_the_smaller_side_of_any_layer_is_refused(model):
     inject(model, rank=8, alpha=ALPHA)
 
 
-@pytest.mark.parametrize("alpha", [math.nan, math.inf, "8", None, 0, True, torch.tensor(8.0).numpy()[()]])
+@pytest.mark.parametrize(
+    "alpha", [math.nan, math.inf, "8", None, 0, True, torch.tensor(8.0).numpy()[()]]
+)
 def test_an_alpha_that_is_no_finite_number_is_refused(model, alpha):
     with refused(model, f"alpha is {alpha!r}", "finite number"):
         inject(model, rank=RANK, alpha=alpha)
 
 
-@pytest.mark.parametrize("targets, words", [
-    (["q_proj", "v_porj"], ["no layer is named 'v_porj'", "closest names are v_proj"]),
-    (["proj"], ["no layer is named 'proj'", "q_proj"]),
-    (["xyz"], ["no layer is named 'xyz'", *LINEAR, "lm_head"]),
-    (["embed_tokens"], ["'embed_tokens' is a Embedding", "only nn.Linear"]),
-    (["self_attn"], ["'self_attn' is a LlamaAttention", "only nn.Linear"]),
-    ("norm", ["'norm' is a LlamaRMSNorm"]),
-    ([], ["no target was named"]),
-    ((), ["no target was named"]),
-    ("", ["no layer is named ''"]),
-])
+@pytest.mark.parametrize(
+    "targets, words",
+    [
+        (["q_proj", "v_porj"], ["no layer is named 'v_porj'", "closest names are v_proj"]),
+        (["proj"], ["no layer is named 'proj'", "q_proj"]),
+        (["xyz"], ["no layer is named 'xyz'", *LINEAR, "lm_head"]),
+        (["embed_tokens"], ["'embed_tokens' is a Embedding", "only nn.Linear"]),
+        (["self_attn"], ["'self_attn' is a LlamaAttention", "only nn.Linear"]),
+        ("norm", ["'norm' is a LlamaRMSNorm"]),
+        ([], ["no target was named"]),
+        ((), ["no target was named"]),
+        ("", ["no layer is named ''"]),
+    ],
+)
 def test_targets_that_cannot_be_adapted_are_refused(model, targets, words):
     with refused(model, *words):
         inject(model, rank=RANK, alpha=ALPHA, targets=targets)
@@ -420,11 +494,15 @@ def test_a_start_that_fails_leaves_the_model_alone(model):
     assert rest_after == rest and after.keys() == tensors.keys()
 
 
-@pytest.mark.parametrize("start", [
-    lambda d_out, d_in, rank: (torch.zeros(rank, d_in + 1), torch.zeros(d_out, rank)),
-    lambda d_out, d_in, rank: (torch.zeros(d_out, rank), torch.zeros(rank, d_in)),
-    lambda d_out, d_in, rank: torch.zeros(rank, d_in),
-    lambda d_out, d_in, rank: None])
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda d_out, d_in, rank: (torch.zeros(rank, d_in + 1), torch.zeros(d_out, rank)),
+        lambda d_out, d_in, rank: (torch.zeros(d_out, rank), torch.zeros(rank, d_in)),
+        lambda d_out, d_in, rank: torch.zeros(rank, d_in),
+        lambda d_out, d_in, rank: None,
+    ],
+)
 def test_a_start_of_another_form_is_refused(model, start):
     with refused(model, "initialise must return A"):
         inject(model, rank=RANK, alpha=ALPHA, initialise=start)
@@ -439,7 +517,9 @@ def test_a_model_that_peft_has_wrapped_is_refused(model):
 def test_a_model_without_linear_layers_and_a_layer_that_is_more_than_linear_are_refused():
     with refused(nn.Sequential(nn.Conv1d(2, 2, 1)), "has no nn.Linear layer"):
         inject(nn.Sequential(nn.Conv1d(2, 2, 1)), rank=1, alpha=ALPHA)
-    attention = nn.Sequential(nn.MultiheadAttention(4, 2), nn.Linear(4, 4))  # its out_proj is used, but never called
+    attention = nn.Sequential(
+        nn.MultiheadAttention(4, 2), nn.Linear(4, 4)
+    )  # its out_proj is used, but never called
     with refused(attention, "only nn.Linear"):
         inject(attention, rank=1, alpha=ALPHA, targets=["out_proj"])
 
@@ -477,7 +557,10 @@ def test_a_name_that_is_taken_is_refused(model, tmp_path):
 @pytest.mark.parametrize("name", ["", "a.b", "keys", "training"])
 def test_a_name_that_cannot_be_one_is_refused(model, tmp_path, name):
     save(adapted(new_model()), tmp_path)
-    for call in (lambda: inject(model, rank=RANK, alpha=ALPHA, name=name), lambda: load(model, tmp_path, name)):
+    for call in (
+        lambda: inject(model, rank=RANK, alpha=ALPHA, name=name),
+        lambda: load(model, tmp_path, name),
+    ):
         with refused(model, f"cannot be called {name!r}"):
             call()
 
@@ -495,9 +578,14 @@ def test_what_needs_a_known_adapter_refuses_an_unknown_one(model, tmp_path):
 def test_everything_else_waits_while_an_adapter_is_merged(model, tmp_path):
     save(adapted(model), tmp_path / "there")
     merge(model)
-    for call in (lambda: merge(model), lambda: activate(model, None), lambda: activate(model, "default"),
-                 lambda: inject(model, rank=RANK, alpha=ALPHA, name="two"), lambda: save(model, tmp_path / "new"),
-                 lambda: load(model, tmp_path / "there", "two")):
+    for call in (
+        lambda: merge(model),
+        lambda: activate(model, None),
+        lambda: activate(model, "default"),
+        lambda: inject(model, rank=RANK, alpha=ALPHA, name="two"),
+        lambda: save(model, tmp_path / "new"),
+        lambda: load(model, tmp_path / "there", "two"),
+    ):
         with refused(model, "'default' is merged", "unmerge"):
             call()
     assert not (tmp_path / "new").exists()
@@ -521,20 +609,33 @@ def test_there_must_be_something_to_merge_or_to_take_out(model):
         unmerge(model)
 
 
-# Files ----------------------------------------------------------------------------------------------------------------
+# Files --------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("settings", [
-    {}, {"targets": ["q_proj", "v_proj"]}, {"targets": Q}, {"rank_stabilised": True}, {"rank": 1, "alpha": 0.5}])
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"targets": ["q_proj", "v_proj"]},
+        {"targets": Q},
+        {"rank_stabilised": True},
+        {"rank": 1, "alpha": 0.5},
+    ],
+)
 def test_what_is_saved_is_what_is_loaded(tmp_path, settings):
     model = adapted(new_model(), "one", **settings)
     save(model, tmp_path / "deep" / "folder", "one")
     other = new_model()
     load(other, tmp_path / "deep" / "folder", "two")
-    torch.testing.assert_close(answer(other), answer(model), rtol=0, atol=1e-6)  # a loaded tensor may lie unaligned
+    torch.testing.assert_close(
+        answer(other), answer(model), rtol=0, atol=1e-6
+    )  # a loaded tensor may lie unaligned
     assert not torch.allclose(answer(other), answer(new_model()), atol=1e-3)
     for path, layer in layers(model).items():
         there = other.get_submodule(path)
-        assert torch.equal(there.A["two"], layer.A["one"]) and torch.equal(there.B["two"], layer.B["one"])
+        assert torch.equal(there.A["two"], layer.A["one"]) and torch.equal(
+            there.B["two"], layer.B["one"]
+        )
         assert there.settings["two"] == layer.settings["one"]
     assert adapters(other) == ["two"] and count(other) == count(model)
     assert not (tmp_path / "deep" / "folder" / "README.md").exists()
@@ -542,7 +643,9 @@ def test_what_is_saved_is_what_is_loaded(tmp_path, settings):
 
 def test_of_several_adapters_the_named_one_is_saved(model, tmp_path):
     answers = {}
-    for seed, (name, settings) in enumerate({"one": {}, "two": {"targets": "q_proj", "rank": 2}}.items()):
+    for seed, (name, settings) in enumerate(
+        {"one": {}, "two": {"targets": "q_proj", "rank": 2}}.items()
+    ):
         adapted(model, name, seed, **settings)
         answers[name] = answer(model)
     for name in answers:
@@ -554,13 +657,27 @@ def test_of_several_adapters_the_named_one_is_saved(model, tmp_path):
 
 def test_the_files_are_named_and_shaped_as_peft_wants_them(model, tmp_path):
     save(adapted(model, targets="v_proj", rank_stabilised=True), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
-    assert {name: tuple(tensor.shape) for name, tensor in load_file(tmp_path / WEIGHTS).items()} == {
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    assert {
+        name: tuple(tensor.shape) for name, tensor in load_file(tmp_path / WEIGHTS).items()
+    } == {
         f"base_model.model.model.layers.{i}.self_attn.v_proj.lora_{m}.weight": shape
-        for i in (0, 1) for m, shape in (("A", (RANK, 16)), ("B", (8, RANK)))}
+        for i in (0, 1)
+        for m, shape in (("A", (RANK, 16)), ("B", (8, RANK)))
+    }
     config = json.loads((tmp_path / CONFIG).read_text("utf8"))
-    assert config == {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "use_rslora": True, "bias": "none",
-                      "target_modules": ["v_proj"], "inference_mode": True}
+    assert config == {
+        "peft_type": "LORA",
+        "r": RANK,
+        "lora_alpha": ALPHA,
+        "use_rslora": True,
+        "bias": "none",
+        "target_modules": ["v_proj"],
+        "inference_mode": True,
+    }
 
 
 @pytest.fixture()
@@ -587,7 +704,19 @@ def test_a_missing_file_or_a_folder_in_its_place_is_refused(model, saved, name):
 def test_a_truncated_file_of_weights_is_refused_wherever_it_ends(model, saved):
     whole = (saved / WEIGHTS).read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")
-    for length in (0, 1, 7, 8, 9, header // 2, header - 1, header, header + 1, len(whole) // 2, len(whole) - 1):
+    for length in (
+        0,
+        1,
+        7,
+        8,
+        9,
+        header // 2,
+        header - 1,
+        header,
+        header + 1,
+        len(whole) // 2,
+        len(whole) - 1,
+    ):
         (saved / WEIGHTS).write_bytes(whole[:length])
         with refused(model, WEIGHTS, "truncated"):
             load(model, saved)
@@ -597,8 +726,17 @@ def test_a_truncated_file_of_weights_is_refused_wherever_it_ends(model, saved):
 
 def test_a_truncated_or_foreign_config_is_refused(model, saved):
     whole = (saved / CONFIG).read_bytes()
-    for text in (b"", whole[:1], whole[:len(whole) // 2], whole[:-1], b"[]", b"3", b"null", b"\xff\xfe",
-                 b'{"peft_type": "LORA"}'):
+    for text in (
+        b"",
+        whole[:1],
+        whole[: len(whole) // 2],
+        whole[:-1],
+        b"[]",
+        b"3",
+        b"null",
+        b"\xff\xfe",
+        b'{"peft_type": "LORA"}',
+    ):
         (saved / CONFIG).write_bytes(text)
         with refused(model, CONFIG, "no adapter's settings"):
             load(model, saved)
@@ -609,32 +747,35 @@ def change_config(folder, **changes):
     path.write_text(json.dumps(json.loads(path.read_text("utf8")) | changes), "utf8")
 
 
-@pytest.mark.parametrize("changes, words", [
-    ({"peft_type": "IA3"}, ["type IA3", "only LORA"]),
-    ({"target_modules": None}, ["no adapter's settings"]),
-    ({"target_modules": []}, ["no target was named"]),
-    ({"target_modules": r".*\.q_proj"}, ["no layer is named"]),
-    ({"r": 0}, ["the rank is 0"]),
-    ({"r": "3"}, ["the rank is '3'"]),
-    ({"r": 2}, ["made for another base"]),
-    ({"lora_alpha": "5"}, ["alpha is '5'"]),
-    ({"lora_alpha": None}, ["alpha is None"]),
-    ({"use_dora": True}, ["use_dora", "PEFT"]),
-    ({"bias": "all"}, ["asks for bias"]),
-    ({"bias": "lora_only", "rank_pattern": {"q_proj": 2}}, ["asks for bias, rank_pattern"]),
-    ({"alpha_pattern": {"q_proj": 2}}, ["alpha_pattern"]),
-    ({"modules_to_save": ["lm_head"]}, ["modules_to_save"]),
-    ({"layers_to_transform": [0]}, ["layers_to_transform"]),
-    ({"exclude_modules": ["q_proj"]}, ["exclude_modules"]),
-    ({"lora_bias": True}, ["lora_bias"]),
-    ({"fan_in_fan_out": True}, ["fan_in_fan_out"]),
-    ({"layer_replication": [[0, 1]]}, ["layer_replication"]),
-    ({"target_parameters": ["x"]}, ["target_parameters"]),
-    ({"trainable_token_indices": [1]}, ["trainable_token_indices"]),
-    ({"use_qalora": True}, ["use_qalora"]),
-    ({"alora_invocation_tokens": [1]}, ["alora_invocation_tokens"]),
-    ({"init_lora_weights": "pissa"}, ["init_lora_weights"]),
-])
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"peft_type": "IA3"}, ["type IA3", "only LORA"]),
+        ({"target_modules": None}, ["no adapter's settings"]),
+        ({"target_modules": []}, ["no target was named"]),
+        ({"target_modules": r".*\.q_proj"}, ["no layer is named"]),
+        ({"r": 0}, ["the rank is 0"]),
+        ({"r": "3"}, ["the rank is '3'"]),
+        ({"r": 2}, ["made for another base"]),
+        ({"lora_alpha": "5"}, ["alpha is '5'"]),
+        ({"lora_alpha": None}, ["alpha is None"]),
+        ({"use_dora": True}, ["use_dora", "PEFT"]),
+        ({"bias": "all"}, ["asks for bias"]),
+        ({"bias": "lora_only", "rank_pattern": {"q_proj": 2}}, ["asks for bias, rank_pattern"]),
+        ({"alpha_pattern": {"q_proj": 2}}, ["alpha_pattern"]),
+        ({"modules_to_save": ["lm_head"]}, ["modules_to_save"]),
+        ({"layers_to_transform": [0]}, ["layers_to_transform"]),
+        ({"exclude_modules": ["q_proj"]}, ["exclude_modules"]),
+        ({"lora_bias": True}, ["lora_bias"]),
+        ({"fan_in_fan_out": True}, ["fan_in_fan_out"]),
+        ({"layer_replication": [[0, 1]]}, ["layer_replication"]),
+        ({"target_parameters": ["x"]}, ["target_parameters"]),
+        ({"trainable_token_indices": [1]}, ["trainable_token_indices"]),
+        ({"use_qalora": True}, ["use_qalora"]),
+        ({"alora_invocation_tokens": [1]}, ["alora_invocation_tokens"]),
+        ({"init_lora_weights": "pissa"}, ["init_lora_weights"]),
+    ],
+)
 def test_settings_that_cannot_be_loaded_are_refused(model, saved, changes, words):
     change_config(saved, **changes)
     with refused(model, *words):
@@ -642,19 +783,37 @@ def test_settings_that_cannot_be_loaded_are_refused(model, saved, changes, words
 
 
 def test_the_settings_of_another_method_are_told_by_its_type(model, saved):
-    (saved / CONFIG).write_text(json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 8}), "utf8")
+    (saved / CONFIG).write_text(
+        json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 8}), "utf8"
+    )
     with refused(model, "type PROMPT_TUNING"):
         load(model, saved)
 
 
 def test_settings_of_peft_that_change_nothing_are_accepted(model, saved):
-    change_config(saved, init_lora_weights="gaussian", lora_dropout=0.1, modules_to_save=None, rank_pattern={},
-                  use_dora=False, exclude_modules=None, layers_to_transform=[], task_type="CAUSAL_LM")
+    change_config(
+        saved,
+        init_lora_weights="gaussian",
+        lora_dropout=0.1,
+        modules_to_save=None,
+        rank_pattern={},
+        use_dora=False,
+        exclude_modules=None,
+        layers_to_transform=[],
+        task_type="CAUSAL_LM",
+    )
     load(model, saved)
 
 
-@pytest.mark.parametrize("changes", [
-    {"hidden_size": 32}, {"intermediate_size": 40}, {"num_hidden_layers": 1}, {"num_hidden_layers": 3}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden_size": 32},
+        {"intermediate_size": 40},
+        {"num_hidden_layers": 1},
+        {"num_hidden_layers": 3},
+    ],
+)
 def test_an_adapter_for_a_base_of_another_shape_is_refused(saved, changes):
     model = new_model(**changes)
     with refused(model, "made for another base"):
@@ -684,7 +843,9 @@ def test_merging_and_unmerging_leave_the_base_the_one_it_was(saved, tmp_path):
     for _ in range(5):
         merge(model)
         unmerge(model)
-    assert not torch.equal(layers(model)[Q].base.weight, new_model().get_submodule(Q).weight), "no rounding, no test"
+    assert not torch.equal(layers(model)[Q].base.weight, new_model().get_submodule(Q).weight), (
+        "no rounding, no test"
+    )
     load(model, saved, "two")
     save(model, tmp_path / "again", "one")
     load(new_model(), tmp_path / "again")
@@ -693,14 +854,17 @@ def test_merging_and_unmerging_leave_the_base_the_one_it_was(saved, tmp_path):
 def test_the_base_is_the_same_after_rounding_that_even_half_precision_shows(tmp_path):
     def on_the_edge():  # halfway between two bfloat16 numbers: the least rounding upwards shows
         model = new_model()
-        model.get_submodule(Q).weight.data[0] = (1 + 2 ** -8) * 2 ** -10
+        model.get_submodule(Q).weight.data[0] = (1 + 2**-8) * 2**-10
         return model
+
     model = adapted(on_the_edge())
     for _ in range(20):
         merge(model)
         unmerge(model)
     row, bare = layers(model)[Q].base.weight[0], on_the_edge()
-    assert not torch.equal(row.bfloat16(), bare.get_submodule(Q).weight[0].bfloat16()), "the test proves nothing"
+    assert not torch.equal(row.bfloat16(), bare.get_submodule(Q).weight[0].bfloat16()), (
+        "the test proves nothing"
+    )
     save(model, tmp_path)
     load(bare, tmp_path)
 
@@ -737,7 +901,8 @@ def test_weights_that_are_not_those_of_the_settings_are_refused(model, saved, ch
     tensor = tensors[key] if change == "extra" else tensors.pop(key)
     if change != "missing":
         tensors[key if change == "transposed" else f"{PREFIX}{Q}.lora_C.weight"] = (
-            tensor.T.contiguous() if change == "transposed" else tensor.clone())
+            tensor.T.contiguous() if change == "transposed" else tensor.clone()
+        )
     save_file(tensors, saved / WEIGHTS, metadata)
     with refused(model, "made for another base"):
         load(model, saved)
@@ -754,9 +919,11 @@ def test_a_save_that_fails_leaves_the_old_files_as_they_were(model, saved, monke
         path.write_bytes(b"half a file")
         fail()
 
-    place, function = {"the weights": ("methods.adapter_files.save_file", fail_half_way),
-                       "the settings": ("pathlib.Path.write_text", fail),
-                       "the first replacement": ("os.replace", fail)}[failing]
+    place, function = {
+        "the weights": ("methods.adapter_files.save_file", fail_half_way),
+        "the settings": ("pathlib.Path.write_text", fail),
+        "the first replacement": ("os.replace", fail),
+    }[failing]
     adapted(model, seed=9, alpha=1)
     with monkeypatch.context() as patch:
         patch.setattr(place, function)

@@ -1,12 +1,24 @@
-"""Parameter counts in closed form: against arithmetic written out here, and against what was published."""
+"""Parameter counts in closed form: against arithmetic written out here, and against what was
+published."""
+
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from planning.parameters import (ALL_LINEAR, ARCHITECTURES, PUBLISHED, agrees, count, count_with_peft, lora_parameters,
-                                 meta_model, share, total)
+from planning.parameters import (
+    ALL_LINEAR,
+    ARCHITECTURES,
+    PUBLISHED,
+    agrees,
+    count,
+    count_with_peft,
+    lora_parameters,
+    meta_model,
+    share,
+    total,
+)
 
 LABS = Path(__file__).parents[2] / "labs"
 
@@ -18,7 +30,9 @@ def test_one_matrix_is_256_times_smaller_at_rank_8():
 
 def test_the_two_sides_of_a_matrix_count_apart():
     assert lora_parameters(3, 5, 2) == 2 * 5 + 3 * 2
-    assert lora_parameters(3, 5, 3) > 3 * 5, "at the full rank LoRA has more parameters than the matrix"
+    assert lora_parameters(3, 5, 3) > 3 * 5, (
+        "at the full rank LoRA has more parameters than the matrix"
+    )
 
 
 @pytest.mark.parametrize("rank", [0, -1, 4])
@@ -35,7 +49,9 @@ def test_llama_2_written_out():
 
 
 def test_grouped_query_attention_has_small_keys_and_values():
-    assert count("Llama-3.1-8B", 4, ["k"]) == count("Llama-3.1-8B", 4, ["v"]) == 4 * 32 * (1024 + 4096)
+    assert (
+        count("Llama-3.1-8B", 4, ["k"]) == count("Llama-3.1-8B", 4, ["v"]) == 4 * 32 * (1024 + 4096)
+    )
     assert count("Qwen3-0.6B", 4, ["k"]) == 4 * 28 * (1024 + 1024)
     # Its heads together are wider than the model.
     assert count("Qwen3-0.6B", 4, ["q"]) == count("Qwen3-0.6B", 4, ["o"]) == 4 * 28 * (2048 + 1024)
@@ -47,15 +63,31 @@ def test_an_adapter_for_every_expert_and_twice_the_rank_for_the_fused_pair():
     assert count("Qwen3-30B-A3B", 8) == 8 * 48 * (attention + (128 + 2048) + experts)
 
 
-@pytest.mark.parametrize(("model", "millions"), [
-    ("GPT-2 medium", 354.82), ("GPT-2 large", 774.03), ("Llama-2-7B", 6738.42), ("Llama-3.1-8B", 8030.26),
-    ("Qwen3-0.6B", 596.05), ("Qwen3-8B", 8190.74), ("Qwen3-30B-A3B", 30532.12)])
+@pytest.mark.parametrize(
+    ("model", "millions"),
+    [
+        ("GPT-2 medium", 354.82),
+        ("GPT-2 large", 774.03),
+        ("Llama-2-7B", 6738.42),
+        ("Llama-3.1-8B", 8030.26),
+        ("Qwen3-0.6B", 596.05),
+        ("Qwen3-8B", 8190.74),
+        ("Qwen3-30B-A3B", 30532.12),
+    ],
+)
 def test_totals_are_those_of_the_published_weights(model, millions):
     assert total(model) / 1e6 == pytest.approx(millions, abs=0.006)
 
 
-@pytest.mark.parametrize(("rank", "targets", "percent"), [
-    (8, ALL_LINEAR, "0.30"), (16, ALL_LINEAR, "0.59"), (64, ALL_LINEAR, "2.37"), (64, ("q", "v"), "0.50")])
+@pytest.mark.parametrize(
+    ("rank", "targets", "percent"),
+    [
+        (8, ALL_LINEAR, "0.30"),
+        (16, ALL_LINEAR, "0.59"),
+        (64, ALL_LINEAR, "2.37"),
+        (64, ("q", "v"), "0.50"),
+    ],
+)
 def test_llama_2_share(rank, targets, percent):
     assert f"{100 * share('Llama-2-7B', rank, targets):.2f}" == percent
 
@@ -77,7 +109,11 @@ def test_fused_attention_is_the_same_model_with_a_smaller_adapter(model):
 
 def test_published_counts_agree_except_two():
     assert [row.model for row in PUBLISHED if not agrees(row)] == ["GPT-2 medium", "GPT-2 large"]
-    millions = {row.model: count(row.model, row.rank, row.targets) / 1e6 for row in PUBLISHED if not agrees(row)}
+    millions = {
+        row.model: count(row.model, row.rank, row.targets) / 1e6
+        for row in PUBLISHED
+        if not agrees(row)
+    }
     assert millions == pytest.approx({"GPT-2 medium": 0.39, "GPT-2 large": 0.74}, abs=0.005)
 
 
@@ -92,7 +128,11 @@ def test_agreement_is_at_the_printed_precision():
 @pytest.mark.parametrize("model", ARCHITECTURES)
 def test_all_linear_is_the_sum_of_its_matrices_and_linear_in_the_rank(model):
     matrices = ARCHITECTURES[model].matrices
-    assert count(model, 8) == count(model, 8, matrices) == sum(count(model, 8, name) for name in matrices)
+    assert (
+        count(model, 8)
+        == count(model, 8, matrices)
+        == sum(count(model, 8, name) for name in matrices)
+    )
     assert count(model, 64) == 64 * count(model, 1)
 
 
@@ -101,14 +141,27 @@ def test_a_target_named_twice_counts_once():
 
 
 @pytest.mark.parametrize("function", [count, share, count_with_peft])
-@pytest.mark.parametrize(("arguments", "sentence"), [
-    (("GPT-5", 8), "no dimensions are given for the model 'GPT-5': choose one of RoBERTa base, "),
-    (("GPT-2 medium", 8, "qv"), "'qv' are no targets in GPT-2 medium: give 'all-linear' or some of q, k, v, o, up, "),
-    (("GPT-2 medium", 8, ("q", "gate")), "are no targets in GPT-2 medium"),
-    (("GPT-2 medium, fused", 8, ("q", "v")), "are no targets in GPT-2 medium, fused: .* qkv, o, up, down"),
-    (("GPT-2 medium", 8, ()), "are no targets in GPT-2 medium"),
-    (("GPT-2 medium", 0), "takes a rank from 1 to 1024, not 0"),
-    (("GPT-2 medium", 1025), "takes a rank from 1 to 1024, not 1025")])
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ("GPT-5", 8),
+            "no dimensions are given for the model 'GPT-5': choose one of RoBERTa base, ",
+        ),
+        (
+            ("GPT-2 medium", 8, "qv"),
+            "'qv' are no targets in GPT-2 medium: give 'all-linear' or some of q, k, v, o, up, ",
+        ),
+        (("GPT-2 medium", 8, ("q", "gate")), "are no targets in GPT-2 medium"),
+        (
+            ("GPT-2 medium, fused", 8, ("q", "v")),
+            "are no targets in GPT-2 medium, fused: .* qkv, o, up, down",
+        ),
+        (("GPT-2 medium", 8, ()), "are no targets in GPT-2 medium"),
+        (("GPT-2 medium", 0), "takes a rank from 1 to 1024, not 0"),
+        (("GPT-2 medium", 1025), "takes a rank from 1 to 1024, not 1025"),
+    ],
+)
 def test_what_does_not_exist_is_refused_in_one_sentence(function, arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         function(*arguments)
@@ -121,6 +174,8 @@ def test_a_model_without_dimensions_is_refused(function):
 
 
 def test_the_closed_form_needs_no_library():
-    code = "import sys; from planning.parameters import count; count('Llama-2-7B', 8); " \
-           "sys.exit(bool({'torch', 'transformers', 'peft', 'course', 'helpdesk', 'methods'} & set(sys.modules)))"
+    code = (
+        "import sys; from planning.parameters import count; count('Llama-2-7B', 8); "
+        "sys.exit(bool({'torch', 'transformers', 'peft', 'course', 'helpdesk', 'methods'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=LABS).returncode == 0

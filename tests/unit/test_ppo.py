@@ -1,4 +1,6 @@
-"""PPO against plain recounts: what a rollout holds, what a token earns, the losses, the update, the loop."""
+"""PPO against plain recounts: what a rollout holds, what a token earns, the losses, the update, the
+loop."""
+
 import copy
 import itertools
 import math
@@ -9,15 +11,35 @@ import torch
 
 from methods import kl, ppo
 from methods.reward import ScalarModel
-from tiny import PAD, PROMPTS, STOP, new_policy, parameters, plain_log_probs, plain_values, random_head, same_parameters
+from tiny import (
+    PAD,
+    PROMPTS,
+    STOP,
+    new_policy,
+    parameters,
+    plain_log_probs,
+    plain_values,
+    random_head,
+    same_parameters,
+)
 
-SETTINGS = ppo.Settings(beta=0.3, gamma=0.9, lam=0.7, value_clip=0.05, minibatch=4, max_new_tokens=6, temperature=0.7,
-                        learning_rate=1e-2)
+SETTINGS = ppo.Settings(
+    beta=0.3,
+    gamma=0.9,
+    lam=0.7,
+    value_clip=0.05,
+    minibatch=4,
+    max_new_tokens=6,
+    temperature=0.7,
+    learning_rate=1e-2,
+)
 
 
 def score(prompts, responses):
     """A reward that differs from response to response: float (batch,)"""
-    return torch.tensor([sum(prompt) / 10 - len(response) / 3 for prompt, response in zip(prompts, responses)])
+    return torch.tensor(
+        [sum(prompt) / 10 - len(response) / 3 for prompt, response in zip(prompts, responses)]
+    )
 
 
 def nudged(model, spread=0.05):
@@ -51,7 +73,9 @@ def rollout(policy, reference, critic):
 
 def roll_out(policy, reference, critic, settings=SETTINGS, **more):
     torch.manual_seed(1)
-    return ppo.roll_out(policy, reference, critic, score, PROMPTS * 3, settings, stop_id=STOP, pad_id=PAD, **more)
+    return ppo.roll_out(
+        policy, reference, critic, score, PROMPTS * 3, settings, stop_id=STOP, pad_id=PAD, **more
+    )
 
 
 def rows_of(table, counts):
@@ -61,19 +85,24 @@ def rows_of(table, counts):
 
 
 def close(rows, expected):
-    return all(row == pytest.approx(list(other), abs=1e-4) for row, other in zip(rows, expected, strict=True))
+    return all(
+        row == pytest.approx(list(other), abs=1e-4)
+        for row, other in zip(rows, expected, strict=True)
+    )
 
 
 def some_tables(number):
-    """Random tables, not 0 where nothing counts, and counts: a run of 2 to 6 in each row, or up to the last column."""
+    """Random tables, not 0 where nothing counts, and counts: a run of 2 to 6 in each row, or up to
+    the last column."""
     counts = torch.zeros(6, 9, dtype=torch.bool)
     for row, (start, length) in enumerate([(1, 2), (2, 4), (3, 6), (0, 3), (2, 2), (5, 4)]):
-        counts[row, start:start + length] = True
+        counts[row, start : start + length] = True
     generator = torch.Generator().manual_seed(2)
     return [torch.randn(counts.shape, generator=generator) for _ in range(number)], counts
 
 
-# The rollout ----------------------------------------------------------------------------------------------------------
+# The rollout --------------------------------------------------------------------------------------
+
 
 def test_a_rollout_holds_what_each_model_says_of_each_token(rollout, policy, reference, critic):
     pairs = list(zip(rollout.prompts, rollout.responses, strict=True))
@@ -82,16 +111,19 @@ def test_a_rollout_holds_what_each_model_says_of_each_token(rollout, policy, ref
         assert rollout.ids[row][rollout.real[row]].tolist() == prompt + response
         assert rollout.ids[row, 1:][rollout.counts[row]].tolist() == response
     for table, expected in (
-            (rollout.log_probs, [plain_log_probs(policy, *pair, 0.7) for pair in pairs]),
-            (rollout.ref_log_probs, [plain_log_probs(reference, *pair, 0.7) for pair in pairs]),
-            (rollout.values, [plain_values(critic, *pair) for pair in pairs])):
+        (rollout.log_probs, [plain_log_probs(policy, *pair, 0.7) for pair in pairs]),
+        (rollout.ref_log_probs, [plain_log_probs(reference, *pair, 0.7) for pair in pairs]),
+        (rollout.values, [plain_values(critic, *pair) for pair in pairs]),
+    ):
         assert close(rows_of(table, rollout.counts), [numbers.tolist() for numbers in expected])
     torch.testing.assert_close(rollout.scores, score(rollout.prompts, rollout.responses))
     assert rollout.stopped == [response[-1] == STOP for response in rollout.responses]
 
 
 def test_a_rollout_pays_and_judges_by_its_settings(rollout):
-    rewards = ppo.token_rewards(rollout.scores, rollout.log_probs, rollout.ref_log_probs, rollout.counts, 0.3)
+    rewards = ppo.token_rewards(
+        rollout.scores, rollout.log_probs, rollout.ref_log_probs, rollout.counts, 0.3
+    )
     torch.testing.assert_close(rollout.rewards, rewards)
     advantages = ppo.gae(rewards, rollout.values, rollout.counts, 0.9, 0.7)
     torch.testing.assert_close(rollout.advantages, ppo.whiten(advantages, rollout.counts))
@@ -101,59 +133,97 @@ def test_a_rollout_pays_and_judges_by_its_settings(rollout):
 def test_another_estimator_is_used_when_one_is_given(policy, reference, critic):
     def estimator(rewards, values, counts):
         return counts * torch.arange(counts.shape[1]), counts * 7.0
+
     rollout = roll_out(policy, reference, critic, estimator=estimator)
     assert (rollout.returns[rollout.counts] == 7).all()
-    expected = ppo.whiten((rollout.counts * torch.arange(rollout.counts.shape[1])).float(), rollout.counts)
+    expected = ppo.whiten(
+        (rollout.counts * torch.arange(rollout.counts.shape[1])).float(), rollout.counts
+    )
     torch.testing.assert_close(rollout.advantages, expected)
 
 
 def test_a_rollout_carries_no_gradient(rollout):
-    assert not any(value.requires_grad for value in vars(rollout).values() if isinstance(value, torch.Tensor))
+    assert not any(
+        value.requires_grad for value in vars(rollout).values() if isinstance(value, torch.Tensor)
+    )
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_score_that_is_not_finite_changes_nothing(policy, critic, value):
     before = parameters(policy)
-    run = ppo.train(policy, critic, lambda prompts, responses: torch.full((len(prompts),), value), [PROMPTS], SETTINGS,
-                    stop_id=STOP, pad_id=PAD)
+    run = ppo.train(
+        policy,
+        critic,
+        lambda prompts, responses: torch.full((len(prompts),), value),
+        [PROMPTS],
+        SETTINGS,
+        stop_id=STOP,
+        pad_id=PAD,
+    )
     with pytest.raises(FloatingPointError, match="score that is not finite"):
         next(run)
     assert same_parameters(policy, before)
 
 
-# Rewards --------------------------------------------------------------------------------------------------------------
+# Rewards ------------------------------------------------------------------------------------------
+
 
 def test_each_token_pays_and_the_last_one_earns():
     (log_probs, ref_log_probs), counts = some_tables(2)
     scores = torch.arange(1.0, 7.0)
     expected = []
     for row, keep in enumerate(counts):
-        paid = [-0.3 * (new - old) for new, old in zip(log_probs[row][keep].tolist(), ref_log_probs[row][keep].tolist())]
+        paid = [
+            -0.3 * (new - old)
+            for new, old in zip(log_probs[row][keep].tolist(), ref_log_probs[row][keep].tolist())
+        ]
         expected.append(paid[:-1] + [paid[-1] + scores[row].item()])
-    assert close(rows_of(ppo.token_rewards(scores, log_probs, ref_log_probs, counts, 0.3), counts), expected)
+    assert close(
+        rows_of(ppo.token_rewards(scores, log_probs, ref_log_probs, counts, 0.3), counts), expected
+    )
 
 
 def test_the_last_token_is_one_in_each_row():
     _, counts = some_tables(0)
-    assert ppo.last_token(counts).nonzero().tolist() == [[0, 2], [1, 5], [2, 8], [3, 2], [4, 3], [5, 8]]
+    assert ppo.last_token(counts).nonzero().tolist() == [
+        [0, 2],
+        [1, 5],
+        [2, 8],
+        [3, 2],
+        [4, 3],
+        [5, 8],
+    ]
 
 
-# Advantages -----------------------------------------------------------------------------------------------------------
+# Advantages ---------------------------------------------------------------------------------------
+
 
 def plain_gae(rewards, values, gamma, lam):
-    """Of one row: each advantage is the sum of all errors that follow, the k-th one times (γλ)^k."""
+    """Of one row: each advantage is the sum of all errors that follow, the k-th one times
+    (γλ)^k."""
     deltas = [r + gamma * after - v for r, v, after in zip(rewards, values, values[1:] + [0.0])]
-    return [sum((gamma * lam) ** k * delta for k, delta in enumerate(deltas[t:])) for t in range(len(deltas))]
+    return [
+        sum((gamma * lam) ** k * delta for k, delta in enumerate(deltas[t:]))
+        for t in range(len(deltas))
+    ]
 
 
-@pytest.mark.parametrize("gamma, lam", [(0.9, 0.7), (1.0, 0.95), (1.0, 1.0), (0.8, 0.0), (0.8, 1.0)])
+@pytest.mark.parametrize(
+    "gamma, lam", [(0.9, 0.7), (1.0, 0.95), (1.0, 1.0), (0.8, 0.0), (0.8, 1.0)]
+)
 def test_advantages_are_the_errors_that_follow(gamma, lam):
     (rewards, values), counts = some_tables(2)
-    expected = [plain_gae(r[keep].tolist(), v[keep].tolist(), gamma, lam) for r, v, keep in zip(rewards, values, counts)]
+    expected = [
+        plain_gae(r[keep].tolist(), v[keep].tolist(), gamma, lam)
+        for r, v, keep in zip(rewards, values, counts)
+    ]
     assert close(rows_of(ppo.gae(rewards, values, counts, gamma, lam), counts), expected)
     advantages, returns = ppo.generalised(gamma, lam)(rewards, values, counts)
     assert close(rows_of(advantages, counts), expected)
-    sums = [[a + v for a, v in zip(row, v[keep].tolist())] for row, v, keep in zip(expected, values, counts)]
+    sums = [
+        [a + v for a, v in zip(row, v[keep].tolist())]
+        for row, v, keep in zip(expected, values, counts)
+    ]
     assert close(rows_of(returns, counts), sums)
 
 
@@ -161,9 +231,13 @@ def test_gae_at_its_two_ends():
     (rewards, values), counts = some_tables(2)
     rewards, values = rewards * counts, values * counts
     to_go = rewards.flip(-1).cumsum(-1).flip(-1)
-    torch.testing.assert_close(ppo.gae(rewards, values, counts, 1.0, 1.0), (to_go - values) * counts)
+    torch.testing.assert_close(
+        ppo.gae(rewards, values, counts, 1.0, 1.0), (to_go - values) * counts
+    )
     after = torch.cat([values[:, 1:], torch.zeros(len(values), 1)], 1)
-    torch.testing.assert_close(ppo.gae(rewards, values, counts, 0.9, 0.0), (rewards + 0.9 * after - values) * counts)
+    torch.testing.assert_close(
+        ppo.gae(rewards, values, counts, 0.9, 0.0), (rewards + 0.9 * after - values) * counts
+    )
 
 
 def test_the_documents_advantage_is_a_special_case():
@@ -182,7 +256,9 @@ def test_one_advantage_for_a_response_is_its_rewards_minus_the_prompts_value():
     totals = [r[keep].sum().item() for r, keep in zip(rewards, counts)]
     firsts = [v[keep][0].item() for v, keep in zip(values, counts)]
     lengths = counts.sum(-1).tolist()
-    assert close(rows_of(advantages, counts), [[t - f] * n for t, f, n in zip(totals, firsts, lengths)])
+    assert close(
+        rows_of(advantages, counts), [[t - f] * n for t, f, n in zip(totals, firsts, lengths)]
+    )
     assert close(rows_of(returns, counts), [[t] * n for t, n in zip(totals, lengths)])
 
 
@@ -190,9 +266,14 @@ def test_a_group_is_its_own_baseline():
     (rewards, values), counts = some_tables(2)
     rewards = rewards * counts
     advantages, returns = ppo.group_mean(3)(rewards, values, counts)
-    totals, lengths = [r[keep].sum().item() for r, keep in zip(rewards, counts)], counts.sum(-1).tolist()
+    totals, lengths = (
+        [r[keep].sum().item() for r, keep in zip(rewards, counts)],
+        counts.sum(-1).tolist(),
+    )
     means = [sum(totals[:3]) / 3] * 3 + [sum(totals[3:]) / 3] * 3
-    assert close(rows_of(advantages, counts), [[t - m] * n for t, m, n in zip(totals, means, lengths)])
+    assert close(
+        rows_of(advantages, counts), [[t - m] * n for t, m, n in zip(totals, means, lengths)]
+    )
     assert close(rows_of(returns, counts), [[t] * n for t, n in zip(totals, lengths)])
 
 
@@ -202,7 +283,9 @@ def test_whitened_numbers_have_mean_0_and_variance_1_where_they_count():
     assert (white[~counts] == 0).all()
     assert white[counts].mean().item() == pytest.approx(0, abs=1e-6)
     assert white[counts].var(correction=0).item() == pytest.approx(1, abs=1e-5)
-    torch.testing.assert_close(ppo.whiten(3 * values + 5, counts)[counts], ppo.whiten(values, counts)[counts])
+    torch.testing.assert_close(
+        ppo.whiten(3 * values + 5, counts)[counts], ppo.whiten(values, counts)[counts]
+    )
 
 
 def test_equal_numbers_are_whitened_to_0():
@@ -215,7 +298,8 @@ def test_a_masked_mean_sees_what_counts():
     assert ppo.masked_mean(values, counts).item() == pytest.approx(values[counts].mean().item())
 
 
-# Losses ---------------------------------------------------------------------------------------------------------------
+# Losses -------------------------------------------------------------------------------------------
+
 
 def test_the_clip_stops_the_gradient_on_one_side_only():
     ratio = torch.tensor([[1.3, 0.7, 1.3, 0.7, 1.1, 5.0]])
@@ -231,7 +315,9 @@ def test_the_clip_stops_the_gradient_on_one_side_only():
 def test_without_a_clip_every_token_has_its_gradient():
     ratio, advantages = torch.tensor([[1.3, 0.7]]), torch.tensor([[1.0, -2.0]])
     log_probs = ratio.log().requires_grad_()
-    loss = ppo.clipped_surrogate(log_probs, torch.zeros(1, 2), advantages, torch.ones(1, 2, dtype=torch.bool), None)
+    loss = ppo.clipped_surrogate(
+        log_probs, torch.zeros(1, 2), advantages, torch.ones(1, 2, dtype=torch.bool), None
+    )
     loss.backward()
     assert loss.item() == pytest.approx(-(1.3 - 1.4) / 2)
     torch.testing.assert_close(log_probs.grad, torch.tensor([[-1.3, 1.4]]) / 2)
@@ -239,48 +325,66 @@ def test_without_a_clip_every_token_has_its_gradient():
 
 def test_the_critic_pays_the_larger_error():
     values, old = torch.tensor([[3.0, 3.0, 1.1, 9.0]], requires_grad=True), torch.ones(1, 4)
-    returns, counts = torch.tensor([[4.0, 0.0, 2.0, 0.0]]), torch.tensor([[True, True, True, False]])
+    returns, counts = (
+        torch.tensor([[4.0, 0.0, 2.0, 0.0]]),
+        torch.tensor([[True, True, True, False]]),
+    )
     loss = ppo.value_loss(values, old, returns, counts, 0.5)
-    assert loss.item() == pytest.approx((2.5 ** 2 + 3.0 ** 2 + 0.9 ** 2) / 3 / 2)
+    assert loss.item() == pytest.approx((2.5**2 + 3.0**2 + 0.9**2) / 3 / 2)
     loss.backward()
     torch.testing.assert_close(values.grad, torch.tensor([[0.0, 3.0, -0.9, 0.0]]) / 3)
 
 
 def test_what_is_told_about_an_update():
-    log_probs, counts = torch.tensor([[0.3, -0.3, 0.1, 2.0]]), torch.tensor([[True, True, True, False]])
+    log_probs, counts = (
+        torch.tensor([[0.3, -0.3, 0.1, 2.0]]),
+        torch.tensor([[True, True, True, False]]),
+    )
     assert ppo.clip_fraction(log_probs, torch.zeros(1, 4), counts, 0.2) == pytest.approx(2 / 3)
     assert ppo.clip_fraction(log_probs, torch.zeros(1, 4), counts, None) == 0
     torch.testing.assert_close(ppo.entropy(torch.zeros(2, 8)), torch.full((2,), math.log(8)))
     returns, keep = torch.tensor([[1.0, 2.0, 3.0, 50.0]]), counts
     assert ppo.explained_variance(returns, returns, keep) == pytest.approx(1)
     assert ppo.explained_variance(torch.zeros(1, 4), returns, keep) == pytest.approx(0, abs=1e-6)
-    assert ppo.explained_variance(torch.tensor([[1.0, 2.0, 4.0, 0.0]]), returns, keep) == pytest.approx(2 / 3)
+    assert ppo.explained_variance(
+        torch.tensor([[1.0, 2.0, 4.0, 0.0]]), returns, keep
+    ) == pytest.approx(2 / 3)
 
 
-# The update -----------------------------------------------------------------------------------------------------------
+# The update ---------------------------------------------------------------------------------------
+
 
 def plain_loss(rollout, rows, policy, critic, settings):
     """The loss of some rows, each of them run alone: the policy's, the critic's."""
     pairs = [(rollout.prompts[row], rollout.responses[row]) for row in rows]
     new = torch.cat([plain_log_probs(policy, *pair, settings.temperature) for pair in pairs])
     values = torch.cat([plain_values(critic, *pair) for pair in pairs])
-    old, advantages, returns, old_values = (torch.cat([table[row][rollout.counts[row]] for row in rows]) for table in (
-        rollout.log_probs, rollout.advantages, rollout.returns, rollout.values))
+    old, advantages, returns, old_values = (
+        torch.cat([table[row][rollout.counts[row]] for row in rows])
+        for table in (rollout.log_probs, rollout.advantages, rollout.returns, rollout.values)
+    )
     ratio = (new - old).exp()
     held = old_values + (values - old_values).clamp(-settings.value_clip, settings.value_clip)
-    policy_loss = -torch.minimum(ratio * advantages, ratio.clamp(1 - settings.clip, 1 + settings.clip) * advantages)
+    policy_loss = -torch.minimum(
+        ratio * advantages, ratio.clamp(1 - settings.clip, 1 + settings.clip) * advantages
+    )
     critic_loss = torch.maximum((values - returns) ** 2, (held - returns) ** 2) / 2
     return policy_loss.mean(), critic_loss.mean()
 
 
 @pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4, 5, 6, 7, 8], [7, 2], [1]])
 def test_the_loss_of_rows_is_that_of_each_row_alone(rollout, policy, critic, rows):
-    policy, critic = nudged(policy), nudged(critic)  # as after some updates: ratios and values have moved
+    policy, critic = (
+        nudged(policy),
+        nudged(critic),
+    )  # as after some updates: ratios and values have moved
     expected = plain_loss(rollout, rows, policy, critic, SETTINGS)
     gradients = torch.autograd.grad(sum(expected), [*policy.parameters(), *critic.parameters()])
     loss, told = ppo.minibatch_loss(rollout, torch.tensor(rows), policy, critic, SETTINGS)
     torch.testing.assert_close(loss, sum(expected))
-    assert [told["policy_loss"], told["value_loss"]] == pytest.approx([part.item() for part in expected], abs=1e-5)
+    assert [told["policy_loss"], told["value_loss"]] == pytest.approx(
+        [part.item() for part in expected], abs=1e-5
+    )
     mine = torch.autograd.grad(loss, [*policy.parameters(), *critic.parameters()])
     for gradient, other in zip(mine, gradients, strict=True):
         torch.testing.assert_close(gradient, other, rtol=1e-3, atol=1e-5)
@@ -294,8 +398,13 @@ def test_what_an_update_tells_is_of_the_tokens_that_count(rollout, policy, criti
     new = torch.cat([plain_log_probs(policy, *pair, 0.7) for pair in pairs])
     old = rollout.log_probs[rollout.counts]
     assert told["approximate_kl"] == pytest.approx(kl.k3(old, new).mean().item(), rel=1e-3)
-    entropies = [-(p.exp() * p).sum(-1) for prompt, response in pairs
-                 for p in (policy(torch.tensor([prompt + response])).logits[0] / 0.7).log_softmax(-1)[len(prompt) - 1:-1]]
+    entropies = [
+        -(p.exp() * p).sum(-1)
+        for prompt, response in pairs
+        for p in (policy(torch.tensor([prompt + response])).logits[0] / 0.7).log_softmax(-1)[
+            len(prompt) - 1 : -1
+        ]
+    ]
     assert told["entropy"] == pytest.approx(torch.stack(entropies).mean().item(), rel=1e-3)
 
 
@@ -311,16 +420,21 @@ def test_a_pass_uses_every_row_once(rollout, policy, critic, monkeypatch):
     def spy(rollout, rows, *others):
         used.append(rows.tolist())
         return minibatch_loss(rollout, rows, *others)
+
     monkeypatch.setattr(ppo, "minibatch_loss", spy)
     optimizer = torch.optim.SGD([*policy.parameters(), *critic.parameters()], lr=0.0)
     ppo.update(rollout, policy, critic, optimizer, replace(SETTINGS, passes=3))
     assert [len(rows) for rows in used] == [4, 4, 1] * 3
-    passes = [sum(used[i:i + 3], []) for i in (0, 3, 6)]
+    passes = [sum(used[i : i + 3], []) for i in (0, 3, 6)]
     assert all(sorted(rows) == list(range(9)) for rows in passes) and passes[0] != passes[1]
 
 
 def test_an_update_is_one_step_down_the_gradient_for_each_minibatch(rollout, policy, critic):
-    settings, ours, theirs = replace(SETTINGS, passes=2, minibatch=9), (policy, critic), copy.deepcopy((policy, critic))
+    settings, ours, theirs = (
+        replace(SETTINGS, passes=2, minibatch=9),
+        (policy, critic),
+        copy.deepcopy((policy, critic)),
+    )
     ours_of, theirs_of = ([*a.parameters(), *b.parameters()] for a, b in (ours, theirs))
     told = ppo.update(rollout, *ours, torch.optim.SGD(ours_of, lr=0.5), settings)
     losses = []
@@ -342,10 +456,14 @@ def test_a_loss_that_is_not_finite_reaches_no_parameter(rollout, policy, critic,
     optimizer = torch.optim.AdamW([*policy.parameters(), *critic.parameters()], lr=1.0)
     with pytest.raises(FloatingPointError, match="lower the learning rate"):
         ppo.update(rollout, policy, critic, optimizer, replace(SETTINGS, minibatch=9))
-    assert all(torch.equal(old, new) for old, new in zip(before, [*policy.parameters(), *critic.parameters()]))
+    assert all(
+        torch.equal(old, new)
+        for old, new in zip(before, [*policy.parameters(), *critic.parameters()])
+    )
 
 
-# The loop -------------------------------------------------------------------------------------------------------------
+# The loop -----------------------------------------------------------------------------------------
+
 
 def test_a_policy_learns_what_is_paid_and_the_reference_stays(policy, critic):
     def likes_five(prompts, responses):
@@ -355,7 +473,9 @@ def test_a_policy_learns_what_is_paid_and_the_reference_stays(policy, critic):
     before, critics = parameters(policy), parameters(critic)
     settings = ppo.Settings(beta=0.0, minibatch=32, max_new_tokens=3, learning_rate=3e-3)
     told_at, rollouts = [], []
-    for rollout, told in ppo.train(policy, critic, likes_five, [PROMPTS * 32] * 25, settings, stop_id=STOP, pad_id=PAD):
+    for rollout, told in ppo.train(
+        policy, critic, likes_five, [PROMPTS * 32] * 25, settings, stop_id=STOP, pad_id=PAD
+    ):
         told_at.append(told)
         rollouts.append(rollout)
     assert told_at[-1]["score"] > told_at[0]["score"] + 0.4
@@ -372,15 +492,34 @@ def test_training_is_adamw_on_policy_and_critic(policy, critic):
     """Against a plain loop with one optimizer for all steps, which nothing decays."""
     plain, plain_critic, steps = copy.deepcopy(policy), copy.deepcopy(critic), 3
     torch.manual_seed(4)
-    for _ in ppo.train(policy, critic, score, [PROMPTS * 3] * steps, SETTINGS, stop_id=STOP, pad_id=PAD,
-                       estimator=ppo.sequence_level):
+    for _ in ppo.train(
+        policy,
+        critic,
+        score,
+        [PROMPTS * 3] * steps,
+        SETTINGS,
+        stop_id=STOP,
+        pad_id=PAD,
+        estimator=ppo.sequence_level,
+    ):
         pass
     original = copy.deepcopy(plain)
-    optimizer = torch.optim.AdamW([*plain.parameters(), *plain_critic.parameters()], lr=1e-2, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        [*plain.parameters(), *plain_critic.parameters()], lr=1e-2, weight_decay=0.0
+    )
     torch.manual_seed(4)
     for _ in range(steps):
-        rollout = ppo.roll_out(plain, original, plain_critic, score, PROMPTS * 3, SETTINGS, stop_id=STOP, pad_id=PAD,
-                               estimator=ppo.sequence_level)
+        rollout = ppo.roll_out(
+            plain,
+            original,
+            plain_critic,
+            score,
+            PROMPTS * 3,
+            SETTINGS,
+            stop_id=STOP,
+            pad_id=PAD,
+            estimator=ppo.sequence_level,
+        )
         ppo.update(rollout, plain, plain_critic, optimizer, SETTINGS)
     for model, other in ((policy, plain), (critic, plain_critic)):
         for parameter, expected in zip(model.parameters(), other.parameters(), strict=True):
@@ -393,25 +532,38 @@ def test_the_reference_is_a_frozen_copy(policy, critic, monkeypatch):
     def spy(policy, reference, *others, **more):
         seen.append(reference)
         return roll_out(policy, reference, *others, **more)
+
     monkeypatch.setattr(ppo, "roll_out", spy)
     list(ppo.train(policy, critic, score, [PROMPTS] * 2, SETTINGS, stop_id=STOP, pad_id=PAD))
     assert seen[0] is seen[1] and same_parameters(seen[0], parameters(new_policy()))
-    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in seen[0].parameters())
+    assert not any(
+        parameter.requires_grad or parameter.grad is not None for parameter in seen[0].parameters()
+    )
     assert all(parameter.requires_grad for parameter in policy.parameters())
 
 
 def test_what_a_step_tells(policy, critic):
     torch.manual_seed(0)
-    run = ppo.train(policy, critic, score, itertools.repeat(PROMPTS * 3, 2), SETTINGS, stop_id=STOP, pad_id=PAD)
+    run = ppo.train(
+        policy, critic, score, itertools.repeat(PROMPTS * 3, 2), SETTINGS, stop_id=STOP, pad_id=PAD
+    )
     rollout, told = list(run)[1]
-    sums = [sum(new) - sum(old) for new, old in zip(rows_of(rollout.log_probs, rollout.counts),
-                                                    rows_of(rollout.ref_log_probs, rollout.counts))]
+    sums = [
+        sum(new) - sum(old)
+        for new, old in zip(
+            rows_of(rollout.log_probs, rollout.counts),
+            rows_of(rollout.ref_log_probs, rollout.counts),
+        )
+    ]
     assert told["kl"] == pytest.approx(sum(sums) / 9, abs=1e-4)
     assert told["length"] == pytest.approx(sum(map(len, rollout.responses)) / 9)
-    assert told["stopped"] == pytest.approx(sum(response[-1] == STOP for response in rollout.responses) / 9)
+    assert told["stopped"] == pytest.approx(
+        sum(response[-1] == STOP for response in rollout.responses) / 9
+    )
     assert told["score"] == pytest.approx(rollout.scores.mean().item())
     assert told["explained_variance"] == pytest.approx(
-        ppo.explained_variance(rollout.values, rollout.returns, rollout.counts))
+        ppo.explained_variance(rollout.values, rollout.returns, rollout.counts)
+    )
 
 
 def test_the_update_of_a_step_is_made_before_it_is_told(policy, critic):

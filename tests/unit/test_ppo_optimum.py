@@ -1,4 +1,5 @@
 """The whole of PPO on a toy whose responses can be listed: it must end at π_ref exp(r/β) / Z."""
+
 import itertools
 import math
 
@@ -15,7 +16,10 @@ PROMPT, VOCAB, LONGEST, BETA = [2, 3], 5, 2, 1.0
 def test_all_responses_are_listed_once_and_their_probabilities_add_up():
     responses = enumeration.responses(VOCAB, STOP, LONGEST)
     assert len(set(map(tuple, responses))) == len(responses) == 1 + 4 * 5
-    assert all(STOP not in response[:-1] and (len(response) == LONGEST or response == [STOP]) for response in responses)
+    assert all(
+        STOP not in response[:-1] and (len(response) == LONGEST or response == [STOP])
+        for response in responses
+    )
     policy = new_policy(vocab=VOCAB)
     log_probs = enumeration.log_probs(policy, PROMPT, responses, PAD)
     assert log_probs.exp().sum().item() == pytest.approx(1, abs=1e-5)
@@ -31,8 +35,13 @@ def test_nothing_is_better_than_the_optimum():
         return (log_probs.exp() * (rewards - BETA * (log_probs - reference))).sum()
 
     assert best.exp().sum().item() == pytest.approx(1, abs=1e-5)
-    assert objective(best).item() == pytest.approx((reference + rewards / BETA).logsumexp(-1).item() * BETA, abs=1e-5)
-    assert all(objective((best + 0.3 * torch.randn(20)).log_softmax(-1)) < objective(best) for _ in range(20))
+    assert objective(best).item() == pytest.approx(
+        (reference + rewards / BETA).logsumexp(-1).item() * BETA, abs=1e-5
+    )
+    assert all(
+        objective((best + 0.3 * torch.randn(20)).log_softmax(-1)) < objective(best)
+        for _ in range(20)
+    )
 
 
 def test_ppo_ends_at_the_optimum():
@@ -47,9 +56,18 @@ def test_ppo_ends_at_the_optimum():
         return (reached.exp() * (reached - best)).sum().item()
 
     assert distance() > 0.1
-    settings = ppo.Settings(beta=BETA, passes=1, minibatch=1024, learning_rate=3e-4, max_new_tokens=LONGEST)
+    settings = ppo.Settings(
+        beta=BETA, passes=1, minibatch=1024, learning_rate=3e-4, max_new_tokens=LONGEST
+    )
     torch.manual_seed(0)
-    for _ in ppo.train(policy, ScalarModel(policy), lambda _, drawn: torch.tensor([worth[tuple(r)] for r in drawn]),
-                       itertools.repeat([PROMPT] * 1024, 200), settings, stop_id=STOP, pad_id=PAD):
+    for _ in ppo.train(
+        policy,
+        ScalarModel(policy),
+        lambda _, drawn: torch.tensor([worth[tuple(r)] for r in drawn]),
+        itertools.repeat([PROMPT] * 1024, 200),
+        settings,
+        stop_id=STOP,
+        pad_id=PAD,
+    ):
         pass
     assert distance() < 1e-3 and not math.isnan(distance())

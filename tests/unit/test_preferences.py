@@ -1,4 +1,5 @@
 """Preferences: which responses a rater is shown, and how often each order comes out."""
+
 import itertools
 import math
 import random
@@ -54,8 +55,10 @@ def test_equal_responses_are_shown_once_and_a_single_one_is_dropped(tokenizer, t
 
 
 def test_the_seed_decides(tokenizer, tickets, responses):
-    one, again, other = (preferences.rankings(tokenizer, tickets, responses, Rater(sharpness=0.1), seed)
-                         for seed in (0, 0, 1))
+    one, again, other = (
+        preferences.rankings(tokenizer, tickets, responses, Rater(sharpness=0.1), seed)
+        for seed in (0, 0, 1)
+    )
     assert one == again != other
 
 
@@ -76,14 +79,20 @@ def test_lists_of_different_length_are_refused(tokenizer, tickets, responses):
 
 def test_rankings_follow_plackett_and_luce(tokenizer, tickets, responses):
     """P(y_1 ≻ y_2 ≻ y_3) is a product of choices of the first among those that are left."""
-    ticket, replies, rater = tickets[0], [tokenizer.decode(row) for row in responses[0][:2]], Rater(sharpness=0.8)
+    ticket, replies, rater = (
+        tickets[0],
+        [tokenizer.decode(row) for row in responses[0][:2]],
+        Rater(sharpness=0.8),
+    )
     replies.append(f"{RUDE[0]} <eos>")
     weight = {reply: math.exp(0.8 * judge(ticket, reply).score) for reply in replies}
     assert len(set(weight.values())) == 3
     rng, draws = random.Random(0), 20_000
     seen = Counter(tuple(rater.rank(ticket, replies, rng)) for _ in range(draws))
     for order in itertools.permutations(replies):
-        expected = math.prod(weight[order[i]] / sum(weight[reply] for reply in order[i:]) for i in range(3))
+        expected = math.prod(
+            weight[order[i]] / sum(weight[reply] for reply in order[i:]) for i in range(3)
+        )
         assert seen[order] / draws == pytest.approx(expected, abs=4 * math.sqrt(expected / draws))
 
 
@@ -92,7 +101,9 @@ def test_two_replies_are_a_choice_and_flips_are_for_choices_only(tokenizer, tick
     rng, one, other = random.Random(0), random.Random(7), random.Random(7)
     for _ in range(50):
         ranked = Rater(sharpness=1.0).rank(ticket, [first, second], one)
-        assert (ranked == [first, second]) == Rater(sharpness=1.0).prefers_first(ticket, first, second, other)
+        assert (ranked == [first, second]) == Rater(sharpness=1.0).prefers_first(
+            ticket, first, second, other
+        )
         assert sorted(ranked) == sorted([first, second])
     assert sorted(Rater(flips=0.3).rank(ticket, [first, second], rng)) == sorted([first, second])
     with pytest.raises(ValueError, match="flips"):

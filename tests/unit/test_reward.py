@@ -1,4 +1,5 @@
 """The reward model: where it reads, what its loss sees, how it is trained."""
+
 import copy
 import math
 from collections import Counter
@@ -9,7 +10,11 @@ import torch
 from methods import reward, sampling
 from tiny import PAD, PROMPTS, STOP, new_policy
 
-PAIRS = [([3, 4], [[5, 6, STOP], [7, STOP]]), ([6], [[8, STOP], [5, 9, 4, STOP]]), ([2, 3, 4], [[10, STOP], [11, STOP]])]
+PAIRS = [
+    ([3, 4], [[5, 6, STOP], [7, STOP]]),
+    ([6], [[8, STOP], [5, 9, 4, STOP]]),
+    ([2, 3, 4], [[10, STOP], [11, STOP]]),
+]
 
 
 @pytest.fixture()
@@ -33,7 +38,9 @@ def test_padding_on_either_side_changes_no_reward(model, side):
 
 def test_rewards_of_many_rows_are_those_of_each_alone(model):
     prompts, responses = PROMPTS * 3, [[5, STOP], [6], [7, 8, 9, STOP]] * 3
-    expected = torch.stack([alone(model, prompt + response)[-1] for prompt, response in zip(prompts, responses)])
+    expected = torch.stack(
+        [alone(model, prompt + response)[-1] for prompt, response in zip(prompts, responses)]
+    )
     rewards = reward.rewards(model, prompts, responses, pad_id=PAD, batch_size=4)
     torch.testing.assert_close(rewards, expected)
     assert not rewards.requires_grad
@@ -53,7 +60,9 @@ def test_training_starts_without_an_opinion_and_leaves_the_policy_alone():
 
 def test_training_learns_the_choices():
     model = reward.ScalarModel(new_policy())
-    assert reward.accuracy(model, PAIRS, PAD) == 0  # all rewards are equal, and that is no right order
+    assert (
+        reward.accuracy(model, PAIRS, PAD) == 0
+    )  # all rewards are equal, and that is no right order
     losses = reward.train(model, PAIRS, pad_id=PAD, epochs=15, batch_size=3, learning_rate=1e-2)
     assert losses[-1] < 0.1 and reward.accuracy(model, PAIRS, PAD) == 1
     assert reward.accuracy(model, [(prompt, pair[::-1]) for prompt, pair in PAIRS], PAD) == 0
@@ -72,13 +81,17 @@ def test_the_loss_is_what_the_choices_cost():
 def test_a_ranking_is_all_its_pairs_and_a_shift_is_invisible():
     scores = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     pairs = [(i, j) for i in range(4) for j in range(i + 1, 4)]
-    expected = torch.stack([reward.bradley_terry_loss(scores[:, i], scores[:, j]) for i, j in pairs]).mean()
+    expected = torch.stack(
+        [reward.bradley_terry_loss(scores[:, i], scores[:, j]) for i, j in pairs]
+    ).mean()
     torch.testing.assert_close(reward.ranking_loss(scores), expected)
     torch.testing.assert_close(reward.ranking_loss(scores + torch.randn(3, 1)), expected)
 
 
 def test_batch_rewards_keep_prompts_and_order(model):
-    expected = torch.stack([torch.stack([alone(model, prompt + r)[-1] for r in pair]) for prompt, pair in PAIRS])
+    expected = torch.stack(
+        [torch.stack([alone(model, prompt + r)[-1] for r in pair]) for prompt, pair in PAIRS]
+    )
     torch.testing.assert_close(reward.batch_rewards(model, PAIRS, PAD), expected)
 
 
@@ -86,30 +99,46 @@ def test_each_epoch_shows_every_ranking_once_in_a_new_order():
     numbered = [([number], [[3], [4]]) for number in range(10)]
     epochs = list(reward.batches(numbered, batch_size=4, epochs=2, seed=0))
     assert [len(batch) for batch in epochs] == [4, 4, 2] * 2
-    first, second = ([prompt[0] for batch in part for prompt, _ in batch] for part in (epochs[:3], epochs[3:]))
+    first, second = (
+        [prompt[0] for batch in part for prompt, _ in batch] for part in (epochs[:3], epochs[3:])
+    )
     assert Counter(first) == Counter(second) == Counter(range(10)) and first != second
     assert epochs == list(reward.batches(numbered, batch_size=4, epochs=2, seed=0))
     assert epochs != list(reward.batches(numbered, batch_size=4, epochs=2, seed=1))
 
 
 def test_accuracy_is_of_all_pairs_and_rankings_may_differ_in_length(model):
-    rankings = [([3, 4], [[5, 6], [7], [8, 9, STOP]]), ([6], [[4, 4], [10]]), ([9, 8], [[3], [4], [5], [11]])]
-    rows = [reward.rewards(model, [prompt] * len(ranked), ranked, pad_id=PAD).tolist() for prompt, ranked in rankings]
-    right = [row[i] > row[j] for row in rows for i in range(len(row)) for j in range(i + 1, len(row))]
+    rankings = [
+        ([3, 4], [[5, 6], [7], [8, 9, STOP]]),
+        ([6], [[4, 4], [10]]),
+        ([9, 8], [[3], [4], [5], [11]]),
+    ]
+    rows = [
+        reward.rewards(model, [prompt] * len(ranked), ranked, pad_id=PAD).tolist()
+        for prompt, ranked in rankings
+    ]
+    right = [
+        row[i] > row[j] for row in rows for i in range(len(row)) for j in range(i + 1, len(row))
+    ]
     assert len(right) == 3 + 1 + 6 and 0 < sum(right) < 10
     assert reward.accuracy(model, rankings, PAD) == pytest.approx(sum(right) / 10)
 
 
 def test_training_is_adamw_with_a_rate_that_falls_to_zero(model):
-    """Against a plain loop: the rate written out, no weight decay, fresh gradients at every step."""
+    """Against a plain loop: the rate written out, no weight decay, fresh gradients at every
+    step."""
     plain = copy.deepcopy(model)
-    losses = reward.train(model, PAIRS, pad_id=PAD, epochs=3, batch_size=2, learning_rate=1e-2, seed=4)
+    losses = reward.train(
+        model, PAIRS, pad_id=PAD, epochs=3, batch_size=2, learning_rate=1e-2, seed=4
+    )
     optimizer, expected = torch.optim.AdamW(plain.parameters(), weight_decay=0.0), []
     for step, batch in enumerate(reward.batches(PAIRS, batch_size=2, epochs=3, seed=4)):
         loss = reward.ranking_loss(reward.batch_rewards(plain, batch, PAD))
         expected.append(loss.item())
         optimizer.param_groups[0]["lr"] = 1e-2 * (6 - step) / 6
-        for parameter, gradient in zip(plain.parameters(), torch.autograd.grad(loss, list(plain.parameters()))):
+        for parameter, gradient in zip(
+            plain.parameters(), torch.autograd.grad(loss, list(plain.parameters()))
+        ):
             parameter.grad = gradient
         optimizer.step()
     assert losses == pytest.approx(expected, abs=1e-4)
@@ -117,10 +146,15 @@ def test_training_is_adamw_with_a_rate_that_falls_to_zero(model):
         torch.testing.assert_close(parameter, other, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("rankings, words", [
-    ([], "at least one pair"), ([([3], [[4]])], "at least 2"),
-    ([([3], [[4], [5]]), ([3], [[4], [5], [6]])], r"K in \[2, 3\]"),
-    ([([3], [[4], [5]]), ([3], [[4], [4]])], "ranking 1 holds the same response twice")])
+@pytest.mark.parametrize(
+    "rankings, words",
+    [
+        ([], "at least one pair"),
+        ([([3], [[4]])], "at least 2"),
+        ([([3], [[4], [5]]), ([3], [[4], [5], [6]])], r"K in \[2, 3\]"),
+        ([([3], [[4], [5]]), ([3], [[4], [4]])], "ranking 1 holds the same response twice"),
+    ],
+)
 def test_rankings_that_teach_nothing_are_refused(rankings, words):
     with pytest.raises(ValueError, match=words):
         reward.train(reward.ScalarModel(new_policy()), rankings, pad_id=PAD)

@@ -11,8 +11,10 @@ import course
 import run_labs
 from course import registry, session
 
-RECORD = ('import json, os, pathlib; pathlib.Path(os.environ["COURSE_RESULTS"], "01_tiny.json")'
-          '.write_text(json.dumps({"device": "cpu", "claims": {"C1.01": {}}}))')
+RECORD = (
+    'import json, os, pathlib; pathlib.Path(os.environ["COURSE_RESULTS"], "01_tiny.json")'
+    '.write_text(json.dumps({"device": "cpu", "claims": {"C1.01": {}}}))'
+)
 
 # A lab in a book of its own: as start() but for the folder, which the kernel cannot know.
 START = f"""import sys
@@ -73,12 +75,19 @@ def test_a_lab_is_stored_with_outputs_and_results_and_the_same_bytes_again(labs,
     assert sorted(file.name for file in labs.iterdir()) == ["01_tiny.ipynb", "results"]
 
 
-@pytest.mark.parametrize("sources, told", [
-    (["x = 1", "raise ValueError('bad')", RECORD], "cell 2 (raise ValueError('bad')) raised ValueError: bad"),
-    ([RECORD, "print(1)\nimport os; os._exit(1)"], "cell 2 (print(1)) did not end"),
-    (["import sys; print('careful', file=sys.stderr)", RECORD], "wrote to stderr: careful"),
-    (["x = 1"], "must call finish()"),
-], ids=["raises", "dies", "stderr", "no results"])
+@pytest.mark.parametrize(
+    "sources, told",
+    [
+        (
+            ["x = 1", "raise ValueError('bad')", RECORD],
+            "cell 2 (raise ValueError('bad')) raised ValueError: bad",
+        ),
+        ([RECORD, "print(1)\nimport os; os._exit(1)"], "cell 2 (print(1)) did not end"),
+        (["import sys; print('careful', file=sys.stderr)", RECORD], "wrote to stderr: careful"),
+        (["x = 1"], "must call finish()"),
+    ],
+    ids=["raises", "dies", "stderr", "no results"],
+)
 def test_a_failing_lab_leaves_everything_as_it_was(labs, capsys, sources, told):
     path = store(labs, *code(*sources))
     (labs / "results" / "01_tiny.json").write_text("old")
@@ -96,8 +105,13 @@ def test_a_path_of_this_machine_is_refused(labs):
 
 
 def test_tidy_joins_streams_and_drops_widgets_and_addresses():
-    widget = v4.new_output("display_data", data={run_labs.WIDGET: {}, "text/plain": "<a at 0x7f00deadbeef>"})
-    pieces = [v4.new_output("stream", name=name, text=name[-3:]) for name in ("stdout", "stdout", "stderr")]
+    widget = v4.new_output(
+        "display_data", data={run_labs.WIDGET: {}, "text/plain": "<a at 0x7f00deadbeef>"}
+    )
+    pieces = [
+        v4.new_output("stream", name=name, text=name[-3:])
+        for name in ("stdout", "stdout", "stderr")
+    ]
     notebook = v4.new_notebook(cells=[v4.new_code_cell("x", outputs=[*pieces, widget])])
     run_labs.tidy(notebook, "01_tiny")
     out, err, shown = notebook.cells[0].outputs
@@ -115,7 +129,8 @@ def test_solutions_are_written_from_the_reference(labs, largest, capsys):
     assert notebook.cells[0].source == "plain"
     assert notebook.cells[1].source == (
         "<details><summary>Solution</summary>\n\n```python\ndef reference(values):\n"
-        '    """The largest value."""\n    return max(values)\n```\n\n</details>')
+        '    """The largest value."""\n    return max(values)\n```\n\n</details>'
+    )
     store(labs, *notebook.cells)
     assert run_labs.main(["--check-solutions"]) == 0
 
@@ -128,7 +143,8 @@ def test_results_of_a_gpu_go_to_their_own_folder(labs):
 
 @pytest.fixture
 def swept(labs, monkeypatch):
-    """A function that completes the sweep of a lab with a result of its own, and returns the exit status."""
+    """A function that completes the sweep of a lab with a result of its own, and returns the exit
+    status."""
     for name in ("COURSE_SCALE", "COURSE_RESULTS", "COURSE_SWEEPS"):
         monkeypatch.setenv(name, "small")  # what you set for yourself does not count
     (labs.parent / "chapters").mkdir()
@@ -143,16 +159,22 @@ def swept(labs, monkeypatch):
         assert (labs / "results" / "01_tiny.json").read_text() == "old"
         assert sorted(file.name for file in labs.iterdir()) == ["01_tiny.ipynb", "results"]
         return status
+
     return swept
 
 
 def rates(labs):
-    return [row["rate"] for row in json.loads((labs / "results" / "sweeps" / "tiny.rates.json").read_text())["rows"]]
+    return [
+        row["rate"]
+        for row in json.loads((labs / "results" / "sweeps" / "tiny.rates.json").read_text())["rows"]
+    ]
 
 
 def test_a_sweep_that_breaks_off_keeps_its_rows_and_is_completed_the_next_time(labs, swept, capsys):
     assert swept(fails=3) == 1
-    assert capsys.readouterr().err == ("01_tiny: cell 2 (def run(rate):) raised ValueError: out of memory\n")
+    assert capsys.readouterr().err == (
+        "01_tiny: cell 2 (def run(rate):) raised ValueError: out of memory\n"
+    )
     assert rates(labs) == [1, 2]
     assert swept(fails=1) == 0  # the first is not run again
     assert capsys.readouterr() == ("01_tiny: tiny.rates has 3 rows, which took 0 s\n", "")

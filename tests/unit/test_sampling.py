@@ -1,4 +1,5 @@
 """Sampling: padding, the cache, the stop token, and that what is drawn follows the model."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -15,12 +16,15 @@ def policy():
 
 def draw(policy, prompts=PROMPTS, longest=8, **more):
     torch.manual_seed(1)
-    return sampling.sample(policy, prompts, max_new_tokens=longest, stop_id=STOP, pad_id=PAD, **more)
+    return sampling.sample(
+        policy, prompts, max_new_tokens=longest, stop_id=STOP, pad_id=PAD, **more
+    )
 
 
 @torch.no_grad()
 def next_log_probs(policy, ids, temperature=1.0):
-    """The model's next-token distribution after one row, without cache or padding: float (vocab,)"""
+    """The model's next-token distribution after one row, without cache or padding: float
+    (vocab,)"""
     return (policy(torch.tensor([ids])).logits[0, -1] / temperature).log_softmax(-1)
 
 
@@ -39,11 +43,15 @@ def test_tokens_are_drawn_as_often_as_the_model_says(policy):
     drawn = draw(policy, [PROMPTS[0]] * count, longest=1)
     seen = torch.bincount(torch.tensor([response[0] for response in drawn.responses]), minlength=12)
     expected = next_log_probs(policy, PROMPTS[0]).exp() * count
-    assert ((seen - expected) ** 2 / expected).sum() < 31.3  # chi-square with 11 degrees of freedom, p = 0.001
+    assert (
+        (seen - expected) ** 2 / expected
+    ).sum() < 31.3  # chi-square with 11 degrees of freedom, p = 0.001
 
 
 def test_the_stop_token_belongs_to_the_response_and_nothing_follows():
-    cut = sampling.cut_at_stop([[5, 1, 7, 1], [5, 6, 7, 8], [1, 1, 1, 1]], [[-1.0, -2.0, -3.0, -4.0]] * 3, STOP)
+    cut = sampling.cut_at_stop(
+        [[5, 1, 7, 1], [5, 6, 7, 8], [1, 1, 1, 1]], [[-1.0, -2.0, -3.0, -4.0]] * 3, STOP
+    )
     assert cut.responses == [[5, 1], [5, 6, 7, 8], [1]]
     assert cut.log_probs == [[-1.0, -2.0], [-1.0, -2.0, -3.0, -4.0], [-1.0]]
     assert cut.stopped == [True, False, True]
@@ -56,6 +64,7 @@ def test_a_response_that_never_stops_is_cut_and_told(policy):
 
 class Script(torch.nn.Module):
     """A model that says line i to prompt i; keeps what it was asked."""
+
     device = torch.device("cpu")
     config = SimpleNamespace(max_position_embeddings=CONTEXT)
 
@@ -82,8 +91,10 @@ def test_sampling_ends_when_every_response_has():
 def test_the_cache_is_fed_one_column_with_its_mask_and_its_places():
     model = Script([[5, 6], [7, 8]])
     draw(model, [[3, 4, 5], [6]], longest=2)
-    assert model.asked == [([[3, 4, 5], [PAD, PAD, 6]], [[1, 1, 1], [0, 0, 1]], [[0, 1, 2], [0, 0, 0]]),
-                           ([[5], [7]], [[1, 1, 1, 1], [0, 0, 1, 1]], [[3], [1]])]
+    assert model.asked == [
+        ([[3, 4, 5], [PAD, PAD, 6]], [[1, 1, 1], [0, 0, 1]], [[0, 1, 2], [0, 0, 0]]),
+        ([[5], [7]], [[1, 1, 1, 1], [0, 0, 1, 1]], [[3], [1]]),
+    ]
 
 
 def test_padding_on_the_left_changes_nothing(policy):
@@ -94,18 +105,26 @@ def test_padding_on_the_left_changes_nothing(policy):
         together = policy(**sampling.inputs(ids, real)).logits
     for row, prompt in enumerate(PROMPTS):
         alone = policy(torch.tensor([prompt])).logits[0]
-        torch.testing.assert_close(together[row, -len(prompt):], alone, rtol=0, atol=1e-5)
+        torch.testing.assert_close(together[row, -len(prompt) :], alone, rtol=0, atol=1e-5)
 
 
 def test_padding_on_the_right_needs_no_mask(policy):
     ids, real = sampling.pad(PROMPTS, PAD)
-    assert ids[1].tolist() == [6, 7] + [PAD] * 3 and list(sampling.inputs(ids, real)) == ["input_ids"]
+    assert ids[1].tolist() == [6, 7] + [PAD] * 3 and list(sampling.inputs(ids, real)) == [
+        "input_ids"
+    ]
 
 
-@pytest.mark.parametrize("prompts, longest, words", [
-    ([], 4, "at least one prompt"), ([[3], []], 4, "no empty prompt"), ([[3]], 0, "at least one new token"),
-    ([[3] * 20], 8, "20 tokens and 8 new ones exceed the model's context of 24"),
-    ([[3] * 20], 5, "exceed the model's context")])
+@pytest.mark.parametrize(
+    "prompts, longest, words",
+    [
+        ([], 4, "at least one prompt"),
+        ([[3], []], 4, "no empty prompt"),
+        ([[3]], 0, "at least one new token"),
+        ([[3] * 20], 8, "20 tokens and 8 new ones exceed the model's context of 24"),
+        ([[3] * 20], 5, "exceed the model's context"),
+    ],
+)
 def test_what_cannot_be_sampled_is_refused(policy, prompts, longest, words):
     with pytest.raises(ValueError, match=words):
         draw(policy, prompts, longest)

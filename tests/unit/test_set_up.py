@@ -1,4 +1,5 @@
-"""The set-up refuses what cannot work, repairs what was left half done, and otherwise does nothing."""
+"""The set-up refuses what cannot work, repairs what was left half done, and otherwise does
+nothing."""
 
 import ast
 import builtins
@@ -24,15 +25,18 @@ OLD_PYTHONS = ["python2.7", "python3.6", "python3.8", "python3.9", "python3.10"]
 DISTRIBUTIONS = {"yaml": "pyyaml"}
 
 
-# --- which Python -------------------------------------------------------------------------------------------
+# --- which Python ---------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("version", [(3, 11, 0), (3, 12, 1), (3, 13, 9)])
 def test_supported_versions_pass(version):
     assert set_up.version_problem(version) is None
 
 
-@pytest.mark.parametrize("version, fault", [
-    ((2, 7, 18), "old"), ((3, 10, 13), "old"), ((3, 14, 0), "new"), ((4, 0, 0), "new")])
+@pytest.mark.parametrize(
+    "version, fault",
+    [((2, 7, 18), "old"), ((3, 10, 13), "old"), ((3, 14, 0), "new"), ((4, 0, 0), "new")],
+)
 def test_other_versions_get_one_sentence_with_the_cure(version, fault):
     sentence = set_up.version_problem(version)
     assert f"too {fault}" in sentence
@@ -56,7 +60,9 @@ def test_an_old_interpreter_is_refused_without_a_traceback(project):
     if not pythons:
         pytest.skip("no Python older than 3.11 is installed here")
     for python in pythons:
-        run = subprocess.run([python, str(project / "tools" / "set_up.py")], capture_output=True, text=True)
+        run = subprocess.run(
+            [python, str(project / "tools" / "set_up.py")], capture_output=True, text=True
+        )
         assert run.returncode == 1, python
         assert "is too old" in run.stderr and "Traceback" not in run.stderr
         assert not (project / ".venv").exists()
@@ -79,10 +85,12 @@ def test_a_python_without_venv_gets_one_sentence(project, installer, monkeypatch
     assert installer.commands == []
 
 
-# --- the stamp ----------------------------------------------------------------------------------------------
+# --- the stamp ------------------------------------------------------------------------------------
+
 
 class Installer:
-    """Stands in for set_up.call: makes a .venv that runs, and fails or is killed where a test says so."""
+    """Stands in for set_up.call: makes a .venv that runs, and fails or is killed where a test says
+    so."""
 
     def __init__(self):
         self.commands = []
@@ -187,7 +195,9 @@ def test_an_environment_whose_python_is_broken_is_made_afresh(project, installer
     assert installer.commands == ["venv", "pip", "labextension"]
 
 
-def test_an_environment_without_pip_is_made_afresh_when_it_must_be_updated(project, installer, monkeypatch):
+def test_an_environment_without_pip_is_made_afresh_when_it_must_be_updated(
+    project, installer, monkeypatch
+):
     set_up.set_up(str(project))
     installer.commands.clear()
     (project / "requirements.txt").write_text("torch==0\n")
@@ -205,12 +215,20 @@ def test_a_moved_folder_is_set_up_afresh(project, installer):
     assert installer.commands == ["venv", "pip", "labextension"]
 
 
-# --- when pip fails -----------------------------------------------------------------------------------------
+# --- when pip fails -------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("line, reason", [
-    ("OSError: [Errno 28] No space left on device", "the disk is full"),
-    ("WARNING: Retrying (Retry(total=0, connect=None)) after connection broken", "check the network"),
-    ("ERROR: No matching distribution found for torch==0", "ended with status 1")])
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ("OSError: [Errno 28] No space left on device", "the disk is full"),
+        (
+            "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken",
+            "check the network",
+        ),
+        ("ERROR: No matching distribution found for torch==0", "ended with status 1"),
+    ],
+)
 def test_a_failing_pip_gives_a_reason_its_last_lines_and_no_stamp(project, installer, line, reason):
     installer.failing = ["Collecting torch\n", line + "\n"]
     with pytest.raises(set_up.SetUpError) as refusal:
@@ -237,7 +255,7 @@ def test_the_command_line_says_it_in_a_sentence_and_exits_with_1(project):
     assert "constraints.txt" in run.stderr and "Traceback" not in run.stderr
 
 
-# --- two at once --------------------------------------------------------------------------------------------
+# --- two at once ----------------------------------------------------------------------------------
 
 INSTALLER = """
 import pathlib, time
@@ -258,7 +276,9 @@ set_up.set_up(".")
 
 def test_the_next_set_up_waits_until_a_killed_ones_installer_is_gone(project, installer, capsys):
     code = HOLDER.format(tools=str(ROOT / "tools"), installer=INSTALLER)
-    with subprocess.Popen([sys.executable, "-c", code], cwd=project, stdout=subprocess.DEVNULL) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=project, stdout=subprocess.DEVNULL
+    ) as holder:
         while not (project / "installing").exists():
             assert holder.poll() is None
         holder.kill()
@@ -287,7 +307,8 @@ def test_a_set_up_that_waited_finds_the_work_done(project, installer):
     assert installer.commands == []
 
 
-# --- the commands and the pins ------------------------------------------------------------------------------
+# --- the commands and the pins --------------------------------------------------------------------
+
 
 def pins(name):
     """{distribution: version} of a requirements file."""
@@ -324,13 +345,22 @@ def imported(path):
 
 def test_everything_that_is_imported_is_required():
     folders = [ROOT / name for name in ("labs", "tools", "chapters/_ext", "tests")]
-    programs = [path for folder in folders for kind in ("*.py", "*.ipynb") for path in folder.rglob(kind)
-                if ".ipynb_checkpoints" not in path.parts]
+    programs = [
+        path
+        for folder in folders
+        for kind in ("*.py", "*.ipynb")
+        for path in folder.rglob(kind)
+        if ".ipynb_checkpoints" not in path.parts
+    ]
     required = pins("requirements.txt")
     own = {path.stem for path in programs} | {path.parent.name for path in programs}
     known = own | set(sys.stdlib_module_names)
-    missing = {f"{path.relative_to(ROOT)}: {name}" for path in programs for name in imported(path)
-               if name not in known and DISTRIBUTIONS.get(name, same_case(name)) not in required}
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in programs
+        for name in imported(path)
+        if name not in known and DISTRIBUTIONS.get(name, same_case(name)) not in required
+    }
     assert not missing
     assert {"torch", "yaml"} <= {name for path in programs for name in imported(path)}
 
@@ -340,7 +370,11 @@ def targets():
 
 
 def pages():
-    return [path for kind in ("*.md", "chapters/*.md", "labs/*.ipynb") for path in sorted(ROOT.glob(kind))]
+    return [
+        path
+        for kind in ("*.md", "chapters/*.md", "labs/*.ipynb")
+        for path in sorted(ROOT.glob(kind))
+    ]
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda path: path.name)

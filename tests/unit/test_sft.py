@@ -1,11 +1,22 @@
 """What must hold for SFT from scratch, whatever the model."""
+
 import math
 
 import pytest
 import torch
 
-from methods.sft import (IGNORE, batches, collate, fine_tune, gradient_step, mask_prompt, sequence_loss, sft_loss,
-                         token_log_probs, warm_up_and_decay)
+from methods.sft import (
+    IGNORE,
+    batches,
+    collate,
+    fine_tune,
+    gradient_step,
+    mask_prompt,
+    sequence_loss,
+    sft_loss,
+    token_log_probs,
+    warm_up_and_decay,
+)
 
 VOCAB = 7
 
@@ -15,7 +26,9 @@ class Bigram(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.table = torch.nn.Parameter(torch.randn(VOCAB, VOCAB, generator=torch.Generator().manual_seed(0)))
+        self.table = torch.nn.Parameter(
+            torch.randn(VOCAB, VOCAB, generator=torch.Generator().manual_seed(0))
+        )
         self.device = torch.device("cpu")
 
     def forward(self, input_ids, use_cache=False):
@@ -37,13 +50,19 @@ def test_log_probs_are_those_of_the_following_token():
     for row in range(3):
         for t in range(5):
             label = labels[row, t + 1].item()
-            p = math.exp(logits[row, t, label]) / sum(math.exp(z) for z in logits[row, t]) if label != IGNORE else 1
+            p = (
+                math.exp(logits[row, t, label]) / sum(math.exp(z) for z in logits[row, t])
+                if label != IGNORE
+                else 1
+            )
             assert found[row, t].item() == pytest.approx(math.log(p), abs=1e-12)
 
 
 def test_token_mean_is_the_cross_entropy_of_pytorch():
     logits, labels = batch()
-    theirs = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+    theirs = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+    )
     torch.testing.assert_close(sft_loss(logits, labels), theirs)
 
 
@@ -94,11 +113,17 @@ def test_masking_keeps_the_stop_token_even_where_it_is_the_padding_token():
 
 def test_batches_go_through_every_example_before_any_comes_again():
     examples = [([i], [i]) for i in range(8)]
-    seen = [ids[:, 0].tolist() for ids, _ in batches(examples, batch_size=4, steps=4, pad_id=0, seed=5)]
+    seen = [
+        ids[:, 0].tolist() for ids, _ in batches(examples, batch_size=4, steps=4, pad_id=0, seed=5)
+    ]
     assert sorted(seen[0] + seen[1]) == sorted(seen[2] + seen[3]) == list(range(8))
-    again = [ids[:, 0].tolist() for ids, _ in batches(examples, batch_size=4, steps=4, pad_id=0, seed=5)]
+    again = [
+        ids[:, 0].tolist() for ids, _ in batches(examples, batch_size=4, steps=4, pad_id=0, seed=5)
+    ]
     assert seen == again
-    assert seen != [ids[:, 0].tolist() for ids, _ in batches(examples, batch_size=4, steps=4, pad_id=0, seed=6)]
+    assert seen != [
+        ids[:, 0].tolist() for ids, _ in batches(examples, batch_size=4, steps=4, pad_id=0, seed=6)
+    ]
 
 
 def test_too_few_examples_for_a_batch_are_refused():
@@ -109,14 +134,21 @@ def test_too_few_examples_for_a_batch_are_refused():
 def test_gradient_step_takes_every_parameter_downhill_and_clears_its_gradient():
     v, w = torch.tensor([3.0], requires_grad=True), torch.tensor([2.0, -1.0], requires_grad=True)
     frozen = torch.ones(1)
-    ((v ** 2).sum() + (w ** 2).sum()).backward()
+    ((v**2).sum() + (w**2).sum()).backward()
     gradient_step([frozen, v, w], learning_rate=0.25)
-    assert v.item() == 1.5 and w.tolist() == [1.0, -0.5] and v.grad is w.grad is None and frozen.item() == 1
+    assert (
+        v.item() == 1.5
+        and w.tolist() == [1.0, -0.5]
+        and v.grad is w.grad is None
+        and frozen.item() == 1
+    )
 
 
 def test_every_epoch_has_an_order_of_its_own_and_drops_what_fills_no_batch():
     examples = [([i], [i]) for i in range(10)]
-    seen = [ids[:, 0].tolist() for ids, _ in batches(examples, batch_size=4, steps=6, pad_id=0, seed=1)]
+    seen = [
+        ids[:, 0].tolist() for ids, _ in batches(examples, batch_size=4, steps=6, pad_id=0, seed=1)
+    ]
     epochs = [seen[i] + seen[i + 1] for i in (0, 2, 4)]
     assert all(len(set(epoch)) == 8 for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
@@ -125,13 +157,17 @@ def test_every_epoch_has_an_order_of_its_own_and_drops_what_fills_no_batch():
 def test_batches_come_from_the_collate_that_was_given():
     def mine(examples, pad_id):
         return len(examples), pad_id
-    assert list(batches([([1], [1])] * 4, batch_size=2, steps=2, pad_id=7, seed=0, collate=mine)) == [(2, 7)] * 2
+
+    assert (
+        list(batches([([1], [1])] * 4, batch_size=2, steps=2, pad_id=7, seed=0, collate=mine))
+        == [(2, 7)] * 2
+    )
 
 
 def test_fine_tuning_uses_the_loss_that_was_given():
     data = [collate([mask_prompt([2], [3, 4, 1])] * 2, pad_id=0)]
-    token_mean, = fine_tune(Bigram(), data, steps=1, learning_rate=0.1)
-    summed, = fine_tune(Bigram(), data, steps=1, learning_rate=0.1, loss=sequence_loss)
+    (token_mean,) = fine_tune(Bigram(), data, steps=1, learning_rate=0.1)
+    (summed,) = fine_tune(Bigram(), data, steps=1, learning_rate=0.1, loss=sequence_loss)
     assert summed == pytest.approx(3 * token_mean)
 
 
@@ -143,15 +179,22 @@ def test_a_first_label_that_nothing_predicts_does_not_count():
 
 def test_an_infinite_loss_stops_too():
     with pytest.raises(FloatingPointError, match="inf"):
-        fine_tune(Bigram(), [collate([mask_prompt([2], [3])], 0)], steps=1, learning_rate=0.1,
-                  loss=lambda logits, labels: logits.sum() * float("inf"))
+        fine_tune(
+            Bigram(),
+            [collate([mask_prompt([2], [3])], 0)],
+            steps=1,
+            learning_rate=0.1,
+            loss=lambda logits, labels: logits.sum() * float("inf"),
+        )
 
 
 def test_fine_tuning_learns_and_leaves_frozen_parameters_alone():
     model = Bigram()
     model.frozen = torch.nn.Parameter(torch.ones(2), requires_grad=False)
     data = [mask_prompt([2], [3, 4, 1])] * 4
-    losses = fine_tune(model, batches(data, batch_size=4, steps=60, pad_id=0, seed=0), steps=60, learning_rate=0.3)
+    losses = fine_tune(
+        model, batches(data, batch_size=4, steps=60, pad_id=0, seed=0), steps=60, learning_rate=0.3
+    )
     assert len(losses) == 60 and losses[-1] < 0.1 < losses[0]
     assert model.frozen.tolist() == [1, 1]
 

@@ -1,4 +1,5 @@
 """What must hold for training in a random subspace, whatever the model, and what it refuses."""
+
 import copy
 import math
 
@@ -16,9 +17,18 @@ IDS = torch.randint(0, VOCAB, (3, 7), generator=torch.Generator().manual_seed(0)
 def new_model(tied=True):
     """A Llama of one layer."""
     torch.manual_seed(0)
-    return LlamaForCausalLM(LlamaConfig(
-        vocab_size=VOCAB, hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=1, initializer_range=0.2, tie_word_embeddings=tied))
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCAB,
+            hidden_size=8,
+            intermediate_size=12,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            initializer_range=0.2,
+            tie_word_embeddings=tied,
+        )
+    )
 
 
 TOTAL = sum(p.numel() for p in new_model().parameters())
@@ -39,7 +49,8 @@ def change(space, z):
 
 
 def matrix(space):
-    """P, (parameters, dimension), one column for each unit vector; the base's parameters are set to zero."""
+    """P, (parameters, dimension), one column for each unit vector; the base's parameters are set to
+    zero."""
     for p in space.model.parameters():
         p.data.zero_()
     return torch.stack([change(space, unit) for unit in torch.eye(len(space.z))], dim=1)
@@ -117,7 +128,9 @@ def test_it_computes_what_a_model_with_those_parameters_computes(tied):
             p.copy_(now[name])
     assert (plain.lm_head.weight is plain.model.embed_tokens.weight) == tied
     assert torch.equal(space(input_ids=IDS).logits, plain(input_ids=IDS).logits)
-    assert not torch.allclose(space(input_ids=IDS).logits, new_model(tied)(input_ids=IDS).logits, atol=0.1)
+    assert not torch.allclose(
+        space(input_ids=IDS).logits, new_model(tied)(input_ids=IDS).logits, atol=0.1
+    )
 
 
 @both
@@ -138,6 +151,8 @@ def test_the_gradient_of_z_is_the_full_gradient_seen_through_the_subspace(tied, 
 @pytest.mark.parametrize("dimension", [-1, 0, TOTAL + 1, 1.5, True])
 def test_a_dimension_that_does_not_exist_is_refused_and_the_model_left_alone(dimension):
     model = new_model()
-    with pytest.raises(ValueError, match=f"^the dimension is {dimension} and the model has {TOTAL:,} parameters"):
+    with pytest.raises(
+        ValueError, match=f"^the dimension is {dimension} and the model has {TOTAL:,} parameters"
+    ):
         RandomSubspace(model, dimension, seed=0)
     assert all(p.requires_grad for p in model.parameters())

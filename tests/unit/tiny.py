@@ -1,4 +1,6 @@
-"""A language model small enough for exact tests, prompts of different length for it, and plain recounts of what it says."""
+"""A language model small enough for exact tests, prompts of different length for it, and plain
+recounts of what it says."""
+
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -7,23 +9,34 @@ PROMPTS = [[3, 4, 5], [6, 7], [8, 9, 10, 11, 3]]
 
 
 def new_policy(vocab=12, spread=0.3):
-    """spread: of the initial weights; the larger, the more every token depends on every other one before it."""
+    """spread: of the initial weights; the larger, the more every token depends on every other one
+    before it."""
     torch.manual_seed(0)
-    return LlamaForCausalLM(LlamaConfig(vocab_size=vocab, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-                                        num_attention_heads=2, max_position_embeddings=CONTEXT,
-                                        initializer_range=spread))
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocab,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=CONTEXT,
+            initializer_range=spread,
+        )
+    )
 
 
 def plain_log_probs(policy, prompt, response, temperature=1.0):
     """log π of each token of one response: a row alone, without cache and without padding."""
-    choices = (policy(input_ids=torch.tensor([prompt + response])).logits[0] / temperature).log_softmax(-1)
+    choices = (
+        policy(input_ids=torch.tensor([prompt + response])).logits[0] / temperature
+    ).log_softmax(-1)
     return torch.stack([choices[len(prompt) + i - 1, token] for i, token in enumerate(response)])
 
 
 def plain_values(critic, prompt, response):
     """What a scalar model says of the prefix before each token of one response."""
     ids = torch.tensor([prompt + response])
-    return critic(ids, torch.ones_like(ids, dtype=torch.bool))[0, len(prompt) - 1:-1]
+    return critic(ids, torch.ones_like(ids, dtype=torch.bool))[0, len(prompt) - 1 : -1]
 
 
 def random_head(model):
