@@ -234,8 +234,8 @@ def listed(results: Path) -> list[dict]:
 
 
 def explain(path: Path) -> int:
-    from .run import checks_now, provenance_of
     from .judge import Settings
+    from .run import checks_now, provenance_of
 
     record = records.read(path)
     if record is None:

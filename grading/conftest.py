@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from course import find
 from tqdm import tqdm
 
-from course import find
 from grading import notebook, run, sandbox
 from grading.errors import GradingError
 from grading.judge import Judge, Settings

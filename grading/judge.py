@@ -18,10 +18,10 @@ from functools import cache
 from pathlib import Path
 
 import torch
-
 from course import Mistake, find
 from course.learner import NOTEBOOK_SEED
 from course.registry import explain, one_line, seeded
+
 from . import notebook
 from .student import (
     Connection,

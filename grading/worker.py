@@ -14,6 +14,7 @@ and has no say in what they are worth. Nothing here is trusted once a cell has r
 """
 
 import __future__
+
 import ast
 import builtins
 import contextlib
@@ -35,9 +36,9 @@ import types
 
 import numpy as np
 import torch
-
 from checks import models
 from course.withheld import refuse
+
 from . import sandbox, wire
 
 MESSAGE = 300  # characters of an exception's text

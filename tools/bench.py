@@ -24,13 +24,8 @@ sys.path.insert(0, str(ROOT / "labs"))
 
 import nbformat  # noqa: E402  (labs/ must be on the path first)
 import torch  # noqa: E402
-from datasets import Dataset  # noqa: E402
-from nbclient import NotebookClient  # noqa: E402
-from peft import LoraConfig, get_peft_model  # noqa: E402
-from transformers import PreTrainedModel, PreTrainedTokenizerBase  # noqa: E402
-from trl import SFTConfig, SFTTrainer  # noqa: E402
-
 from course import machine  # noqa: E402
+from datasets import Dataset  # noqa: E402
 from helpdesk import preferences  # noqa: E402
 from helpdesk.base import load_base  # noqa: E402
 from helpdesk.language import encode_example  # noqa: E402
@@ -38,6 +33,10 @@ from helpdesk.tasks import Example, triage  # noqa: E402
 from helpdesk.tickets import sample_tickets  # noqa: E402
 from methods import lora, ppo, reward  # noqa: E402
 from methods.sft import Tokens, collate, fine_tune, mask_prompt, sft_loss, warm_up_and_decay  # noqa: E402
+from nbclient import NotebookClient  # noqa: E402
+from peft import LoraConfig, get_peft_model  # noqa: E402
+from transformers import PreTrainedModel, PreTrainedTokenizerBase  # noqa: E402
+from trl import SFTConfig, SFTTrainer  # noqa: E402
 
 ROUNDS = 5
 STEPS, BATCH, RATE = 20, 64, 2e-3

@@ -29,9 +29,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "labs"), str(ROOT / "tests" / "grading")]
 
 from course.machine import versions  # noqa: E402  (the folders must be on the path first)
+from made import EXERCISE, published, solutions, submission  # noqa: E402
+
 from grading import records  # noqa: E402
 from grading.files import write_whole  # noqa: E402
-from made import EXERCISE, published, solutions, submission  # noqa: E402
 
 NUMBER, HONEST, ROUNDS, KILLS = 300, 40, 2, 3
 LABS = ("01_sft", "02_lora", "03_reward_model", "04_ppo")

@@ -30,13 +30,13 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "labs"), str(ROOT / "tests" / "unit")]
 
 import torch
-
 from banks import public_calls
 from course.learner import NOTEBOOK_SEED
 from course.registry import all_ids, find, run_checks
+from mutants import Mutant, mutants
+
 from grading import judge, notebook
 from grading.files import write_whole
-from mutants import Mutant, mutants
 
 FILE = ROOT / "labs" / "results" / "checks" / "strength.json"
 # Not the notebook's own seed: a solution that knows its answers by heart is right there.

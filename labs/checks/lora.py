@@ -9,14 +9,13 @@ import re
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
-
 from checks.models import MINE, OTHER, adapted_deep_model, adapted_model
 from checks.sft import close, needs_something, some_number
 from course import Exercise, Mistake
 from course.learner import NOTEBOOK_SEED
 from methods import lora
 from planning import parameters
+from torch import Tensor, nn
 
 FACTORS = "the output of the adapter is scaled by alpha / rank, and rank is the number of rows of A"
 

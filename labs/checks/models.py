@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
-
 from methods import lora, reward
+from torch import nn
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM

@@ -2,8 +2,6 @@
 points to."""
 
 import torch
-from torch import Tensor
-
 from checks.models import PAD, VOCAB, small_model
 from checks.reward import (
     call,
@@ -21,6 +19,7 @@ from course import Exercise, Mistake
 from course.learner import NOTEBOOK_SEED
 from methods import kl, ppo
 from methods.sft import IGNORE
+from torch import Tensor
 
 
 def some_clip(seed: int) -> float:

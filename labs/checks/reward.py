@@ -4,12 +4,11 @@ points to."""
 import random
 
 import torch
-from torch import Tensor
-
 from checks.models import PAD, reward_model
 from checks.sft import close, needs_something, random_tokens, twice
 from course import Exercise, Mistake
 from methods import best_of_n, reward, sampling
+from torch import Tensor
 
 FLOWS = "no detach, no .item(), no numpy on the way"
 

@@ -6,11 +6,10 @@ import random
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
-
 from course import Exercise, Mistake
 from methods import sft
 from methods.sft import IGNORE
+from torch import Tensor
 
 VOCAB = 11
 

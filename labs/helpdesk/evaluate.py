@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from helpdesk.language import encode
 from helpdesk.tasks import Example
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BATCH = 256
 

@@ -1,10 +1,9 @@
 """Text to token ids and back, for the help desk's own tokenizer and for any other."""
 
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
-
 from helpdesk.tasks import Example
 from helpdesk.words import EOS, PAD, UNK, vocabulary
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 
 class UnknownWords(ValueError):

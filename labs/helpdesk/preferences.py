@@ -3,13 +3,12 @@
 import random
 from collections.abc import Sequence
 
-from transformers import PreTrainedTokenizerBase
-
 from helpdesk.judge import judge
 from helpdesk.language import encode
 from helpdesk.raters import Rater
 from helpdesk.tasks import reply_prompt
 from helpdesk.tickets import Ticket
+from transformers import PreTrainedTokenizerBase
 
 
 def prompts(tokenizer: PreTrainedTokenizerBase, tickets: Sequence[Ticket]) -> list[list[int]]:

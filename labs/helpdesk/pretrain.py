@@ -15,10 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch.nn.functional import cross_entropy
-from tqdm.auto import tqdm
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
-
 from course.machine import set_threads
 from helpdesk.base import FOLDER, MANIFEST, sha256
 from helpdesk.corpus import FACT_NAMES, documents
@@ -27,6 +23,9 @@ from helpdesk.language import build_tokenizer, encode
 from helpdesk.tasks import reading, triage
 from helpdesk.tickets import sample_tickets
 from helpdesk.words import vocabulary
+from torch.nn.functional import cross_entropy
+from tqdm.auto import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 SEED = 0
 STEPS = 1200

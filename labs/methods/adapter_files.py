@@ -14,12 +14,11 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from methods.lora import Settings, attach, fingerprint, known, layers, refuse_merged, refuse_name
+from methods.targets import AdapterError, as_tuple, find
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-
-from methods.lora import Settings, attach, fingerprint, known, layers, refuse_merged, refuse_name
-from methods.targets import AdapterError, as_tuple, find
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # PEFT's name for the place of the base inside its wrapper

@@ -9,10 +9,9 @@ at most 2; one of 32,000 has a thousand million. So this is for proofs, not for 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
-
 from methods import ppo, sampling
 from methods.sft import IGNORE, mask_prompt
+from torch import Tensor
 
 
 def responses(vocab: int, stop_id: int, longest: int) -> list[list[int]]:

@@ -20,9 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-
 from methods.targets import AdaptedLinear, AdapterError, as_tuple, find, linear_targets
+from torch import Tensor, nn
 
 ALL_LINEAR = "all-linear"
 

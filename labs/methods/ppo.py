@@ -23,11 +23,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-
 from methods import kl, sampling
 from methods.reward import ScalarModel
 from methods.sft import IGNORE, mask_prompt, token_log_probs
+from torch import Tensor, nn
 
 Score = Callable[
     [Sequence[list[int]], Sequence[list[int]]], Tensor

@@ -19,10 +19,9 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
+from methods.sampling import inputs, pad
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
-
-from methods.sampling import inputs, pad
 
 Ranking = tuple[
     list[int], list[list[int]]

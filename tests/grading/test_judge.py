@@ -9,14 +9,14 @@ import types
 
 import psutil
 import pytest
-
 from course import find
 from course.learner import NOTEBOOK_SEED
+from made import submission
+from threats import LAB
+
 from grading import judge, notebook, student, wire
 from grading.judge import Fault, Judge, Marking, Settings
 from grading.student import Connection, Limits, Lost, Raised, Stopped, Unusable, exception_of
-from made import submission
-from threats import LAB
 
 SECRET = b"a secret of this test"
 LOSS = find("sft.loss")

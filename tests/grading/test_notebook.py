@@ -6,9 +6,10 @@ import json
 import nbformat
 import nbformat.v4 as v4
 import pytest
+from made import EXERCISE, published, solutions, submission
+from made import notebook as made
 
 from grading import notebook
-from made import EXERCISE, notebook as made, published, solutions, submission
 
 LAB = "01_sft"
 IDS = list(solutions(LAB))

@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+from made import solutions, submission
 
 from grading import records, run, sandbox
 from grading.__main__ import environment, main
 from grading.errors import GradingError
 from grading.judge import Judge, Settings
-from made import solutions, submission
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = "01_sft"

@@ -12,14 +12,9 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-
 from course import find, run_checks
 from course.learner import NOTEBOOK_SEED
 from course.registry import Check
-from grading import notebook
-from grading.__main__ import environment
-from grading.judge import Settings
-from grading.student import Student
 from made import published, submission
 from threats import (
     HEADS,
@@ -38,6 +33,11 @@ from threats import (
     results,
     told,
 )
+
+from grading import notebook
+from grading.__main__ import environment
+from grading.judge import Settings
+from grading.student import Student
 
 TIER = TIERS[-1]
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from grading import student, wire
 from made import submission
 from threats import (
     LAB,
@@ -26,6 +24,8 @@ from threats import (
     leaves_nothing,
     told,
 )
+
+from grading import student, wire
 
 LOOPS = {
     "in Python": "while True:\n    pass",

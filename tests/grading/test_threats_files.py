@@ -11,7 +11,6 @@ import uuid
 from pathlib import Path
 
 import pytest
-
 from made import submission
 from threats import (
     CANARY,
@@ -33,7 +32,6 @@ from threats import (
     refuses,
     told,
 )
-
 
 # Files --------------------------------------------------------------------------------------------
 

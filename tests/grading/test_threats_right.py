@@ -3,10 +3,10 @@
 import threading
 
 import pytest
-
-from grading import notebook
 from made import submission
 from threats import SOLVED, TIERS, answer, answers, at_each_tier, attack, grade, judge_at
+
+from grading import notebook
 
 TIER = TIERS[-1]
 

@@ -18,9 +18,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from grading import sandbox
-from grading.judge import Judge, Settings
 from made import submission
 from threats import (
     LAB,
@@ -43,6 +40,8 @@ from threats import (
     told,
 )
 
+from grading import sandbox
+from grading.judge import Judge, Settings
 
 # Memory -------------------------------------------------------------------------------------------
 

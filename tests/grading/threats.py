@@ -15,11 +15,11 @@ from unittest import mock
 
 import psutil
 import pytest
+from made import solutions, submission
 
 from grading import sandbox
 from grading.judge import Judge, Settings
 from grading.student import Limits
-from made import solutions, submission
 
 ROOT = Path(sandbox.__file__).resolve().parents[1]
 LAB = "01_sft"

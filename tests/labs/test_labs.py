@@ -5,7 +5,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-
 import run_labs
 
 LABS = sorted((Path(__file__).resolve().parents[2] / "labs").glob("[0-9][0-9]_*.ipynb"))

@@ -7,12 +7,11 @@ mean over all tokens.
 import pytest
 import torch
 from datasets import Dataset
-from trl import GRPOConfig, GRPOTrainer
-
 from methods import ppo, sampling
 from methods.sft import IGNORE, mask_prompt
 from record_ppo import tiny_tokenizer
 from tiny import PAD, PROMPTS, STOP, new_policy
+from trl import GRPOConfig, GRPOTrainer
 
 GROUP, CLIP, TEMPERATURE = 4, 0.2, 0.7
 

@@ -7,15 +7,14 @@ import re
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
-
 from helpdesk.language import build_tokenizer, encode_example
 from helpdesk.pretrain import new_model
 from helpdesk.tasks import triage
 from helpdesk.tickets import sample_tickets
 from methods import adapter_files, lora
 from methods.sft import collate, fine_tune, mask_prompt, sft_loss
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 RANK, ALPHA = 4, 12
 STEPS, BATCH, RATE = 20, 8, 2e-3

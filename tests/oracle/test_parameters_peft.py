@@ -2,7 +2,6 @@
 parameters are counted."""
 
 import pytest
-
 from planning.parameters import (
     ALL_LINEAR,
     ARCHITECTURES,

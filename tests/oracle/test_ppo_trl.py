@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 import safetensors
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
-
 from methods import ppo, sampling
 from methods.reward import ScalarModel
 from methods.sft import IGNORE, mask_prompt
+from transformers import LlamaConfig, LlamaForCausalLM
 
 RECORD = Path(__file__).with_name("data") / "ppo_trl_1_12.safetensors"
 CLOSE = dict(rtol=1e-4, atol=2e-5)

@@ -7,19 +7,18 @@ import random
 import pytest
 import torch
 from datasets import Dataset
-from transformers import (
-    AutoModelForSequenceClassification,
-    LlamaForSequenceClassification,
-    TrainerCallback,
-)
-from trl import RewardConfig, RewardTrainer
-
 from helpdesk import preferences, raters
 from helpdesk.language import build_tokenizer, encode
 from helpdesk.pretrain import new_model
 from helpdesk.replies import TRANSCRIPTS, sample_reply
 from helpdesk.tickets import sample_tickets
 from methods import reward
+from transformers import (
+    AutoModelForSequenceClassification,
+    LlamaForSequenceClassification,
+    TrainerCallback,
+)
+from trl import RewardConfig, RewardTrainer
 
 STEPS, BATCH, RATE = 4, 6, 1e-3
 CLOSE = dict(rtol=1e-4, atol=1e-5)

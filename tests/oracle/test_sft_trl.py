@@ -6,14 +6,13 @@ import copy
 import pytest
 import torch
 from datasets import Dataset
-from transformers import TrainerCallback
-from trl import SFTConfig, SFTTrainer
-
 from helpdesk.language import build_tokenizer, encode_example
 from helpdesk.pretrain import new_model
 from helpdesk.tasks import triage
 from helpdesk.tickets import sample_tickets
 from methods.sft import collate, fine_tune, mask_prompt, sft_loss, warm_up_and_decay
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
 
 STEPS, BATCH, RATE = 6, 8, 1e-3
 TOLERANCE = 1e-5

@@ -7,7 +7,6 @@ import inspect
 
 import pytest
 import torch
-
 from course import find, run_checks
 from course.learner import NOTEBOOK_SEED
 

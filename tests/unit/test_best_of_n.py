@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-
 from methods.best_of_n import best_of_n, expected_value, kl_of_best_of_n
 
 

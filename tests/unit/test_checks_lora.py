@@ -6,17 +6,16 @@ Each wrong solution carries the words that its check must say.
 
 import math
 
+import checks.lora
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
-
-import checks.lora
 from banks import by_heart, cases, points, public_calls
 from course import find, run_checks
 from methods import lora
 from planning import parameters
+from torch import nn
 
 SEEDS = range(1, 21)  # 0 is the notebook's: who knows its answers by heart is right there
 

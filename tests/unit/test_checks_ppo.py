@@ -6,12 +6,11 @@ Each wrong solution carries the words that its check must say.
 
 import math
 
+import checks.ppo
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-
-import checks.ppo
 from banks import by_heart, cases, points, public_calls
 from course import find, run_checks
 from methods import kl, ppo, sampling

@@ -7,12 +7,11 @@ Each wrong solution carries the words that its check must say.
 import itertools
 import math
 
+import checks.reward
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-
-import checks.reward
 from banks import by_heart, cases, points
 from course import find, run_checks
 from methods import reward, sampling

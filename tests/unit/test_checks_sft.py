@@ -6,11 +6,10 @@ Each wrong solution carries the words that its check must say.
 
 import math
 
+import checks.sft
 import pytest
 import torch
 import torch.nn.functional as F
-
-import checks.sft
 from banks import by_heart, cases, points, public_calls
 from course import find
 from methods import sft

@@ -1,7 +1,6 @@
 """progress(): a bar on the screen, one plain line in a stored run."""
 
 import pytest
-
 from course import progress
 
 

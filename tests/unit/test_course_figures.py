@@ -5,9 +5,8 @@ import xml.etree.ElementTree as xml
 
 import matplotlib
 import pytest
-from matplotlib import colors
-
 from course import PALETTE, CourseError, figures, show
+from matplotlib import colors
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (the backend comes first)

@@ -7,18 +7,19 @@ import os
 import numpy as np
 import pytest
 import torch
-
 from course import (
     CourseError,
     EvidenceError,
     evidence,
     finish,
+    learner,
     mean_interval,
     measure,
     on_trial,
+    session,
+    store,
     sweep,
 )
-from course import learner, session, store
 from course.claims import satisfies
 
 CLAIMS = """

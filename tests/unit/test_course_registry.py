@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from course import CourseError, Exercise, Mistake, check, exercise, learner, registry, run_checks
 
 

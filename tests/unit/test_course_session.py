@@ -10,7 +10,6 @@ from importlib import metadata
 import numpy as np
 import pytest
 import torch
-
 from course import CourseError, machine, session, start
 
 

@@ -7,7 +7,6 @@ import os
 import numpy as np
 import pytest
 import torch
-
 from course import CourseError, machine, session, store, sweep
 
 GRID = [{"rate": rate, "rank": rank} for rate in (0.1, 0.2) for rank in (1, 4)]

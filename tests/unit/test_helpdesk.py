@@ -6,7 +6,6 @@ import re
 from collections import Counter
 
 import pytest
-
 from helpdesk.corpus import documents, note, transcript
 from helpdesk.judge import judge
 from helpdesk.language import UnknownWords, build_tokenizer, encode, encode_example

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from methods import kl
 
 P, Q = torch.tensor([0.6, 0.3, 0.1]), torch.tensor([0.2, 0.3, 0.5])

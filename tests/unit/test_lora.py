@@ -8,12 +8,6 @@ import os
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
-
 from methods import lora
 from methods.adapter_files import CONFIG, PREFIX, WEIGHTS, load, save
 from methods.lora import (
@@ -29,6 +23,11 @@ from methods.lora import (
 )
 from methods.sft import fine_tune, sft_loss
 from methods.targets import bare_linears, linear_targets
+from peft import LoraConfig, get_peft_model
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
 
 VOCAB, RANK, ALPHA = 13, 3, 5.0
 LINEAR = ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from planning.parameters import (
     ALL_LINEAR,
     ARCHITECTURES,

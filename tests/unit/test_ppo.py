@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from methods import kl, ppo
 from methods.reward import ScalarModel
 from tiny import (

@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-
 from methods import enumeration, ppo
 from methods.reward import ScalarModel
 from tiny import PAD, STOP, new_policy, plain_log_probs

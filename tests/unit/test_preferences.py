@@ -6,7 +6,6 @@ import random
 from collections import Counter
 
 import pytest
-
 from helpdesk import preferences
 from helpdesk.judge import judge
 from helpdesk.language import build_tokenizer, encode

@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 import torch
-
 from methods import reward, sampling
 from tiny import PAD, PROMPTS, STOP, new_policy
 

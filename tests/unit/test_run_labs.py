@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
+import course
 import nbformat
 import nbformat.v4 as v4
 import pytest
-
-import course
 import run_labs
 from course import registry, session
 

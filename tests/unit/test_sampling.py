@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-
 from methods import sampling
 from tiny import CONTEXT, PAD, PROMPTS, STOP, new_policy
 

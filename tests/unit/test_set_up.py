@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 import set_up
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-
 from methods.sft import (
     IGNORE,
     batches,

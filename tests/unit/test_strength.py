@@ -4,13 +4,13 @@ good enough."""
 import ast
 import json
 
-import pytest
-import torch
-
 import mutants
+import pytest
 import strength
+import torch
 from banks import by_heart, points, public_calls, traits
 from course.registry import all_ids, find
+
 from grading.judge import digest_of_checks
 
 TOLD = json.loads(strength.FILE.read_text("utf8"))

@@ -5,10 +5,9 @@ import math
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
-
 from methods.sft import fine_tune, sft_loss
 from methods.subspace import RandomSubspace
+from transformers import LlamaConfig, LlamaForCausalLM
 
 VOCAB = 13
 IDS = torch.randint(0, VOCAB, (3, 7), generator=torch.Generator().manual_seed(0))
