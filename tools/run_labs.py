@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import nbformat
@@ -27,8 +28,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 LABS = Path(__file__).resolve().parents[1] / "labs"
 sys.path.insert(0, str(LABS))
 
-from course import CourseError, find  # noqa: E402 (labs/ must be on the path first)
-from course.registry import all_ids  # noqa: E402
+import course  # noqa: E402 (labs/ must be on the path first)
+from course import CourseError, find  # noqa: E402
 from course.store import book_folder, write_whole  # noqa: E402
 
 TIMEOUT = 1800  # seconds for one cell; none where sweeps are completed
@@ -55,48 +56,71 @@ def lab_paths(names):
     return [labs[name] for name in names]
 
 
-def solution(id, head, name):
+def solution(id, heads):
     """The Markdown of a solution cell: what can stand in the exercise's cell, folded away.
 
-    head: the exercise's first line, "@exercise(…)" · name: of the function in the notebook
+    heads: of the notebook's exercises by id: the first line, "@exercise(…)", the function's name
     """
     reference = find(id).reference
+    head, name = heads.get(id, ("", reference.__name__))
     source = re.sub(r"\Adef \w+", f"def {name}", inspect.getsource(reference).rstrip())
-    return f"<details><summary>Solution</summary>\n\n```python\n{imports_of(reference)}{head}{source}\n```\n\n</details>"
+    written = {name: find(other).reference for other, (_, name) in heads.items()}
+    code = f"{imports_of(reference, written)}{head}{source}"
+    return f"<details><summary>Solution</summary>\n\n```python\n{code}\n```\n\n</details>"
 
 
-def imports_of(function):
-    """The import lines that a function of labs/methods needs in a notebook; what is an exercise
-    itself is left out, because there the reader has written it."""
-    module, plain = inspect.getmodule(function), inspect.unwrap(function)
-    names = {
-        node.id
-        for node in ast.walk(ast.parse(inspect.getsource(function)))
-        if isinstance(node, ast.Name)
-    }
-    used = sorted(names.intersection(vars(module)).difference(plain.__code__.co_varnames))
-    modules = [name for name in used if inspect.ismodule(vars(module)[name])]
-    written = {exercise.reference for exercise in map(find, all_ids())}
-    others = [
-        name
-        for name in used
-        if name not in modules
-        and not (
-            inspect.isfunction(value := vars(module)[name])
-            and value.__module__ == module.__name__
-            and value in written
-        )
+def imports_of(function, written):
+    """The import lines that a function needs in a notebook, each name from where it is defined.
+
+    written: the notebook's own exercises, references by name; they are not imported, because the
+    reader has written them
+    """
+    module, local = inspect.getmodule(function), inspect.unwrap(function).__code__.co_varnames
+    tree = ast.parse(inspect.getsource(function))
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    known, bound = vars(module), bindings(module)
+    plain, listed = set(), defaultdict(set)
+    for name in names.intersection(known).difference(local):
+        if inspect.isfunction(known[name]) and known[name] is written.get(name):
+            continue
+        source, text, whole = bound.get(name, (module.__name__, name, False))
+        if whole:
+            plain.add((source, f"import {text}"))
+        else:
+            listed[source].add(text)
+    lines = sorted(plain) + [
+        (source, f"from {source} import {', '.join(sorted(texts, key=rank_of_name))}")
+        for source, texts in sorted(listed.items())
     ]
-    lines = [module_import(vars(module)[name], name) for name in modules]
-    lines += [f"from {module.__name__} import {', '.join(others)}"] * bool(others)
-    return "".join(f"{line}\n" for line in lines) + "\n\n" * bool(lines)
+    groups = ([line for source, line in lines if kind_of(source) == kind] for kind in range(3))
+    blocks = ["\n".join(group) for group in groups if group]
+    return "\n\n".join(blocks) + "\n\n\n" if blocks else ""
 
 
-def module_import(module, name):
-    package, _, last = module.__name__.rpartition(".")
-    if last != name:
-        return f"import {module.__name__} as {name}"
-    return f"from {package} import {name}" if package else f"import {name}"
+def bindings(module):
+    """What a module's import statements bind: name → (source, what is written, whole module)."""
+    names = {}
+    for node in ast.parse(inspect.getsource(module)).body:
+        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            whole = isinstance(node, ast.Import)
+            name = alias.asname or (alias.name.partition(".")[0] if whole else alias.name)
+            source = alias.name if whole else node.module
+            names[name] = source, ast.unparse(alias), whole
+    return names
+
+
+def kind_of(module):
+    """0 for the standard library, 1 for an installed library, 2 for the course's own packages."""
+    package = module.partition(".")[0]
+    if package in sys.stdlib_module_names:
+        return 0
+    return 2 if Path(course.__file__).parents[1].joinpath(package).is_dir() else 1
+
+
+def rank_of_name(name):
+    """Constants, classes, others, each by the alphabet: the order in which ruff sorts names."""
+    constant = name.isupper() and len(name) > 1
+    return 0 if constant else 1 if name[0].isupper() else 2, name
 
 
 def refresh_solutions(notebook):
@@ -107,9 +131,7 @@ def refresh_solutions(notebook):
     changed = []
     for cell in notebook.cells:
         id = cell.metadata.get("solution")
-        if id and cell.source != (
-            current := solution(id, *heads.get(id, ("", find(id).reference.__name__)))
-        ):
+        if id and cell.source != (current := solution(id, heads)):
             cell.source = current
             changed.append(id)
     return changed
@@ -233,7 +255,8 @@ def run(path):
     write_whole(book_folder(record["device"]) / f"{path.stem}.json", text)
     write_whole(path, nbformat.writes(notebook).rstrip("\n") + "\n")
     seconds, size = time.perf_counter() - began, path.stat().st_size / 1024
-    return f"{path.stem}: stored after {seconds:.0f} s, {size:.0f} KiB, {len(record['claims'])} claims held"
+    held = len(record["claims"])
+    return f"{path.stem}: stored after {seconds:.0f} s, {size:.0f} KiB, {held} claims held"
 
 
 def run_sweeps(path):
