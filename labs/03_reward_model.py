@@ -63,7 +63,8 @@ on_trial()
 # %% [markdown]
 # ## From choices to a number
 #
-# $$\mathcal{L}_\text{RM} = -\mathbb{E}\left[\log \sigma\left(r_\phi(x, y_w) - r_\phi(x, y_l)\right)\right]$$
+# $$\mathcal{L}_\text{RM} = -\mathbb{E}\left[\log
+# \sigma\left(r_\phi(x, y_w) - r_\phi(x, y_l)\right)\right]$$
 #
 # $y_w$ is the chosen and $y_l$ the rejected response to the prompt $x$. The reward model is the
 # base's body with one output, $r_\phi$, in place of the vocabulary.
@@ -862,7 +863,7 @@ def fixed_batch_rewards(model, rankings, pad_id):
       responses
     pad_id: the id of padding · returns float (rankings, K)
     Use sampling.pad(rows, pad_id), which gives ids and real, and your
-    reward_at_end.
+      reward_at_end.
     """
     ...
 

@@ -67,7 +67,8 @@ on_trial()
 # %% [markdown]
 # ## How far from the reference
 #
-# $$\max_{\pi_\theta} \; \mathbb{E}_{x,\; y \sim \pi_\theta}\left[ r_\phi(x, y) \right] - \beta\, D_\text{KL}(\pi_\theta \,\Vert\, \pi_\text{ref})$$
+# $$\max_{\pi_\theta} \; \mathbb{E}_{x,\; y \sim \pi_\theta}\left[ r_\phi(x, y) \right] -
+# \beta\, D_\text{KL}(\pi_\theta \,\Vert\, \pi_\text{ref})$$
 #
 # The divergence is an expectation over the policy's own samples, so it can be estimated from their
 # log-probabilities alone. The obvious estimate, the mean log-ratio $k_1$, is right on average, but
@@ -232,7 +233,8 @@ compare_estimates(policy, "far")
 # The document gives one advantage for a whole response, $\hat{A}_t = r_\phi(x, y) - V(x)$. PPO
 # works per token: every token pays for leaving the reference, the last one earns the score.
 #
-# $$R_t = -\beta \left(\log \pi_\text{old} - \log \pi_\text{ref}\right)_t + r_\phi(x, y) \cdot [t = T]$$
+# $$R_t = -\beta \left(\log \pi_\text{old} - \log \pi_\text{ref}\right)_t + r_\phi(x, y)
+# \cdot [t = T]$$
 
 # %% [markdown]
 # ### Exercise · the reward of each token
@@ -245,8 +247,7 @@ def token_rewards(scores, log_probs, ref_log_probs, counts, beta):
     reference, the last one earns the score.
 
     scores: float (batch,) · log_probs, ref_log_probs: float (batch, time)
-    counts: bool (batch, time), True where the
-    token belongs to the response
+    counts: bool (batch, time), True where the token belongs to the response
     returns float (batch, time), 0 where counts is False
     """
     ...
@@ -321,7 +322,9 @@ evidence("C1.28", (ours - (rollout.scores.unsqueeze(-1) - of_prompt).where(count
 # %% [markdown]
 # ## How far one update may go
 #
-# $$L^\text{CLIP} = \mathbb{E}\left[\min\left(\rho_t \hat{A}_t,\; \text{clip}(\rho_t, 1 - \epsilon, 1 + \epsilon)\, \hat{A}_t\right)\right], \qquad \rho_t = \frac{\pi_\theta(y_t \mid x, y_{<t})}{\pi_\text{old}(y_t \mid x, y_{<t})}$$
+# $$L^\text{CLIP} = \mathbb{E}\left[\min\left(\rho_t \hat{A}_t,\; \text{clip}(\rho_t, 1 -
+# \epsilon, 1 + \epsilon)\, \hat{A}_t\right)\right], \qquad \rho_t = \frac{\pi_\theta(y_t
+# \mid x, y_{<t})}{\pi_\text{old}(y_t \mid x, y_{<t})}$$
 #
 # It is maximised, so the loss is its negative (Schulman et al. 2017).
 
