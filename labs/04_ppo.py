@@ -901,7 +901,10 @@ for rate, beta, clip in itertools.product((3e-4, 2e-3), (0.05, 0.0), (0.2, None)
         f"{beta:<6} {clip or 'none':<6} {rate:<8} {fates[rate, beta, clip]} of 3     "
         f"{sum(map(stalled, rows))} of 3    {ends}"
     )
-    name = f"beta{'005' if beta else '0'}_{'clip' if clip else 'no_clip'}_{'3e4' if rate < 1e-3 else '2e3'}"
+    name = (
+        f"beta{'005' if beta else '0'}_{'clip' if clip else 'no_clip'}_"
+        f"{'3e4' if rate < 1e-3 else '2e3'}"
+    )
     measure(f"ppo.collapsed_{name}", fates[rate, beta, clip], "runs of three", seeds=(0, 1, 2))
     measure(
         f"ppo.gold_after_10_{name}",
