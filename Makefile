@@ -33,7 +33,7 @@ grade: setup  ## turn a folder of submitted notebooks into marks: make grade SUB
 lab: setup  ## open the labs in JupyterLab
 	@$(BIN)/jupyter-lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/labs $(ARGS)
 
-labs: setup  ## run every lab afresh and store its outputs and results
+labs: setup  ## make every lab from its source, run it, and store its outputs and results
 	@$(BIN)/python tools/run_labs.py $(ARGS)
 
 sweeps: setup  ## complete the wide sweeps at the full scale (up to an hour each)
