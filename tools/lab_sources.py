@@ -94,8 +94,8 @@ def refuse_markers(name: str, text: str) -> None:
     first = next((line for line in lines if line.strip()), "")
     if not LIKE_A_MARKER.match(first):
         raise LabError(
-            f"{name} must begin with a cell marker, # %% or # %% [markdown]; "
-            f"it begins with {first[:60]!r}"
+            f"{name} must begin with a cell marker, # %% or # %% [markdown], not with "
+            f"{first[:60]!r}: take out what stands above the first cell"
         )
 
 
