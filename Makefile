@@ -8,7 +8,7 @@ ARGS =
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test grade lab labs sweeps bench
+.PHONY: help setup book test grade lab labs sweeps mutants bench
 
 help:   ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -33,11 +33,14 @@ grade: setup  ## turn a folder of submitted notebooks into marks: make grade SUB
 lab: setup  ## open the labs in JupyterLab
 	@$(BIN)/jupyter-lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/labs $(ARGS)
 
-labs: setup  ## run every lab afresh and store its outputs and results
+labs: setup  ## make every lab from its source, run it, and store its outputs and results
 	@$(BIN)/python tools/run_labs.py $(ARGS)
 
 sweeps: setup  ## complete the wide sweeps at the full scale (up to an hour each)
 	@$(BIN)/python tools/run_labs.py --sweeps $(ARGS)
+
+mutants: setup  ## plant single faults in the RLHF methods and list those that no test notices
+	@$(BIN)/python tools/mutate.py $(ARGS)
 
 bench: setup  ## time the training loops on this machine
 	@$(BIN)/python tools/bench.py $(ARGS)

@@ -1,16 +1,21 @@
-"""Single-fault versions of the RLHF methods, and whether the tests notice: `python
-tools/mutate.py`.
+"""Single-fault versions of the RLHF methods, and whether the tests notice: `make mutants`.
 
-Each mutant is one text of a file replaced by another. It is killed if a test of the fast suite
-fails, breaks or hangs. Exits with 1 if fewer than 95 % are killed. `python tools/mutate.py gae`
-tries only those whose fault holds that word.
+Each mutant is one text of a file replaced by another; how the file is formatted does not matter. It
+is killed if a test of the fast suite fails, breaks or hangs. The result goes to
+labs/results/mutants.json with a digest of the methods and of the tests, and `make test` asks for a
+new one when either changes. Exits with 1 if fewer than 95 % are killed.
+`python tools/mutate.py gae` tries only those whose fault holds that word, and writes nothing.
 """
 
+import ast
 import contextlib
+import hashlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import json
 import os
+import re
 import signal
 import sys
 import time
@@ -23,7 +28,8 @@ METHODS = ROOT / "labs" / "methods"
 TESTS = [
     f"tests/unit/test_{name}.py" for name in ("kl", "best_of_n", "reward", "sampling", "ppo")
 ] + ["tests/oracle/test_ppo_trl.py"]
-PATIENCE = 120  # seconds; a mutant may loop for ever
+FILE = ROOT / "labs" / "results" / "mutants.json"
+TIMEOUT_SECONDS = 120  # a mutant may loop for ever
 ENOUGH = 0.95
 
 
@@ -574,12 +580,54 @@ class Faulty(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def mutated(mutant: Mutant) -> str:
     """The file's text with the fault. Raises ValueError unless the old text stands there once."""
     text = (METHODS / mutant.file).read_text("utf8")
-    if text.count(mutant.old) != 1:
+    found = list(pattern_of(mutant.old).finditer(text))
+    if len(found) != 1:
         raise ValueError(
-            f"{mutant.file}: the text to replace for “{mutant.fault}” stands there {text.count(mutant.old)} "
+            f"{mutant.file}: the text to replace for “{mutant.fault}” stands there {len(found)} "
             "times, and once is needed: bring tools/mutate.py up to date"
         )
-    return text.replace(mutant.old, mutant.new)
+    return text[: found[0].start()] + mutant.new.strip() + text[found[0].end() :]
+
+
+def pattern_of(code: str) -> re.Pattern:
+    """Matches `code` however it is broken into lines, with or without a comma before a bracket."""
+    tokens = re.findall(r"\w+|[^\w\s]", code)
+    pattern = re.escape(tokens[0])
+    for before, token in zip(tokens, tokens[1:]):
+        gap = r"\s+" if re.fullmatch(r"\w+", before) and re.fullmatch(r"\w+", token) else r"\s*"
+        pattern += (r"\s*,?\s*" if token in ")]}" else gap) + re.escape(token)
+    return re.compile(pattern)
+
+
+def digest() -> str:
+    """Of the methods that are mutated and of the tests that judge them; blind to docstrings,
+    comments and formatting."""
+    files = sorted({METHODS / mutant.file for mutant in MUTANTS})
+    tests = [path for path in (ROOT / test for test in TESTS) if path.exists()]
+    code = "\n".join(without_docstrings(path) for path in [*files, *tests, Path(__file__)])
+    return hashlib.sha256(code.encode()).hexdigest()[:12]
+
+
+def without_docstrings(path: Path) -> str:
+    tree = ast.parse(path.read_text("utf8"))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:]
+    return repr(skeleton(tree))
+
+
+def skeleton(node):
+    """A syntax tree as nested tuples that are the same in every version of Python."""
+    if isinstance(node, list):
+        return [skeleton(element) for element in node]
+    if not isinstance(node, ast.AST):
+        return node
+    fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
+    return type(node).__name__, [
+        (name, skeleton(value)) for name, value in fields if name != "kind"
+    ]
 
 
 def passes(mutant: Mutant | None) -> bool:
@@ -587,7 +635,7 @@ def passes(mutant: Mutant | None) -> bool:
     here."""
     child = os.fork()
     if child == 0:
-        signal.alarm(PATIENCE)
+        signal.alarm(TIMEOUT_SECONDS)
         status = 2
         with contextlib.suppress(BaseException), open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), 1)
@@ -618,15 +666,21 @@ def main(words: list[str]) -> int:
         for mutant, survived in zip(chosen, pool.map(passes, chosen)):
             if survived:
                 alive.append(mutant)
-            print(
-                f"{'SURVIVED' if survived else 'killed  '} {mutant.file}: {mutant.fault}"
-                + f" ({mutant.survives})" * (survived and bool(mutant.survives)),
-                flush=True,
-            )
+            fate = "SURVIVED" if survived else "killed  "
+            why = f" ({mutant.survives})" if survived and mutant.survives else ""
+            print(f"{fate} {mutant.file}: {mutant.fault}{why}", flush=True)
     killed = len(chosen) - len(alive)
-    print(
-        f"{killed} of {len(chosen)} killed ({killed / len(chosen):.1%}) in {time.perf_counter() - began:.0f} s"
-    )
+    seconds = time.perf_counter() - began
+    print(f"{killed} of {len(chosen)} killed ({killed / len(chosen):.1%}) in {seconds:.0f} s")
+    if not words:
+        record = {
+            "digest": digest(),
+            "mutants": len(chosen),
+            "killed": killed,
+            "equivalent": {m.fault: m.survives for m in alive if m.survives},
+            "survivors": [f"{m.file}: {m.fault}" for m in alive if not m.survives],
+        }
+        write_whole(FILE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return 0 if killed >= ENOUGH * len(chosen) else 1
 
 
@@ -636,6 +690,7 @@ if __name__ == "__main__":
     import pytest
     import torch
     import transformers  # noqa: F401  (its import takes seconds)
+    from course.store import write_whole
     from transformers import LlamaForCausalLM  # noqa: F401
 
     torch.set_num_threads(1)

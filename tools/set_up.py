@@ -61,9 +61,9 @@ def venv_problem(name):
         import venv  # noqa: F401
     except ImportError as error:
         return (
-            f"{name} cannot make environments because its module {error.name} is missing: install that (on Debian "
+            "{0} cannot make environments because its module {1} is missing: install that (on Debian "
             "and Ubuntu: apt-get install python3-venv), then run the same command again"
-        )
+        ).format(name, error.name)
     return None
 
 
@@ -84,7 +84,7 @@ def read_stamp(root):
     try:
         with open(os.path.join(root, ".venv", ".ready")) as file:
             return file.read()
-    except OSError:
+    except (OSError, IOError):
         return ""
 
 
@@ -122,7 +122,7 @@ def say(text, end="\n"):
 def show_progress(seconds, what, lines):
     """Where a step is: a line that is drawn over on a terminal, a line of its own elsewhere."""
     doing = [what] + [line.strip() for line in lines if line.strip().startswith(DOING)]
-    text = f"  {clock(seconds)}  {doing[-1]}"
+    text = "  {0}  {1}".format(clock(seconds), doing[-1])
     if sys.stdout.isatty():
         width = shutil.get_terminal_size().columns - 1
         say("\r" + text[:width].ljust(width), end="")
@@ -162,9 +162,11 @@ def failure(what, status, lines):
     elif any(sign in output for sign in NO_NETWORK):
         reason = "no package index could be reached; check the network"
     else:
-        reason = f"it ended with status {status}; mend what its last lines say"
+        reason = "it ended with status {0}; mend what its last lines say".format(status)
     return SetUpError(
-        f"{what} failed: {reason}, then run the same command again. The last lines were:\n\n{output.rstrip()}"
+        "{0} failed: {1}, then run the same command again. The last lines were:\n\n{2}".format(
+            what, reason, output.rstrip()
+        )
     )
 
 
@@ -223,7 +225,7 @@ def install(root, lock):
             raise failure(what, status, lines)
     with open(os.path.join(venv, ".ready"), "w") as file:
         file.write(finished)
-    say(f"\nThe environment is ready ({clock(time.time() - start)} minutes).")
+    say("\nThe environment is ready ({0} minutes).".format(clock(time.time() - start)))
 
 
 def set_up(root):
@@ -251,10 +253,10 @@ def main():
     try:
         set_up(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     except SetUpError as error:
-        sys.stderr.write(f"\n{error}\n")
+        sys.stderr.write("\n{0}\n".format(error))
         return 1
-    except OSError as error:
-        sys.stderr.write(f"\nThe environment cannot be set up: {error}\n")
+    except (OSError, IOError) as error:
+        sys.stderr.write("\nThe environment cannot be set up: {0}\n".format(error))
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped. Run the same command again to set the environment up.\n")

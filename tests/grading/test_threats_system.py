@@ -69,9 +69,9 @@ def test_g09_memory_of_children():
         for _ in range(3):
             if os.fork() == 0:
                 mmap.mmap(-1, 200 * 2**20).write(bytes(200 * 2**20))
-                time.sleep(1)
+                time.sleep(3)
                 os._exit(0)
-        time.sleep(0.7)
+        time.sleep(2.5)
         RIGHT
         """
     attack("T0", {"sft.loss": answer("sft.loss", body)}, {"sft.loss": "crashed"})

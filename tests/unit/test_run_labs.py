@@ -1,19 +1,14 @@
 """Storing a lab: what is kept, what is taken out, and what is left alone when a lab fails."""
 
-import builtins
-import dis
-import importlib
 import json
-import sys
-import types
 from pathlib import Path
 
 import course
-import nbformat
+import lab_sources
 import nbformat.v4 as v4
 import pytest
 import run_labs
-from course import find, registry, session
+from course import session
 
 RECORD = (
     'import json, os, pathlib; pathlib.Path(os.environ["COURSE_RESULTS"], "01_tiny.json")'
@@ -38,49 +33,51 @@ sweep("tiny.rates", run, [{{"rate": 1}}, {{"rate": 2}}, {{"rate": 3}}])"""
 def labs(tmp_path, monkeypatch):
     folder = tmp_path / "book" / "labs"
     (folder / "results").mkdir(parents=True)
-    monkeypatch.setattr(run_labs, "LABS", folder)
+    monkeypatch.setattr(lab_sources, "LABS", folder)
     monkeypatch.setattr(session, "LABS", folder)
     return folder
 
 
-def store(folder, *cells):
-    path = folder / "01_tiny.ipynb"
-    path.write_text(nbformat.writes(v4.new_notebook(cells=list(cells))))
+def write(folder, *cells, text=""):
+    """The source of a lab: some code cells, and text in the format as it stands."""
+    path = folder / "01_tiny.py"
+    path.write_text("\n\n".join([*(f"# %%\n{cell}" for cell in cells), text]))
     return path
 
 
-def code(*sources):
-    return [v4.new_code_cell(source) for source in sources]
+def stored(folder):
+    return folder / "01_tiny.ipynb"
 
 
-def reference(values):
-    """The largest value."""
-    return max(values)
-
-
-@pytest.fixture
-def largest(monkeypatch):
-    monkeypatch.setattr(registry, "EXERCISES", {})
-    return course.Exercise("tiny.largest", reference=reference, minutes=1, difficulty=1)
+def make(folder, *cells):
+    """Write the source of a lab, run it, and return its stored notebook as JSON."""
+    write(folder, *cells)
+    assert run_labs.main([]) == 0
+    return json.loads(stored(folder).read_text())
 
 
 def test_a_lab_is_stored_with_outputs_and_results_and_the_same_bytes_again(labs, capsys):
     prints = 'import os\nprint(os.environ["COURSE_STORED"], end=" ", flush=True)\nprint(object())'
-    path = store(labs, *code(prints, RECORD))
+    write(labs, prints, RECORD)
     assert run_labs.main([]) == 0
+    path = stored(labs)
     assert "01_tiny: stored after" in capsys.readouterr().out
     first = path.read_bytes()
     cell = json.loads(first)["cells"][0]
-    assert cell["id"] == "01_tiny-000" and "execution" not in cell["metadata"]
+    assert cell["id"].startswith("01_tiny-") and "execution" not in cell["metadata"]
     assert "".join(cell["outputs"][0]["text"]) == "1 <object object>\n"
     assert json.loads((labs / "results" / "01_tiny.json").read_text())["device"] == "cpu"
     assert run_labs.main(["01_tiny"]) == 0
     assert path.read_bytes() == first
-    assert sorted(file.name for file in labs.iterdir()) == ["01_tiny.ipynb", "results"]
+    assert sorted(file.name for file in labs.iterdir()) == [
+        "01_tiny.ipynb",
+        "01_tiny.py",
+        "results",
+    ]
 
 
 @pytest.mark.parametrize(
-    "sources, told",
+    "sources, message",
     [
         (
             ["x = 1", "raise ValueError('bad')", RECORD],
@@ -92,13 +89,14 @@ def test_a_lab_is_stored_with_outputs_and_results_and_the_same_bytes_again(labs,
     ],
     ids=["raises", "dies", "stderr", "no results"],
 )
-def test_a_failing_lab_leaves_everything_as_it_was(labs, capsys, sources, told):
-    path = store(labs, *code(*sources))
+def test_a_failing_lab_leaves_everything_as_it_was(labs, capsys, sources, message):
+    make(labs, RECORD)
+    before = stored(labs).read_bytes()
+    write(labs, *sources)
     (labs / "results" / "01_tiny.json").write_text("old")
-    before = path.read_bytes()
     assert run_labs.main([]) == 1
-    assert told in capsys.readouterr().err
-    assert path.read_bytes() == before
+    assert message in capsys.readouterr().err
+    assert stored(labs).read_bytes() == before
     assert (labs / "results" / "01_tiny.json").read_text() == "old"
 
 
@@ -117,129 +115,93 @@ def test_tidy_joins_streams_and_drops_widgets_and_addresses():
         for name in ("stdout", "stdout", "stderr")
     ]
     notebook = v4.new_notebook(cells=[v4.new_code_cell("x", outputs=[*pieces, widget])])
-    run_labs.tidy(notebook, "01_tiny")
+    run_labs.tidy(notebook)
     out, err, shown = notebook.cells[0].outputs
     assert (out.text, err.text, shown.data) == ("outout", "err", {"text/plain": "<a>"})
 
 
-def test_solutions_are_written_from_the_reference(labs, largest, capsys):
-    cell = v4.new_markdown_cell("old", metadata={"solution": "tiny.largest"})
-    path = store(labs, v4.new_markdown_cell("plain"), cell)
-    assert run_labs.main(["--check-solutions"]) == 1
-    assert "the solution of tiny.largest is not" in capsys.readouterr().err
-    assert "old" in path.read_text()
-    notebook = nbformat.read(path, as_version=4)
-    assert run_labs.refresh_solutions(notebook) == ["tiny.largest"]
-    assert notebook.cells[0].source == "plain"
-    assert notebook.cells[1].source == (
-        "<details><summary>Solution</summary>\n\n```python\ndef reference(values):\n"
-        '    """The largest value."""\n    return max(values)\n```\n\n</details>'
+EDITS = {
+    "a changed cell": lambda cells: cells[0].update(source="x = 2"),
+    "a cell of its own": lambda cells: cells.insert(1, v4.new_code_cell("x = 2")),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
+def test_a_notebook_edited_by_hand_is_not_overwritten_without_force(labs, capsys, edit):
+    notebook = make(labs, "x = 1", RECORD)
+    edit(notebook["cells"])
+    stored(labs).write_text(json.dumps(notebook))
+    before = stored(labs).read_bytes()
+    assert run_labs.main([]) == 1
+    message = capsys.readouterr().err
+    assert "(x = 2) of 01_tiny.ipynb was written by hand and would be lost" in message
+    assert "move it into 01_tiny.py" in message and "--force" in message
+    assert stored(labs).read_bytes() == before
+    assert run_labs.main(["--force"]) == 0
+    assert "x = 2" not in stored(labs).read_text()
+
+
+def test_an_edit_during_the_run_is_not_overwritten_either(labs, capsys):
+    edit = (
+        "import json, pathlib; path = pathlib.Path('01_tiny.ipynb')\n"
+        "notebook = json.loads(path.read_text()); notebook['cells'][0]['source'] = 'y = 3'\n"
+        "path.write_text(json.dumps(notebook))"
     )
-    store(labs, *notebook.cells)
-    assert run_labs.main(["--check-solutions"]) == 0
+    make(labs, "x = 1", RECORD)
+    write(labs, "x = 1", edit, RECORD)
+    assert run_labs.main([]) == 1
+    assert "cell 1 (y = 3) of 01_tiny.ipynb was written by hand" in capsys.readouterr().err
+    assert "y = 3" in stored(labs).read_text()
 
 
-IMPORTS = """\
-import math
-import torch
-import torch.nn.functional as F
-from collections.abc import Sequence, Iterable
-from methods import kl
-from methods.tokens import Tokens, pad as fill, IGNORE, masked_mean
-from torch import nn, Tensor
-
-HERE = 3
+def test_an_edit_that_was_moved_into_the_source_is_no_hindrance(labs):
+    notebook = make(labs, "x = 1", RECORD)
+    notebook["cells"].insert(0, v4.new_code_cell("x = 2"))
+    stored(labs).write_text(json.dumps(notebook))
+    make(labs, "x = 2", "x = 3", RECORD)  # x = 1 was made by a source: it may go
+    assert run_labs.main(["--check"]) == 0
 
 
-def helper(x):
-    return x
+def test_a_stored_file_that_is_no_notebook_is_named_and_kept(labs, capsys):
+    write(labs, RECORD)
+    stored(labs).write_text("<<<<<<< ours")
+    for task in ([], ["--check"]):
+        assert run_labs.main(task) == 1
+        assert "01_tiny.ipynb is no notebook that can be read" in capsys.readouterr().err
+    assert stored(labs).read_text() == "<<<<<<< ours"
+    assert run_labs.main(["--force"]) == 0
 
 
-"""
+def test_a_source_with_a_fault_leaves_the_notebook_as_it_was(labs, capsys):
+    make(labs, RECORD)
+    before = stored(labs).read_bytes()
+    write(labs, "x = (1", RECORD)
+    for task in ([], ["--force"], ["--check"], ["--sweeps"]):
+        assert run_labs.main(task) == 1
+        assert capsys.readouterr().err == (
+            "01_tiny: 01_tiny.py: cell 1 (x = (1) is no valid Python: '(' was never closed "
+            "(line 1 of the cell)\n"
+        )
+    assert stored(labs).read_bytes() == before
 
 
-@pytest.fixture
-def written_in(tmp_path, monkeypatch):
-    """A function that puts a function into a module with IMPORTS above it, and returns it."""
-
-    def written_in(source):
-        (tmp_path / "reference_module.py").write_text(IMPORTS + source)
-        monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, "reference_module", raising=False)
-        importlib.invalidate_caches()
-        return importlib.import_module("reference_module").f
-
-    return written_in
-
-
-@pytest.mark.parametrize(
-    "source, lines",
-    [
-        ("def f(x):\n    return sum(x)\n", []),
-        ("def f(x):\n    return torch.ones(x)\n", ["import torch"]),
-        ("def f(x: Tensor, layer: nn.Module):\n    return x\n", ["from torch import Tensor, nn"]),
-        (
-            "def f(x: Tensor, y: Iterable):\n    return math.pi + F.relu(torch.ones(x)).sum()\n",
-            [
-                "import math",
-                "from collections.abc import Iterable",
-                "",
-                "import torch",
-                "import torch.nn.functional as F",
-                "from torch import Tensor",
-            ],
-        ),
-        (
-            "def f(x: Tokens):\n    return fill(x, IGNORE), kl.k1, masked_mean\n",
-            [
-                "from methods import kl",
-                "from methods.tokens import IGNORE, Tokens, masked_mean, pad as fill",
-            ],
-        ),
-        ("def f(x):\n    return helper(HERE)\n", ["from reference_module import HERE, helper"]),
-        ("def f(x):\n    math, HERE = x\n    return math + HERE\n", []),
-    ],
-    ids=["none", "module", "list", "groups", "course", "own names", "local"],
-)
-def test_a_solution_imports_each_name_from_where_it_is_defined(written_in, source, lines):
-    found = run_labs.imports_of(written_in(source), {})
-    assert found == ("\n".join(lines) + "\n\n\n" if lines else "")
-
-
-def test_what_the_reader_has_written_is_not_imported(written_in):
-    f = written_in("def f(x):\n    return masked_mean(helper(x), x)\n")
-    helper, mean = f.__globals__["helper"], f.__globals__["masked_mean"]
-    assert run_labs.imports_of(f, {"helper": helper, "masked_mean": mean}) == ""
-    assert run_labs.imports_of(f, {"helper": helper, "masked_mean": helper, "other": mean}) == (
-        "from methods.tokens import masked_mean\n\n\n"
+def test_check_says_whether_the_notebook_is_what_its_source_makes(labs, capsys):
+    write(labs, "x = 1", RECORD)
+    assert run_labs.main(["--check"]) == 1
+    assert "01_tiny.ipynb has not been made yet: run make labs ARGS=01_tiny" in (
+        capsys.readouterr().err
     )
-
-
-def test_every_published_solution_runs_below_its_own_imports():
-    """With the notebook's other exercises in place; names that a solution needs are all there."""
-    for path in run_labs.lab_paths([]):
-        notebook = nbformat.read(path, as_version=4)
-        code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-        heads = {id: (head, name) for head, id, name in run_labs.EXERCISE.findall(code)}
-        for id in heads:
-            text = run_labs.solution(id, heads).split("```python\n")[1].split("\n```")[0]
-            here = {name: find(other).reference for other, (_, name) in heads.items()}
-            here["exercise"] = lambda *_, **__: lambda answer: answer
-            exec(compile(text, id, "exec"), here)
-            needed = globals_of(here[heads[id][1]].__code__)
-            assert needed <= here.keys() | set(dir(builtins)), id
-
-
-def globals_of(code):
-    """The global names that a function and the functions inside it read."""
-    inside = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    read = {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
-    return read.union(*map(globals_of, inside))
+    make(labs, "x = 1", RECORD)
+    before = stored(labs).read_bytes()
+    assert run_labs.main(["--check"]) == 0
+    write(labs, "x = 2", RECORD)
+    assert run_labs.main(["--check"]) == 1
+    assert "cell 1 (x = 2) of 01_tiny.py does not stand there" in capsys.readouterr().err
+    assert stored(labs).read_bytes() == before
 
 
 def test_results_of_a_gpu_go_to_their_own_folder(labs):
-    store(labs, *code(RECORD.replace("cpu", "cuda")))
-    assert run_labs.main([]) == 0
+    make(labs, RECORD.replace("cpu", "cuda"))
     assert (labs / "results" / "gpu" / "01_tiny.json").exists()
 
 
@@ -254,12 +216,10 @@ def swept(labs, monkeypatch):
     (labs / "results" / "01_tiny.json").write_text("old")
 
     def swept(fails, last="finish()"):
-        path = store(labs, *code(START, SWEEP.format(fails=fails), last))
-        before = path.read_bytes()
+        write(labs, START, SWEEP.format(fails=fails), last)
         status = run_labs.main(["--sweeps", "01_tiny"])
-        assert path.read_bytes() == before
         assert (labs / "results" / "01_tiny.json").read_text() == "old"
-        assert sorted(file.name for file in labs.iterdir()) == ["01_tiny.ipynb", "results"]
+        assert sorted(file.name for file in labs.iterdir()) == ["01_tiny.py", "results"]
         return status
 
     return swept
@@ -290,20 +250,20 @@ def test_a_lab_that_does_not_finish_keeps_its_sweeps(labs, swept, capsys):
 
 
 def test_a_lab_without_a_sweep_is_not_run(labs, capsys):
-    store(labs, v4.new_markdown_cell("sweep("), *code("raise ValueError"))
+    write(labs, "raise ValueError", text="# %% [markdown]\n# sweep(")
     assert run_labs.main(["--sweeps"]) == 0
     assert capsys.readouterr() == ("01_tiny: has no sweep\n", "")
 
 
 def test_a_sweep_may_take_its_time(labs, monkeypatch):
     monkeypatch.setattr(run_labs, "TIMEOUT", 1)
-    store(labs, *code("import time; time.sleep(3)  # sweep()", RECORD))
+    write(labs, "import time; time.sleep(3)  # sweep()", RECORD)
     assert run_labs.main(["--sweeps"]) == 0
 
 
 def test_a_lab_that_is_not_there_is_named(labs, capsys):
     assert run_labs.main([]) == 1
-    assert "labs/ holds no notebook" in capsys.readouterr().err
-    store(labs)
+    assert "labs/ holds no lab" in capsys.readouterr().err
+    write(labs, RECORD)
     assert run_labs.main(["02_huge"]) == 1
     assert "There is no lab '02_huge'; these are the labs: 01_tiny." in capsys.readouterr().err
