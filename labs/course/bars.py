@@ -16,7 +16,8 @@ def progress(iterable, label, total=None):
 def count(iterable, label):
     steps = 0
     try:
-        for steps, item in enumerate(iterable, start=1):
+        for item in iterable:
+            steps += 1
             yield item
     finally:  # a loop that is left early is told too
         print(f"{label}: {steps} steps")

@@ -59,8 +59,8 @@ def record(student, file="", number=1, **changes):
 
 def records_of(*ones):
     """The records, numbered, and that all of them count."""
-    for number, one in enumerate(ones):
-        one["submission"] = f"s{number}"
+    for place, one in enumerate(ones):
+        one["submission"] = f"s{place}"
     return list(ones), {one["submission"]: True for one in ones}
 
 

@@ -159,12 +159,12 @@ def test_gradients_are_the_full_weights_gradient_seen_through_the_adapter():
 
 
 def test_no_gradient_leaves_two_matrices_of_zeros():
-    _, A, B = matrices()
+    _, full_A, full_B = matrices()
     x = torch.randn(4, 8, dtype=torch.float64)
     for A, B, moves in (
-        (0 * A, 0 * B, [False, False]),
-        (A, 0 * B, [False, True]),
-        (0 * A, B, [True, False]),
+        (0 * full_A, 0 * full_B, [False, False]),
+        (full_A, 0 * full_B, [False, True]),
+        (0 * full_A, full_B, [True, False]),
     ):
         A, B = A.clone().requires_grad_(), B.clone().requires_grad_()
         lora.lora_update(x, A, B, ALPHA).sum().backward()

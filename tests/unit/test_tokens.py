@@ -1,4 +1,4 @@
-"""Token arithmetic: rows and their labels, padding, log-probabilities, tables that count places."""
+"""Token arithmetic: rows, labels, padding, log-probabilities, tables with places that count."""
 
 import math
 
