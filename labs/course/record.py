@@ -1,21 +1,17 @@
 """What a lab hands to the book: evidence for the claims, and measures."""
 
-import math
 import re
-import statistics
 import textwrap
 import time
-from numbers import Real
 
 import torch
 
 from . import claims, learner, machine, store
 from .errors import CourseError, EvidenceError
 from .session import current
+from .statistics import finite
 
 WIDTH = 88  # characters; a page shows so many without scrolling
-# 97.5 % quantiles of Student's t, for 1 to 9 degrees of freedom
-T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 def on_trial():
@@ -122,24 +118,6 @@ def check_name(name, kind, example):
         raise CourseError(f'{name!r} is not the name of a {kind}: write it as in "{example}".')
 
 
-def mean_interval(values):
-    """The mean over seeds and its 95 % t-interval, from a small table of quantiles.
-
-    values: 1 to 10 finite numbers · returns (mean, [low, high]), or (mean, None) for a single value
-    """
-    values = [finite(value, "mean_interval") for value in values]
-    if not 1 <= len(values) <= len(T_QUANTILES) + 1:
-        raise CourseError(
-            f"mean_interval takes 1 to {len(T_QUANTILES) + 1} values, one per seed; "
-            f"it was given {len(values)}."
-        )
-    mean = statistics.fmean(values)
-    if len(values) == 1:
-        return mean, None
-    half = T_QUANTILES[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
-    return mean, [mean - half, mean + half]
-
-
 def finish():
     """Write the lab's record to its result file, whole or not at all, and compare it with the
     book's.
@@ -172,28 +150,12 @@ def finish():
     path = store.result_path(lab)
     store.write_whole(path, store.as_json(record))
     print(
-        f"{lab.name} is recorded: claims that hold: {len(lab.claims)}, measures: {len(lab.measures)}"
+        f"{lab.name} is recorded: claims that hold: {len(lab.claims)}, "
+        f"measures: {len(lab.measures)}"
     )
     if not machine.stored():
         print(f"written to {store.told(path)}")
         print(store.comparison(record), end="")
-
-
-def finite(value, name):
-    """`value` as a plain int or float; raises CourseError unless it is one finite number."""
-    try:
-        number = value.item() if hasattr(value, "item") else value
-    except (RuntimeError, ValueError):  # more than one element
-        number = None
-    if not isinstance(number, Real):
-        raise CourseError(
-            f"{name}: {type(value).__name__} is not one number; "
-            "give an int, a float or a tensor with one element."
-        )
-    number = number if type(number) is int else float(number)
-    if not math.isfinite(number):
-        raise CourseError(f"{name}: the value is {number}; a record holds finite numbers only.")
-    return number
 
 
 def shown(number):
