@@ -3,10 +3,11 @@
 import re
 import textwrap
 import time
+from collections.abc import Iterable
 
 import torch
 
-from . import claims, learner, machine, store
+from . import cells, claims, learner, machine, store
 from .errors import CourseError, EvidenceError
 from .session import current
 from .statistics import finite
@@ -14,7 +15,7 @@ from .statistics import finite
 WIDTH = 88  # characters; a page shows so many without scrolling
 
 
-def on_trial():
+def on_trial() -> None:
     """Print the claims that this lab decides: the statement, what was expected of it, and the
     bound."""
     for claim, entry in claims.assigned_to(current().name).items():
@@ -35,7 +36,7 @@ def on_trial():
             )
 
 
-def evidence(claim, value, seeds=None):
+def evidence(claim: str, value: object, seeds: Iterable[int] | None = None) -> None:
     """Record `value` for a claim and test it against the claim's bound in chapters/claims.yml.
 
     claim: its id · value: a finite number in the claim's unit · seeds: the seeds behind it Raises
@@ -57,7 +58,7 @@ def evidence(claim, value, seeds=None):
         "bound": bound,
         "holds": holds,
         "seeds": listed(seeds),
-    }
+    } | where()
     if not holds:
         raise EvidenceError(
             f"{claim} does not hold: {shown(value)} is not {bound}, {entry['unit']}. "
@@ -66,7 +67,7 @@ def evidence(claim, value, seeds=None):
     print(f"{claim} holds: {shown(value)} ({bound}), {entry['unit']}")
 
 
-def what_to_look_at():
+def what_to_look_at() -> str:
     """The advice of a failed bound: the learner's own functions come first."""
     own = learner.own_functions()
     if own:
@@ -79,7 +80,13 @@ def what_to_look_at():
     )
 
 
-def measure(name, value, unit="share", interval=None, seeds=None):
+def measure(
+    name: str,
+    value: object,
+    unit: str = "share",
+    interval: Iterable[object] | None = None,
+    seeds: Iterable[int] | None = None,
+) -> None:
     """Record one measured number that the pages show.
 
     name: lab.what, in lower case · value: a finite number in `unit` · interval: [low, high] around
@@ -107,18 +114,25 @@ def measure(name, value, unit="share", interval=None, seeds=None):
         "unit": unit,
         "interval": interval,
         "seeds": listed(seeds),
-    }
+    } | where()
     ends = f" [{shown(interval[0])}, {shown(interval[1])}]" if interval else ""
     print(f"{name} = {shown(value)} {unit}{ends}")
 
 
-def check_name(name, kind, example):
+def where() -> dict[str, str]:
+    """The mark of the cell that runs, which make labs turns into the cell's id and its code; empty
+    where nothing is stored."""
+    cell = cells.running() if machine.stored() else None
+    return {"cell": cell} if cell else {}
+
+
+def check_name(name: str, kind: str, example: str) -> None:
     """Raise CourseError unless `name` has the form lab.what."""
     if not re.fullmatch(r"[a-z0-9]+(\.[a-z0-9_]+)+", name):
         raise CourseError(f'{name!r} is not the name of a {kind}: write it as in "{example}".')
 
 
-def finish():
+def finish() -> None:
     """Write the lab's record to its result file, whole or not at all, and compare it with the
     book's.
 
@@ -158,12 +172,12 @@ def finish():
         print(store.comparison(record), end="")
 
 
-def shown(number):
+def shown(number: float) -> str:
     """A number as a reader wants it: four digits that count, no exponent for large ones."""
     if isinstance(number, int) or abs(number) >= 10_000:
         return f"{number:,.0f}"
     return f"{number:.4g}"
 
 
-def listed(seeds):
+def listed(seeds: Iterable[int] | None) -> list[int] | None:
     return None if seeds is None else list(seeds)

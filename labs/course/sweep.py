@@ -279,12 +279,12 @@ def check_own(declared: Sweep, own: Mapping[str, Callable]) -> None:
 def code_of(declared: Sweep, own: Mapping[str, Callable]) -> str:
     """The digest of the run; with functions of the learner's, theirs counts as well."""
     defaults = {each.name: each.default for each in signature(declared.run).parameters.values()}
-    written = [
+    theirs = [
         function
         for name, function in sorted(own.items())
         if getattr(function, "attempted", function is not defaults[name])
     ]
-    return provenance.digest(declared.run, *written)
+    return provenance.digest(declared.run, *theirs)
 
 
 def by_key(many: Iterable[Settings], name: str) -> dict[str, Settings]:
