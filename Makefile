@@ -36,8 +36,8 @@ lab: setup  ## open the labs in JupyterLab
 labs: setup  ## run every lab afresh and store its outputs and results
 	@$(BIN)/python tools/run_labs.py $(ARGS)
 
-sweeps: setup  ## complete the wide sweeps at the full scale (up to an hour each)
-	@$(BIN)/python tools/run_labs.py --sweeps $(ARGS)
+sweeps: setup  ## complete the wide sweeps; ARGS="--verify" vouches for rows of other code
+	@$(BIN)/python tools/sweeps.py $(ARGS)
 
 bench: setup  ## time the training loops on this machine
 	@$(BIN)/python tools/bench.py $(ARGS)
