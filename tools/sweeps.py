@@ -29,16 +29,16 @@ from course.sweep import Gap, Stored, complete, gaps, load, make_row  # noqa: E4
 
 def find() -> dict[str, list[Sweep]]:
     """All sweeps in labs/experiments, by lab; raises CourseError for a name that comes twice."""
-    found, names = {}, set()
+    found, all_of_them = {}, {}
     for path in sorted((session.LABS / "experiments").glob("*.py")):
         module = importlib.import_module(f"experiments.{path.stem}")
         for variable in assigned(path):  # what it imports belongs to another module
             declared = getattr(module, variable, None)
-            if not isinstance(declared, Sweep):
+            if not isinstance(declared, Sweep) or declared is all_of_them.get(declared.name):
                 continue
-            if declared.name in names:
+            if declared.name in all_of_them:
                 raise CourseError(f"{declared.name} is declared twice: rename one of the sweeps.")
-            names.add(declared.name)
+            all_of_them[declared.name] = declared
             found.setdefault(lab_of(path.stem), []).append(declared)
     return found
 
@@ -46,8 +46,12 @@ def find() -> dict[str, list[Sweep]]:
 def assigned(path: Path) -> list[str]:
     """The variables that a module assigns, in its order."""
     body = ast.parse(path.read_text(encoding="utf-8")).body
-    targets = [target for each in body if isinstance(each, ast.Assign) for target in each.targets]
-    return list(dict.fromkeys(target.id for target in targets if isinstance(target, ast.Name)))
+    found = []
+    for statement in body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            targets = getattr(statement, "targets", None) or [statement.target]
+            found += [target.id for target in targets if isinstance(target, ast.Name)]
+    return found
 
 
 def lab_of(module: str) -> str:

@@ -90,7 +90,7 @@ def rate(x):
 def unused():
     return 7
 ''',
-    "methods/far.py": '''
+    "methods/far.py": """
 import torch
 from math import floor as down
 
@@ -105,15 +105,15 @@ def deeper(x):
 
 def shift(x):
     return x
-''',
-    "helpdesk/base.py": '''
+""",
+    "helpdesk/base.py": """
 from pathlib import Path
 DATA = ("base/manifest.json",)
 FOLDER = Path(__file__).parent / "base"
 
 def load():
     return (FOLDER / "manifest.json").read_text()
-''',
+""",
     "helpdesk/words.py": 'WORDS = ("a", "b")\nVERBS = ("c",)\n',
     "helpdesk/base/manifest.json": '{"sha256": {"model": "1234"}}\n',
     "course/__init__.py": "from .bars import progress\nfrom .statistics import mean_interval\n",
@@ -160,7 +160,11 @@ def changed(tmp_path):
         (SMALL, " -> dict[str, float]", ""),
         (SMALL, "total: float = ", "total = "),
         (SMALL, "RATES: dict[str, float] = ", "RATES = "),
-        (SMALL, '"loss": mean_interval([total])[0], ', "'loss': (mean_interval(\n  [total],\n)[0]), "),
+        (
+            SMALL,
+            '"loss": mean_interval([total])[0], ',
+            "'loss': (mean_interval(\n  [total],\n)[0]), ",
+        ),
         (SMALL, "STEPS = 10", "STEPS = 1_0"),
         (SMALL, "UNUSED = 5", "UNUSED = 6"),
         (SMALL, "print(run(0))", "print(run(1))"),
@@ -170,7 +174,11 @@ def changed(tmp_path):
         (TUNING, "return 7", "return 8"),
         ("helpdesk/words.py", 'VERBS = ("c",)', 'VERBS = ("d",)'),
         ("course/bars.py", "return items", "return list(items)"),
-        ("course/__init__.py", "from .bars import progress\n", "from .bars import progress\nX = 1\n"),
+        (
+            "course/__init__.py",
+            "from .bars import progress\n",
+            "from .bars import progress\nX = 1\n",
+        ),
     ],
 )
 def test_what_changes_no_result_changes_no_digest(changed, file, old, new):
@@ -193,7 +201,7 @@ def test_what_changes_no_result_changes_no_digest(changed, file, old, new):
         (SMALL, "        function(*args, **kwargs)\n", ""),
         (SMALL, "{seed!r:>{COUNT}}", "{seed!s:>{COUNT}}"),
         (SMALL, ":>{COUNT}}", ":<{COUNT}}"),
-        (SMALL, " steps\"", " step\""),
+        (SMALL, ' steps"', ' step"'),
         (SMALL, "rate as speed", "tune as speed"),
         (SMALL, "Model as Net", "Base as Net"),
         (SMALL, "from methods.far import shift", "from methods.far import deep as shift"),
@@ -210,7 +218,7 @@ def test_what_changes_no_result_changes_no_digest(changed, file, old, new):
         (FAR, "x * 2", "x * 3"),
         (FAR, "floor as down", "ceil as down"),
         (FAR, "set_default_dtype(torch.float32)", "set_default_dtype(torch.float64)"),
-        ("helpdesk/base.py", "FOLDER / \"manifest.json\"", 'FOLDER / "other.json"'),
+        ("helpdesk/base.py", 'FOLDER / "manifest.json"', 'FOLDER / "other.json"'),
         ("helpdesk/base/manifest.json", "1234", "1235"),
         ("helpdesk/words.py", '("a", "b")', '("a", "b", "c")'),
         ("course/statistics.py", "/ len(values)", "/ 2"),
