@@ -155,6 +155,15 @@ def test_what_a_cell_reaches_in_labs_counts(code, name, old, new, counts):
     assert (code(files={name: FILES[name].replace(old, new)}) != code()) is counts
 
 
+def test_what_a_function_of_a_cell_imports_counts(code):
+    sources = [
+        "def f():\n    from methods.lora import update\n    return update(1)",
+        "measure('a.b', f())",
+    ]
+    files = {"methods/lora.py": FILES["methods/lora.py"].replace("return x", "return 2 * x")}
+    assert code(sources, 1, files=files) != code(sources, 1)
+
+
 def test_what_picks_rows_counts_where_it_is_used(code):
     files = {"course/rows.py": FILES["course/rows.py"].replace("return rows", "return rows[:1]")}
     assert code(number=11, files=files) != code(number=11)

@@ -289,6 +289,22 @@ def test_a_global_that_a_function_sets_is_one_it_uses(tmp_path):
     )
 
 
+def test_a_module_that_is_only_imported_counts_with_what_that_does(tmp_path):
+    digests = []
+    for line in (
+        "torch.use_deterministic_algorithms(True)",
+        "torch.use_deterministic_algorithms(False)",
+    ):
+        files = {
+            SMALL: "import methods.patch\n" + FILES[SMALL],
+            "methods/patch.py": f"import methods.deeper\nX = '{line}'\n",
+            "methods/deeper.py": f"import torch\n{line}\n",
+        }
+        write(tmp_path / str(len(digests)), FILES | files)
+        digests.append(digest(tmp_path / str(len(digests))))
+    assert digests[0] != digests[1]
+
+
 def test_a_star_import_counts_whole(tmp_path):
     text = "from methods.tuning import *\ndef run():\n    return rate(1)\n"
     write(tmp_path, FILES | {SMALL: text})
@@ -345,6 +361,17 @@ def test_a_digest_is_the_same_on_every_machine(tmp_path):
 )
 def test_the_form_of_an_expression_says_nothing(one, two):
     assert source.written(ast.parse(one)) == source.written(ast.parse(two))
+
+
+def test_an_f_string_is_one_text_however_it_is_cut():
+    whole, cut = (
+        ast.JoinedStr([ast.Constant(text) for text in texts]) for texts in (["ab"], ["", "a", "b"])
+    )
+    assert source.written(whole) == source.written(cut)
+
+
+def test_a_text_does_not_depend_on_the_unicode_of_a_python():
+    assert source.written(ast.parse("['é', '\U0001fae8']")).isascii()
 
 
 @pytest.mark.parametrize(
