@@ -50,7 +50,7 @@ def joined(values: list[ast.expr]) -> list[ast.expr]:
     merged = []
     for value in values:
         if isinstance(value, ast.Constant) and merged and isinstance(merged[-1], ast.Constant):
-            value = ast.Constant(merged.pop().value + value.value)
+            pass
         if not isinstance(value, ast.Constant) or value.value:
             merged.append(value)
     return merged
