@@ -25,7 +25,7 @@ LOSS = find("sft.loss")
 def marking(secret=SECRET, data=None):
     """A submission's way to its marks, with no template behind it."""
     data = data or submission(LAB, "solved").encode()
-    return Marking(None, Settings(secret, "T0"), notebook.find_answers(data, f"{LAB}.ipynb"), data)
+    return Marking(None, MarkingSettings(secret, "T0"), notebook.find_answers(data, f"{LAB}.ipynb"), data)
 
 
 def answer_of(this, id="sft.loss"):
@@ -202,8 +202,8 @@ def outcomes(monkeypatch, *ends):
 )
 def test_how_often_a_lost_worker_is_asked_again(monkeypatch, ends, results, asked):
     record, names = outcomes(monkeypatch, *ends)
-    assert [check["result"] for check in record["checks"]] == results and len(names) == asked
-    assert record["earned"] == sum(
+    assert [check.result for check in record.checks] == results and len(names) == asked
+    assert record.earned == sum(
         check.points for check, result in zip(LOSS.checks, results) if result == "passed"
     )
 
@@ -211,7 +211,7 @@ def test_how_often_a_lost_worker_is_asked_again(monkeypatch, ends, results, aske
 @pytest.mark.parametrize("result", ["failed", "error", "timeout", "crashed", "needs review"])
 def test_only_what_passed_earns_points(monkeypatch, result):
     record, _ = outcomes(monkeypatch, result)
-    assert record["earned"] == 0 and all(check["earned"] == 0 for check in record["checks"])
+    assert record.earned == 0 and all(check.earned == 0 for check in record.checks)
 
 
 def test_what_a_check_says_becomes_one_plain_line(monkeypatch):
@@ -232,11 +232,11 @@ def test_no_worker_is_asked_for_what_was_not_attempted_or_cannot_run(monkeypatch
     this = marking(data=data)
     monkeypatch.setattr(this, "verdict", lambda *_: pytest.fail("a worker was asked"))
     records = {answer.id: this.exercise(answer) for answer in this.answers.answers}
-    assert {check["result"] for check in records["sft.sequence_loss"]["checks"]} == {
+    assert {check.result for check in records["sft.sequence_loss"]["checks"]} == {
         "not attempted"
     }
-    assert {check["result"] for check in records["sft.loss"]["checks"]} == {"error"}
-    assert sum(record["earned"] for record in records.values()) == 0
+    assert {check.result for check in records["sft.loss"]["checks"]} == {"error"}
+    assert sum(record.earned for record in records.values()) == 0
     assert [
         answer.id for answer in this.answers.answers if answer.state == "not attempted"
     ] == this.untouched()
@@ -320,14 +320,14 @@ def test_a_check_that_breaks_on_the_solution_is_the_course_s_fault_and_else_the_
     ids=repr,
 )
 def test_every_end_is_a_record(monkeypatch, error, status):
-    this, restarted = Judge(Settings(SECRET, "T0")), []
+    this, restarted = Marker(MarkingSettings(SECRET, "T0")), []
     monkeypatch.setattr(this, "restart", lambda: restarted.append(True))
 
     def marks(record):
         raise error
 
     record = this.grade_with(marks)
-    assert record["status"] == status and record["reason"] and record["earned"] == 0
+    assert record.status == status and record.reason and record.earned == 0
     assert bool(restarted) == isinstance(error, student.TemplateGone)
     json.dumps(record)
 

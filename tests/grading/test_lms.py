@@ -11,7 +11,7 @@ from fractions import Fraction
 import pytest
 
 from grading.errors import GradingError
-from grading.lms import (
+from grading.lms.gradebooks import (
     agrees,
     fill_canvas,
     fill_moodle,
@@ -21,7 +21,7 @@ from grading.lms import (
     scaled,
     written,
 )
-from grading.table import read_table
+from grading.lms.table import read_table
 
 CANVAS = """\
 Student,ID,SIS User ID,SIS Login ID,Section,Notes,Lab 01 (901),Lab 02 (902),Final Score
@@ -60,8 +60,8 @@ def record(student, file="", number=1, **changes):
 def records_of(*ones):
     """The records, numbered, and that all of them count."""
     for number, one in enumerate(ones):
-        one["submission"] = f"s{number}"
-    return list(ones), {one["submission"]: True for one in ones}
+        one.submission = f"s{number}"
+    return list(ones), {one.submission: True for one in ones}
 
 
 def cells(table, delimiter=",", encoding="utf-8"):

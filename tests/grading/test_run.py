@@ -17,7 +17,7 @@ from made import solutions, submission
 from grading import records, run, sandbox
 from grading.__main__ import environment, main
 from grading.errors import GradingError
-from grading.judge import Judge, Settings
+from grading.marking import Marker, MarkingSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = "01_sft"
@@ -56,7 +56,7 @@ def graded(folder, *words, **settings):
 
 def all_records(folder):
     return {
-        record["file"]: record for record in records.read_all(folder.with_name("exports.graded"))
+        record.file: record for record in records.read_all(folder.with_name("exports.graded"))
     }
 
 
@@ -71,7 +71,7 @@ def test_a_run_marks_keeps_and_marks_again(folder):
     status, text = graded(folder, "--workers", "2")
     assert status == 0, text
     earned = {
-        file: (record["status"], record["earned"], record["points"])
+        file: (record.status, record.earned, record.points)
         for file, record in all_records(folder).items()
     }
     assert earned == {
@@ -191,7 +191,7 @@ def test_nothing_beside_the_notebooks_and_nothing_of_the_environment_has_a_say(f
         PYTHONPATH=str(folder),
     )
     assert status == 0, text
-    assert [record["earned"] for record in all_records(folder).values()] == [21]
+    assert [record.earned for record in all_records(folder).values()] == [21]
 
 
 # Usage --------------------------------------------------------------------------------------------
@@ -257,9 +257,9 @@ def test_the_environment_of_a_run_has_nothing_that_steers_pytest_or_python(monke
 
 @pytest.fixture(scope="module")
 def judge():
-    with Judge(
-        Settings(b"a secret of sixteen", "T1" if sandbox.available() != "T0" else "T0")
-    ) as judge:
+    with Marker(
+        MarkingSettings(b"a secret of sixteen", "T1" if sandbox.available() != "T0" else "T0")
+    ) as marker:
         yield judge
 
 
@@ -309,7 +309,7 @@ def test_parts_of_a_folder_come_together_though_none_shows_a_namesake(tmp_path, 
             (whole.results / "gradebook.csv").read_text("utf-8-sig").splitlines()
         )
     ]
-    students = {record["student"] for record in records.read_all(whole.results)}
+    students = {record.student for record in records.read_all(whole.results)}
     assert students == {"Wei Zhang (70006)", "Wei Zhang (70007)"}
     assert not (records.folder(whole.results) / "earlier").exists()
 
@@ -325,31 +325,31 @@ def test_a_record_that_cannot_be_read_is_made_again(one):
 def test_what_a_record_depends_on_makes_it_pending(one, change):
     this, found, record = one
     if change == "bytes":
-        record["sha256"] = "0" * 64
+        record.sha256 = "0" * 64
     if change == "secret":
-        record["grader"]["seed"] = "0" * 64
+        record.grader["seed"] = "0" * 64
     if change == "tier":
-        record["grader"]["tier"] = "T9"
+        record.grader["tier"] = "T9"
     if change == "review":
-        record["status"] = "needs review"
+        record.status = "needs review"
     records.write(this.results, record)
     assert [each.id for each in run.plan(this)[1]] == [found.id]
 
 
 def test_only_exercises_whose_checks_changed_are_graded_again(one, judge, monkeypatch):
     this, found, record = one
-    for exercise in record["exercises"]:
-        if exercise["id"] == "sft.loss":
-            exercise["checks_sha256"], exercise["earned"] = "0" * 64, 4
+    for exercise in record.exercises:
+        if exercise.id == "sft.loss":
+            exercise.checks_sha256, exercise.earned = "0" * 64, 4
         else:
-            exercise["flags"] = ["kept"]
-    record["earned"] = 21
+            exercise.flags = ["kept"]
+    record.earned = 21
     records.write(this.results, record)
     assert run.plan(this)[1] == [found]
     again = run.grade(this, judge, found)
-    assert again["earned"] == 17
-    assert {exercise["id"]: exercise["flags"] for exercise in again["exercises"]}["sft.loss"] == []
-    assert sum(exercise["flags"] == ["kept"] for exercise in again["exercises"]) == 5
+    assert again.earned == 17
+    assert {exercise.id: exercise.flags for exercise in again.exercises}["sft.loss"] == []
+    assert sum(exercise.flags == ["kept"] for exercise in again.exercises) == 5
     assert [line[2:] for line in records.changes(this.results) if line[1].endswith(".2")] == [
         ["sft.loss", 4, 0]
     ]
@@ -358,7 +358,7 @@ def test_only_exercises_whose_checks_changed_are_graded_again(one, judge, monkey
 def test_a_graded_record_must_hold_every_check_of_its_lab(one):
     this, found, record = one
     assert run.incomplete(record) == ""
-    del record["exercises"][2]["checks"][0]
+    del record.exercises[2]["checks"][0]
     assert "its checks are not those of the lab" in run.incomplete(record)
     records.write(this.results, record)
     assert run.finish(this, [found], "latest")
@@ -389,7 +389,7 @@ def test_explain_says_what_was_marked_and_what_changed_since(one, capsys):
         and "sft.loss: 0/4" in text
         and "nothing has changed since" in text
     )
-    record["exercises"][0]["checks_sha256"], record["grader"]["lock"] = "0" * 64, "0" * 64
+    record.exercises[0]["checks_sha256"], record.grader["lock"] = "0" * 64, "0" * 64
     records.write(this.results, record)
     main(["--explain", str(path)])
     assert "changed since: lock, the checks of sft.mask_prompt" in capsys.readouterr().out

@@ -28,7 +28,7 @@ from threats import (
     cells,
     grade,
     honest,
-    judge_at,
+    marker_at,
     leaves_nothing,
     results,
     told,
@@ -36,8 +36,8 @@ from threats import (
 
 from grading import notebook
 from grading.__main__ import environment
-from grading.judge import Settings
-from grading.student import Student
+from grading.marking import MarkingSettings
+from grading.sandbox.remote import RemoteFunction
 
 TIER = TIERS[-1]
 
@@ -186,7 +186,7 @@ def public_answers(id):
 def test_g32_answers_to_the_notebooks_own_inputs():
     """G32, judge: constants that satisfy the notebook's check fail on inputs that a secret
     determines."""
-    judge = judge_at(TIER)
+    marker = marker_at(TIER)
     attacked = {
         "sft.loss": answer(
             "sft.loss",
@@ -200,8 +200,8 @@ def test_g32_answers_to_the_notebooks_own_inputs():
             f"MASKS = {public_answers('sft.mask_prompt')!r}",
         ),
     }
-    with mock.patch.object(judge, "settings", Settings(None, TIER, LIMITS)):
-        public = grade(judge, submission(LAB, SOLVED | attacked))
+    with mock.patch.object(judge, "settings", MarkingSettings(None, TIER, LIMITS)):
+        public = grade(marker, submission(LAB, SOLVED | attacked))
     assert results(public, "sft.loss")[0] == "passed" and set(
         results(public, "sft.mask_prompt")
     ) == {"passed"}
@@ -231,7 +231,7 @@ def test_g33_an_answer_s_own_random_numbers():
     )
 
     def drawn(seed):
-        with judge_at(TIER).template.worker() as connection:
+        with marker_at(TIER).fork_server.worker() as connection:
             id = connection.send(
                 {
                     "order": "load",
@@ -243,7 +243,7 @@ def test_g33_an_answer_s_own_random_numbers():
             )
             assert connection.receive(id)[0]["raised"] is None
             connection.ask({"order": "answer", "function": "draw", "seed": seed})
-            return Student(connection)()
+            return RemoteFunction(connection)()
 
     first, second = drawn(5), drawn(5)
     assert first == second and all(one != other for one, other in zip(first, drawn(6)))
@@ -255,7 +255,7 @@ def test_g33_state_between_calls(monkeypatch):
     assert "failed" in results(record, "sft.loss")
     for id in STATE:
         monkeypatch.setattr(find(id), "checks", find(id).checks[::-1])
-    backwards = grade(judge_at(TIER), submission(LAB, SOLVED | STATE))
+    backwards = grade(marker_at(TIER), submission(LAB, SOLVED | STATE))
     assert all(results(backwards, id)[::-1] == results(record, id) for id in STATE)
 
 
@@ -311,17 +311,17 @@ def verdict_here(id, text):
 def test_g33_changed_inputs(id):
     """G33, boundary: what a function changes in its arguments is judged as if it had been called in
     this process."""
-    judge = judge_at(TIER)
+    marker = marker_at(TIER)
     kept = {each: exercise for each, exercise in honest().items() if each != id}
     for body in CHANGES[id]:
         text = answer(id, body)
-        with mock.patch.object(judge, "settings", Settings(None, TIER, LIMITS)):
-            record = grade(judge, submission(LAB, SOLVED | {id: text}), kept)
+        with mock.patch.object(judge, "settings", MarkingSettings(None, TIER, LIMITS)):
+            record = grade(marker, submission(LAB, SOLVED | {id: text}), kept)
         there = [
-            check["earned"]
-            for exercise in record["exercises"]
-            if exercise["id"] == id
-            for check in exercise["checks"]
+            check.earned
+            for exercise in record.exercises
+            if exercise.id == id
+            for check in exercise.checks
         ]
         assert there == verdict_here(id, text), (body, told(record, id))
 
@@ -366,7 +366,7 @@ def test_g34_inputs_do_not_come_out(body):
     """G34, judge: neither the text of an exception nor a name that was made from the inputs stands
     in the record."""
     record = attack(TIER, {"sft.loss": answer("sft.loss", body)}, {"sft.loss": {"error", "failed"}})
-    assert "mark" not in json.dumps([told(record, "sft.loss"), record["notes"]])
+    assert "mark" not in json.dumps([told(record, "sft.loss"), record.notes])
 
 
 def test_g38_partial_credit():
@@ -380,11 +380,11 @@ def test_g38_partial_credit():
         ),
         {"sft.loss": {"passed", "failed"}, "sft.mask_prompt": {"passed", "failed"}},
     )
-    assert record["points"] == 21 and type(record["earned"]) is int
-    for exercise in record["exercises"]:
-        assert exercise["earned"] == sum(check["earned"] for check in exercise["checks"])
-        assert all(check["earned"] in (0, check["points"]) for check in exercise["checks"])
-    assert record["earned"] == sum(exercise["earned"] for exercise in record["exercises"]) < 21
+    assert record.points == 21 and type(record.earned) is int
+    for exercise in record.exercises:
+        assert exercise.earned == sum(check.earned for check in exercise.checks)
+        assert all(check.earned in (0, check.points) for check in exercise.checks)
+    assert record.earned == sum(exercise.earned for exercise in record.exercises) < 21
     assert (
         results(record, "sft.loss")[0] == "passed" and results(record, "sft.loss")[-1] == "failed"
     )
@@ -413,16 +413,16 @@ def test_g42_a_broken_check(monkeypatch, broken):
     monkeypatch.setattr(
         find("sft.loss"), "checks", [Check(name, points, broken), *find("sft.loss").checks[1:]]
     )
-    record = grade(judge_at(TIER), submission(LAB, "solved"))
+    record = grade(marker_at(TIER), submission(LAB, "solved"))
     monkeypatch.undo()
-    assert record["status"] == "needs review" and name in record["reason"]
+    assert record.status == "needs review" and name in record.reason
     assert results(record, "sft.loss")[0] == "needs review"
-    assert record["earned"] == 21 - points and record["points"] == 21
-    assert {check["result"] for each in record["exercises"] for check in each["checks"]} == {
+    assert record.earned == 21 - points and record.points == 21
+    assert {check.result for each in record.exercises for check in each.checks} == {
         "passed",
         "needs review",
     }
-    leaves_nothing(judge_at(TIER))
+    leaves_nothing(marker_at(TIER))
 
 
 def test_g42_a_check_that_trips_over_an_answer(monkeypatch):
@@ -434,8 +434,8 @@ def test_g42_a_check_that_trips_over_an_answer(monkeypatch):
         student(torch.zeros(1, 3, 5), torch.ones(1, 3, dtype=torch.long)).item()
 
     monkeypatch.setattr(find("sft.loss"), "checks", [Check(name, points, trips)])
-    record = grade(judge_at(TIER), submission(LAB, cells(loss="return 'text'")))
-    assert record["status"] == "graded" and results(record, "sft.loss") == ["failed"]
+    record = grade(marker_at(TIER), submission(LAB, cells(loss="return 'text'")))
+    assert record.status == "graded" and results(record, "sft.loss") == ["failed"]
 
 
 # Reading a notebook -------------------------------------------------------------------------------

@@ -20,12 +20,12 @@ from threats import (
     at_each_tier,
     attack,
     grade,
-    judge_at,
+    marker_at,
     leaves_nothing,
     told,
 )
 
-from grading import student, wire
+from grading.sandbox import fork_server, wire
 
 LOOPS = {
     "in Python": "while True:\n    pass",
@@ -48,7 +48,7 @@ def test_g04_an_endless_loop(tier, loop):
     record = attack(
         tier, answers(sequence_loss=LOOPS[loop]), {"sft.sequence_loss": "timeout"}, cpu=0.3
     )
-    assert record["run"]["seconds"] < 15 and "0.3 s" in told(record, "sft.sequence_loss")[0]
+    assert record.run["seconds"] < 15 and "0.3 s" in told(record, "sft.sequence_loss")[0]
 
 
 def test_g04_waiting_for_ever():
@@ -95,7 +95,7 @@ def test_g04_an_endless_loop_in_the_gradient():
 def test_g05_a_cell_that_does_not_end(tier, cell, limits):
     """G05, judge's watch: the cell is left out, the cells after it are run."""
     record = attack(tier, {}, {}, before=[cell], **limits)
-    assert len(record["notes"]) == 1 and "was left out" in record["notes"][0]
+    assert len(record.notes) == 1 and "was left out" in record.notes[0]
 
 
 def test_g05_a_cell_that_does_not_end_under_an_answer():
@@ -127,7 +127,7 @@ def test_g06_exceptions_that_end_programs(tier):
     record = attack(
         tier, answers(**EXITS), {f"sft.{name}": "error" for name in EXITS}, before=cells
     )
-    assert len(record["notes"]) == 3 and "raised KeyboardInterrupt" in record["notes"][1]
+    assert len(record.notes) == 3 and "raised KeyboardInterrupt" in record.notes[1]
 
 
 CRASHES = {
@@ -156,15 +156,15 @@ def test_g07_a_cell_that_exits(tier):
     """G07, judge: the cell is left out; what waits for the end of the program never runs."""
     cells = ["import atexit, os; atexit.register(os._exit, 0)", "import os; os._exit(0)"]
     record = attack(tier, {}, {}, before=cells, after=["import ctypes; ctypes.string_at(0)"])
-    assert len(record["notes"]) == 2
+    assert len(record.notes) == 2
 
 
 def test_g07_cells_that_exit_one_after_the_other():
     """G07, judge: there is a bound to starting again, and then a person decides."""
-    judge = judge_at("T0")
-    record = grade(judge, submission(LAB, "solved", before=["import os; os._exit(0)"] * 30))
-    assert record["status"] == "needs review" and "20 cells" in record["reason"]
-    leaves_nothing(judge)
+    marker = marker_at("T0")
+    record = grade(marker, submission(LAB, "solved", before=["import os; os._exit(0)"] * 30))
+    assert record.status == "needs review" and "20 cells" in record.reason
+    leaves_nothing(marker)
 
 
 def test_g08_recursion():
@@ -228,8 +228,8 @@ def test_g22_values_of_another_kind(first, second):
         "T0", bodies, {"sft.loss": {"failed", "passed"}, "sft.sequence_loss": {"failed", "passed"}}
     )
     for id in bodies:
-        exercise = next(each for each in record["exercises"] if each["id"] == id)
-        assert exercise["checks"][0]["result"] == "failed" and told(record, id)[0]
+        exercise = next(each for each in record.exercises if each.id == id)
+        assert exercise.checks[0]["result"] == "failed" and told(record, id)[0]
 
 
 def test_g22_values_of_another_kind_that_are_right():
@@ -367,7 +367,7 @@ def test_g23_an_answer_in_the_name_of_another_cell():
         },
         after=[cell],
     )
-    assert record["status"] == "graded"
+    assert record.status == "graded"
 
 
 BIG = {
@@ -441,8 +441,8 @@ def test_g37_objects_that_are_code_when_read(tmp_path):
         f"        return pathlib.Path.touch, (pathlib.Path({str(tmp_path / 'ran')!r}),)\nreturn Trap()"
     )
     attack("T0", answers(loss=body), {"sft.loss": "failed"})
-    record = judge_at("T0").grade(pickle.dumps([Trap()]), f"{LAB}.ipynb")
-    assert record["status"] == "ungradable" and not (tmp_path / "ran").exists()
+    record = marker_at("T0").grade(pickle.dumps([Trap()]), f"{LAB}.ipynb")
+    assert record.status == "ungradable" and not (tmp_path / "ran").exists()
 
 
 def test_g37_nothing_here_reads_pickles():

@@ -26,7 +26,7 @@ from threats import (
     cells,
     folder,
     grade,
-    judge_at,
+    marker_at,
     limited,
     needs_t1,
     refuses,
@@ -222,12 +222,12 @@ def test_g14_folders_within_folders():
     """G14, judge: a folder 1500 levels deep is counted and deleted, and is the learner's own
     problem."""
     body = "import os\nfor _ in range(1500):\n    os.mkdir('a' * 50)\n    os.chdir('a' * 50)\nRIGHT"
-    judge = judge_at("T0")
-    with limited(judge, files=2000):
-        record = grade(judge, submission(LAB, cells(loss=body)))
+    marker = marker_at("T0")
+    with limited(marker, files=2000):
+        record = grade(marker, submission(LAB, cells(loss=body)))
     left = [*folder().glob("answer-*")]
     subprocess.run(["rm", "-rf", *map(str, left)])
-    assert record["status"] == "graded", record["reason"]
+    assert record.status == "graded", record.reason
     assert left == []
 
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from made import submission
-from threats import SOLVED, TIERS, answer, answers, at_each_tier, attack, grade, judge_at
+from threats import SOLVED, TIERS, answer, answers, at_each_tier, attack, grade, marker_at
 
 from grading import notebook
 
@@ -31,7 +31,7 @@ def test_g45_a_slow_machine(where, tmp_path):
         wall=0.6,
     )
     timer.join()
-    assert record["notes"] == []
+    assert record.notes == []
 
 
 @pytest.mark.parametrize("where", ["cell", "call"])
@@ -47,7 +47,7 @@ def test_g45_a_machine_without_memory(where, tmp_path):
         {},
         before=[end] if where == "cell" else (),
     )
-    assert record["notes"] == [] and not marker.exists()
+    assert record.notes == [] and not marker.exists()
 
 
 NOISE = """
@@ -256,14 +256,14 @@ def test_g47_unusual_and_right(style):
 @pytest.mark.parametrize("lab", notebook.labs())
 def test_g47_the_solutions_of_a_lab(lab):
     """G01, all: in the strongest tier in use, each lab's own solutions earn every point."""
-    record = grade(judge_at(TIER), submission(lab, "solved"))
+    record = grade(marker_at(TIER), submission(lab, "solved"))
     lost = [
-        (each["id"], check["name"], check["mistake"])
-        for each in record["exercises"]
-        for check in each["checks"]
-        if check["result"] != "passed"
+        (each.id, check.name, check.mistake)
+        for each in record.exercises
+        for check in each.checks
+        if check.result != "passed"
     ]
-    assert (record["status"], lost, record["notes"]) == ("graded", [], [])
+    assert (record.status, lost, record.notes) == ("graded", [], [])
 
 
 def test_g47_a_named_tuple():
@@ -343,14 +343,14 @@ def test_g47_cells_around_an_answer():
         {},
         after=[helper, compared],
     )
-    assert [note for note in record["notes"] if "RuntimeError" not in note] == []
+    assert [note for note in record.notes if "RuntimeError" not in note] == []
 
 
 def test_g47_what_is_not_installed():
     """G47, judge: a package that is missing here is told, and costs its own exercise alone."""
     attacked = {"sft.loss": "import einops_is_not_there\n" + SOLVED["sft.loss"]}
     record = attack(TIER, attacked, {"sft.loss": "error"})
-    assert "ModuleNotFoundError" in " ".join(record["notes"])
+    assert "ModuleNotFoundError" in " ".join(record.notes)
 
 
 def test_g47_compiled_with_torch():

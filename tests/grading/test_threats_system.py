@@ -32,7 +32,7 @@ from threats import (
     attack,
     cells,
     grade,
-    judge_at,
+    marker_at,
     leaves_nothing,
     limited,
     needs_t1,
@@ -40,8 +40,8 @@ from threats import (
     told,
 )
 
-from grading import sandbox
-from grading.judge import Judge, Settings
+from grading.sandbox import tiers
+from grading.marking import Marker, MarkingSettings
 
 # Memory -------------------------------------------------------------------------------------------
 
@@ -184,14 +184,14 @@ def test_g11_a_daemon_that_holds_the_line():
 
 
 @contextlib.contextmanager
-def unstuck_after(judge, seconds):
+def unstuck_after(marker, seconds):
     """Kill the judge's template after a while, so that a judge that waits for it goes on; yields
     what tells of it."""
     killed = []
 
     def kill():
-        killed.append(judge.template.process.pid)
-        judge.template.process.kill()
+        killed.append(marker.fork_server.process.pid)
+        marker.fork_server.process.kill()
 
     timer = threading.Timer(seconds, kill)
     timer.start()
@@ -203,16 +203,16 @@ def unstuck_after(judge, seconds):
 def test_g12_signals_to_the_template_at_t0(monkeypatch, number):
     """G12, judge: at T0 a worker can end the template; the judge starts another, and a person looks
     at it."""
-    judge = judge_at("T0")
+    marker = marker_at("T0")
     body = (
         f"import os, signal, time\nos.kill(os.getppid(), signal.{number})\ntime.sleep(0.1)\nRIGHT"
     )
     monkeypatch.setattr("grading.student.PATIENCE", 2)
-    with unstuck_after(judge, 12) as killed, limited(judge, wall=1):
-        record = grade(judge, submission(LAB, cells(loss=body)))
+    with unstuck_after(marker, 12) as killed, limited(marker, wall=1):
+        record = grade(marker, submission(LAB, cells(loss=body)))
     assert not killed, "the judge waited for a template that was stopped"
-    assert record["status"] == "needs review" and record["earned"] == 0
-    leaves_nothing(judge)
+    assert record.status == "needs review" and record.earned == 0
+    leaves_nothing(marker)
 
 
 def test_g12_a_daemon_that_ends_the_template(tmp_path):
@@ -227,15 +227,15 @@ def test_g12_a_daemon_that_ends_the_template(tmp_path):
         )
         + "time.sleep(0.3)\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(1)\nRIGHT"
     )
-    record = grade(judge_at("T0"), submission(LAB, cells(loss=body)))
-    assert record["status"] == "needs review", told(record, "sft.loss")
+    record = grade(marker_at("T0"), submission(LAB, cells(loss=body)))
+    assert record.status == "needs review", told(record, "sft.loss")
     living = [int(file.name) for file in tmp_path.iterdir() if is_alive(int(file.name))]
     for pid in living:
         os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
     assert len([*tmp_path.iterdir()]) == 2 and living == []
-    leaves_nothing(judge_at("T0"))
+    leaves_nothing(marker_at("T0"))
 
 
 def is_alive(pid):
@@ -263,14 +263,14 @@ SIGNALS = [
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are x86_64's")
 def test_g12_signals_at_t1():
     """G12, seccomp: no signal to others, no look into others, by whatever call."""
-    pid = judge_at("T1").template.process.pid
+    pid = marker_at("T1").fork_server.process.pid
     attack("T1", refuses(*SIGNALS), {})
     attack(
         "T1", refuses("os.kill(-1, 9)"), {}
     )  # the calls above were refused, or this would not be reached
     assert (
-        judge_at("T1").template.process.pid == pid
-        and judge_at("T1").template.process.poll() is None
+        marker_at("T1").fork_server.process.pid == pid
+        and marker_at("T1").fork_server.process.poll() is None
     )
 
 
@@ -278,15 +278,15 @@ def test_g12_signals_at_t1():
 def test_g12_signals_through_a_file():
     """G12, Landlock: a file of one's own that tells others of news by a signal (F_SETOWN, F_SETSIG,
     O_ASYNC)."""
-    judge = judge_at("T1")
+    marker = marker_at("T1")
     body = (
         "import fcntl, os\nread, write = os.pipe()\nfcntl.fcntl(read, fcntl.F_SETOWN, os.getppid())\n"
         "fcntl.fcntl(read, 10, 15)\nfcntl.fcntl(read, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)\n"
         "os.write(write, b'x')\nRIGHT"
     )
-    pid = judge.template.process.pid
+    pid = marker.fork_server.process.pid
     attack("T1", answers(loss=body), {"sft.loss": {"passed", "error"}})
-    assert judge.template.process.pid == pid and judge.template.process.poll() is None
+    assert marker.fork_server.process.pid == pid and marker.fork_server.process.poll() is None
 
 
 class OldLandlock:
@@ -363,22 +363,22 @@ AS_A_USER = """
 import json, os, sys, tempfile
 from pathlib import Path
 import psutil
-from grading import sandbox
+from grading.sandbox import tiers
 from made import submission
 from threats import LAB, LIMITS, SECRET, cells
-from grading.judge import Judge, Settings
+from grading.marking import Marker, MarkingSettings
 sandbox.drop_capabilities()
 tempfile.tempdir = sys.argv[1]
 ATTACKS = {"affinity": "import os\\nos.sched_setaffinity(os.getppid(), [sorted(os.sched_getaffinity(0))[0]])\\nRIGHT",
            "priority": "import os\\nos.setpriority(os.PRIO_PROCESS, os.getppid(), 3)\\nRIGHT",
            "class": "import os\\nos.sched_setscheduler(os.getppid(), os.SCHED_BATCH, os.sched_param(0))\\nRIGHT",
            "closed folder": "import os\\nos.mkdir('a')\\nopen('a/b', 'w').write('c')\\nos.chmod('a', 0)\\nRIGHT"}
-with Judge(Settings(SECRET, "T1", LIMITS)) as judge:
-    template, told = psutil.Process(judge.template.process.pid), {}
+with Marker(MarkingSettings(SECRET, "T1", LIMITS)) as marker:
+    template, told = psutil.Process(marker.fork_server.process.pid), {}
     told["before"] = [template.cpu_affinity(), template.nice(), os.sched_getscheduler(template.pid)]
     for name, body in ATTACKS.items():
         record = judge.grade(submission(LAB, cells(loss=body)).encode(), "")
-        told[name] = record["status"], record["earned"]
+        told[name] = record.status, record.earned
     told["after"] = [template.cpu_affinity(), template.nice(), os.sched_getscheduler(template.pid)]
     told["left"] = os.listdir(sys.argv[1])
 print(json.dumps(told))
@@ -411,18 +411,18 @@ def test_t2_is_t1_without_a_network():
     refusing = refuses(
         "socket.socket()", "os.fork()", "open('/etc/passwd')", "os.kill(os.getppid(), 9)"
     )
-    with Judge(Settings(SECRET, "T2", LIMITS)) as judge:
+    with Marker(MarkingSettings(SECRET, "T2", LIMITS)) as marker:
         records = [
-            grade(judge, submission(LAB, answers)) for answers in ("solved", SOLVED | refusing)
+            grade(marker, submission(LAB, answers)) for answers in ("solved", SOLVED | refusing)
         ]
-        assert psutil.Process(judge.template.process.pid).children() == []
-    assert [(record["earned"], record["grader"]["tier"]) for record in records] == [(21, "T2")] * 2
+        assert psutil.Process(marker.fork_server.process.pid).children() == []
+    assert [(record.earned, record.grader["tier"]) for record in records] == [(21, "T2")] * 2
 
 
 def test_a_worker_that_does_not_get_into_its_sandbox(monkeypatch):
     """G44, judge: what goes wrong before a cell has run is the grader's fault, and costs nobody
     points."""
-    judge = judge_at("T0")
+    marker = marker_at("T0")
     monkeypatch.setattr("grading.student.tempfile.mkdtemp", lambda **_: "/nonexistent")
     record = judge.grade(submission(LAB, "solved").encode(), "")
-    assert record["status"] == "needs review", (record["earned"], record["notes"])
+    assert record.status == "needs review", (record.earned, record.notes)

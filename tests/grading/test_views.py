@@ -83,8 +83,8 @@ def check(name="is_right", points=2, result="passed", mistake="", next=""):
 def exercise(id, *checks, state="attempted", flags=()):
     return {
         "id": id,
-        "points": sum(one["points"] for one in checks),
-        "earned": sum(one["earned"] for one in checks),
+        "points": sum(one.points for one in checks),
+        "earned": sum(one.earned for one in checks),
         "state": state,
         "flags": list(flags),
         "checks_sha256": "c" * 64,
@@ -110,8 +110,8 @@ def record(student="Zoë Ångström", lab="01_sft", exercises=None, number=1, **
         "lab": lab,
         "status": "graded",
         "reason": "",
-        "earned": sum(one["earned"] for one in exercises),
-        "points": sum(one["points"] for one in exercises),
+        "earned": sum(one.earned for one in exercises),
+        "points": sum(one.points for one in exercises),
         "exercises": exercises,
         "notes": [],
         "grader": {"tier": "T1"},
@@ -149,7 +149,7 @@ def of_every_kind():
         record("Bo", "01_sft", [exercise("sft.loss", check(points=3))], number=5),
         ungradable(6, student="Cy", lab="01_sft"),
     ]
-    return records, {one["submission"]: number != 4 for number, one in enumerate(records)}
+    return records, {one.submission: number != 4 for number, one in enumerate(records)}
 
 
 def hostile(text):
@@ -340,7 +340,7 @@ def test_the_gradebook_has_a_line_for_each_record():
     records, counted = of_every_kind()
     lines = table(gradebook(records, counted))
     assert list(lines[0]) == GRADEBOOK
-    assert [line["submission"] for line in lines] == [one["submission"] for one in records]
+    assert [line["submission"] for line in lines] == [one.submission for one in records]
     assert [line["earned"] for line in lines] == ["2", "", "", "2", "3", ""]
     assert [line["points"] for line in lines] == ["17", "0", "3", "3", "3", "0"]
     assert [line["percent"] for line in lines] == ["11.76", "", "", "66.67", "100.00", ""]
@@ -427,14 +427,14 @@ def test_a_student_needs_attention_only_where_marks_are_open():
     def attention(records, counted):
         return table(totals(records, counted))[0]["needs attention"]
 
-    assert attention([first], {first["submission"]: True}) == "no"
+    assert attention([first], {first.submission: True}) == "no"
     assert (
-        attention([first, second], {first["submission"]: True}) == "no"
+        attention([first, second], {first.submission: True}) == "no"
     )  # a broken upload before a good one
-    assert attention([first, second], {second["submission"]: True}) == "yes"
+    assert attention([first, second], {second.submission: True}) == "yes"
     assert attention([first], {}) == "yes"
     assert (
-        attention([first, ungradable()], {first["submission"]: True}) == "yes"
+        attention([first, ungradable()], {first.submission: True}) == "yes"
     )  # of no lab, and nobody has looked
 
 
@@ -449,7 +449,7 @@ def test_students_who_look_alike_stay_apart():
 def test_junit_counts_what_it_holds():
     records, _ = of_every_kind()
     root = ET.fromstring(junit(records).encode())
-    assert [suite.get("name") for suite in root] == [one["submission"] for one in records]
+    assert [suite.get("name") for suite in root] == [one.submission for one in records]
     for suite in root:
         cases = suite.findall("testcase")
         assert cases and int(suite.get("tests")) == len(cases)
@@ -499,7 +499,7 @@ def test_gradescope_has_the_scores_of_what_is_graded():
     told = json.loads(gradescope(records[0]))
     assert told["output"] == "2 of 17 points"
     assert told["score"] == 2 == sum(test["score"] for test in told["tests"])
-    assert sum(test["max_score"] for test in told["tests"]) == records[0]["points"]
+    assert sum(test["max_score"] for test in told["tests"]) == records[0].points
     assert [test["status"] for test in told["tests"]] == ["passed"] + ["failed"] * 8
     assert told["tests"][2] == {
         "name": "sft.loss: gives timeout",
@@ -636,7 +636,7 @@ def test_a_page_says_nothing_of_a_fault_in_the_grader():
 @pytest.mark.parametrize("text", EVIL)
 def test_a_page_is_sound_whatever_the_text(text):
     for one in (hostile(text), hostile(text) | {"status": "ungradable"}):
-        harmless = Page(feedback_page(hostile("x") | {"status": one["status"]}, True))
+        harmless = Page(feedback_page(hostile("x") | {"status": one.status}, True))
         check_that_the_text_adds_nothing(text, harmless, Page(feedback_page(one, True)))
 
 
@@ -665,7 +665,7 @@ def test_all_views_are_written_and_written_again_alike(tmp_path):
     first = {
         path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")
     }
-    names = [one["submission"] for one in records]
+    names = [one.submission for one in records]
     assert set(first) == {
         "gradebook.csv",
         "totals.csv",
@@ -687,7 +687,7 @@ def test_a_record_that_is_gone_takes_its_pages_along(tmp_path):
     write_views(tmp_path, records, counted)
     (tmp_path / "feedback" / "mine.html").write_text("")
     write_views(tmp_path, records[:1], counted)
-    name = records[0]["submission"]
+    name = records[0].submission
     assert sorted(path.name for path in (tmp_path / "feedback").iterdir()) == [
         f"{name}.html",
         "mine.html",

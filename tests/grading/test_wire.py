@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from grading import wire
+from grading.sandbox import wire
 
 
 def across(value):
@@ -138,7 +138,7 @@ def test_lists_too_deep_are_foreign():
     for _ in range(50):
         deep = [deep]
     value = across(deep)
-    for _ in range(wire.DEEPEST):
+    for _ in range(wire.MAX_DEPTH):
         value = value[0]
     assert isinstance(value, wire.Foreign)
 

@@ -17,9 +17,9 @@ import psutil
 import pytest
 from made import solutions, submission
 
-from grading import sandbox
-from grading.judge import Judge, Settings
-from grading.student import Limits
+from grading.sandbox import tiers
+from grading.marking import Marker, MarkingSettings
+from grading.sandbox.limits import Limits
 
 ROOT = Path(sandbox.__file__).resolve().parents[1]
 LAB = "01_sft"
@@ -114,25 +114,25 @@ def folder():
 
 
 @functools.cache
-def judge_at(tier):
+def marker_at(tier):
     """The one judge of the tier; the environment that it starts in holds a canary and a trap."""
     trap = Path(tempfile.mkdtemp(prefix="trap-"))
     atexit.register(shutil.rmtree, trap)
     (trap / "sitecustomize.py").write_text(f"import os\nos.environ['{CANARY}'] = 'the trap'\n")
     with mock.patch.dict(os.environ, {CANARY: "the grader's own", "PYTHONPATH": str(trap)}):
-        judge = Judge(Settings(SECRET, tier, LIMITS)).__enter__()
+        marker = Marker(MarkingSettings(SECRET, tier, LIMITS)).__enter__()
     atexit.register(judge.__exit__)
     return judge
 
 
 @contextlib.contextmanager
-def limited(judge, **limits):
+def limited(marker, **limits):
     """The judge under other limits for a while."""
-    with mock.patch.object(judge.template, "limits", replace(LIMITS, **limits)):
+    with mock.patch.object(marker.fork_server, "limits", replace(LIMITS, **limits)):
         yield
 
 
-def grade(judge, text, kept=None):
+def grade(marker, text, kept=None):
     """The record of a notebook's text; temporary folders are made in folder()."""
     with mock.patch.object(tempfile, "tempdir", str(folder())):
         return judge.grade(text.encode(), f"{LAB}.ipynb", kept)
@@ -141,9 +141,9 @@ def grade(judge, text, kept=None):
 @functools.cache
 def honest():
     """The exercises of a right submission's record."""
-    record = grade(judge_at(TIERS[-1]), submission(LAB, "solved"))
-    assert (record["status"], record["earned"], record["points"]) == ("graded", 21, 21)
-    return {exercise["id"]: exercise for exercise in record["exercises"]}
+    record = grade(marker_at(TIERS[-1]), submission(LAB, "solved"))
+    assert (record.status, record.earned, record.points) == ("graded", 21, 21)
+    return {exercise.id: exercise for exercise in record.exercises}
 
 
 # What must hold -----------------------------------------------------------------------------------
@@ -165,52 +165,52 @@ def attack(tier, attacked, expected, before=(), after=(), **limits):
         for id, exercise in honest().items()
         if alone and id not in (*attacked, WITNESS)
     }
-    judge = judge_at(tier)
+    marker = marker_at(tier)
     open_files = psutil.Process().num_fds()
-    with limited(judge, **limits):
-        record = grade(judge, submission(LAB, SOLVED | attacked, before, after), kept)
+    with limited(marker, **limits):
+        record = grade(marker, submission(LAB, SOLVED | attacked, before, after), kept)
     wanted = {id: {word} if isinstance(word, str) else word for id, word in expected.items()}
-    assert record["status"] == "graded", record["reason"]
+    assert record.status == "graded", record.reason
     for id in HEADS:
         found = set(results(record, id))
         assert found and found <= wanted.get(id, {"passed"}), (
             id,
             found,
-            record["notes"],
+            record.notes,
             told(record, id),
         )
     assert psutil.Process().num_fds() <= open_files
-    leaves_nothing(judge)
+    leaves_nothing(marker)
     return record
 
 
 def results(record, id):
     """The result of each check of an exercise."""
     return [
-        check["result"]
-        for exercise in record["exercises"]
-        if exercise["id"] == id
-        for check in exercise["checks"]
+        check.result
+        for exercise in record.exercises
+        if exercise.id == id
+        for check in exercise.checks
     ]
 
 
 def told(record, id):
     """What each check of an exercise says to the learner."""
     return [
-        check["mistake"]
-        for exercise in record["exercises"]
-        if exercise["id"] == id
-        for check in exercise["checks"]
+        check.mistake
+        for exercise in record.exercises
+        if exercise.id == id
+        for check in exercise.checks
     ]
 
 
-def leaves_nothing(judge):
+def leaves_nothing(marker):
     """No process, no file, and a judge that gives a right submission its points."""
-    template = psutil.Process(judge.template.process.pid)
-    started = {each.template.process.pid for each in map(judge_at, TIERS)}
+    template = psutil.Process(marker.fork_server.process.pid)
+    started = {each.fork_server.process.pid for each in map(marker_at, TIERS)}
     assert template.children(recursive=True) == []
     assert {child.pid for child in psutil.Process().children()} <= started
     assert [*folder().glob("answer-*")] == []
     kept = {id: exercise for id, exercise in honest().items() if id != WITNESS}
-    record = grade(judge, submission(LAB, "solved"), kept)
-    assert (record["status"], record["earned"], record["notes"]) == ("graded", 21, [])
+    record = grade(marker, submission(LAB, "solved"), kept)
+    assert (record.status, record.earned, record.notes) == ("graded", 21, [])
