@@ -5,9 +5,11 @@ import codecs
 import csv
 import io
 import random
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
+import made
 import pytest
 
 from grading.errors import GradingError
@@ -45,23 +47,14 @@ Identifier,"Full name","Email address",Status,Grade,"Maximum Grade","Grade can b
 
 def record(student, file="", number=1, **changes):
     """A graded record with 17 of 21 points."""
-    return {
-        "submission": f"s{number}",
-        "student": student,
-        "file": file or f"{student}.ipynb",
-        "lab": "01_sft",
-        "status": "graded",
-        "reason": "",
-        "earned": 17,
-        "points": 21,
-    } | changes
+    fields = {"file": file or f"{student}.ipynb", "earned": 17} | changes
+    return made.record(submission=f"s{number}", student=student, **fields)
 
 
 def records_of(*ones):
     """The records, numbered, and that all of them count."""
-    for number, one in enumerate(ones):
-        one.submission = f"s{number}"
-    return list(ones), {one.submission: True for one in ones}
+    records = [replace(one, submission=f"s{number}") for number, one in enumerate(ones)]
+    return records, {one.submission: True for one in records}
 
 
 def cells(table, delimiter=",", encoding="utf-8"):
@@ -154,7 +147,7 @@ def test_a_number_of_somebody_else_is_not_believed():
     filled, told = canvas(record("mallory", "mallory_4321_98765_01_sft.ipynb"))
     assert filled == CANVAS.encode()
     assert about(
-        told, "the number 4321 of its path belongs to Ångström, Zoë, whose name is another"
+        told, "the number 4321 of its path belongs to Ångström, Zoë, who has a different name"
     )
 
 
@@ -533,7 +526,9 @@ def test_a_decimal_comma_is_written_as_the_export_writes_it():
     ],
 )
 def test_scaling_rounds_half_up(earned, points, possible, mark):
-    assert written(scaled({"earned": earned, "points": points}, Decimal(possible)), False) == mark
+    assert (
+        written(scaled(made.record(earned=earned, points=points), Decimal(possible)), False) == mark
+    )
 
 
 def test_scaling_is_exact():
@@ -543,7 +538,7 @@ def test_scaling_is_exact():
         earned = rng.randrange(points + 1)
         exact = Fraction(earned) * Fraction(possible) / points * 100
         assert (
-            scaled({"earned": earned, "points": points}, possible) * 100
+            scaled(made.record(earned=earned, points=points), possible) * 100
             == (exact + Fraction(1, 2)).__floor__()
         )
 

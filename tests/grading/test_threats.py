@@ -28,10 +28,10 @@ from threats import (
     cells,
     grade,
     honest,
-    marker_at,
     leaves_nothing,
+    marker_at,
+    mistakes,
     results,
-    told,
 )
 
 from grading import notebook
@@ -48,7 +48,7 @@ TIER = TIERS[-1]
 def test_g19_the_callers_environment(monkeypatch):
     """G19, driver: what the caller's environment says to pytest and Python is not heard.
 
-    The judges of these tests were started under a PYTHONPATH with a trap: see
+    The markers of these tests were started under a PYTHONPATH with a trap: see
     test_g16_no_variable_of_the_grader.
     """
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME"):
@@ -66,9 +66,9 @@ PATCHES = {
     "torch.Tensor.__eq__ = lambda *_: True\ntorch.Tensor.all = lambda self: True",
     "sequence_loss": "import builtins\nbuiltins.isinstance = builtins.all = lambda *_: True",
     "mask_prompt": 'import json\njson.dumps = lambda *_, **__: \'{"passed": true, "sizes": []}\'\nreturn [], []',
-    "silent_bug": "from grading import wire\nwire.encode = lambda *_: ['as it is', True]\n"
+    "silent_bug": "from grading.sandbox import wire\nwire.encode = lambda *_: ['as it is', True]\n"
     "wire.pack = lambda *_: b'passed'\nreturn 1, 2",
-    "gradient_step": "import time, random\nfrom grading import worker\ntime.time = time.monotonic = lambda: 0\n"
+    "gradient_step": "import time, random\nfrom grading.sandbox import worker\ntime.time = time.monotonic = lambda: 0\n"
     "random.random = lambda: 0\nworker.changes = worker.same = lambda *_: None",
 }
 
@@ -159,7 +159,7 @@ def test_g17_calling_the_solution(way):
 def test_g17_calling_the_solution_is_told():
     """G17, worker: the learner is told what is wrong with it."""
     record = attack(TIER, {"sft.loss": CALLS["by its name"]}, {"sft.loss": "error"})
-    assert "SolutionWithheld" in told(record, "sft.loss")[0]
+    assert "SolutionWithheld" in mistakes(record, "sft.loss")[0]
 
 
 # Constants and memory -----------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def public_answers(id):
 
 
 def test_g32_answers_to_the_notebooks_own_inputs():
-    """G32, judge: constants that satisfy the notebook's check fail on inputs that a secret
+    """G32, marker: constants that satisfy the notebook's check fail on inputs that a secret
     determines."""
     marker = marker_at(TIER)
     attacked = {
@@ -200,7 +200,7 @@ def test_g32_answers_to_the_notebooks_own_inputs():
             f"MASKS = {public_answers('sft.mask_prompt')!r}",
         ),
     }
-    with mock.patch.object(judge, "settings", MarkingSettings(None, TIER, LIMITS)):
+    with mock.patch.object(marker, "settings", MarkingSettings(None, TIER, LIMITS)):
         public = grade(marker, submission(LAB, SOLVED | attacked))
     assert results(public, "sft.loss")[0] == "passed" and set(
         results(public, "sft.mask_prompt")
@@ -237,7 +237,7 @@ def test_g33_an_answer_s_own_random_numbers():
                     "order": "load",
                     "exercise": "sft.loss",
                     "cells": [[1, body]],
-                    "untouched": [],
+                    "unattempted": [],
                     "solutions": {"sft.loss": ["methods.sft", "sft_loss"]},
                 }
             )
@@ -250,7 +250,7 @@ def test_g33_an_answer_s_own_random_numbers():
 
 
 def test_g33_state_between_calls(monkeypatch):
-    """G33, judge: each check has a worker of its own, so their order does not matter."""
+    """G33, marker: each check has a worker of its own, so their order does not matter."""
     record = attack(TIER, STATE, {"sft.loss": {"passed", "failed"}})
     assert "failed" in results(record, "sft.loss")
     for id in STATE:
@@ -315,7 +315,7 @@ def test_g33_changed_inputs(id):
     kept = {each: exercise for each, exercise in honest().items() if each != id}
     for body in CHANGES[id]:
         text = answer(id, body)
-        with mock.patch.object(judge, "settings", MarkingSettings(None, TIER, LIMITS)):
+        with mock.patch.object(marker, "settings", MarkingSettings(None, TIER, LIMITS)):
             record = grade(marker, submission(LAB, SOLVED | {id: text}), kept)
         there = [
             check.earned
@@ -323,7 +323,7 @@ def test_g33_changed_inputs(id):
             if exercise.id == id
             for check in exercise.checks
         ]
-        assert there == verdict_here(id, text), (body, told(record, id))
+        assert there == verdict_here(id, text), (body, mistakes(record, id))
 
 
 def test_g33_the_global_generators():
@@ -363,14 +363,14 @@ MARK = '"mark" + "".join(str(int(abs(x) * 1e4)) for x in logits.flatten().tolist
     ],
 )
 def test_g34_inputs_do_not_come_out(body):
-    """G34, judge: neither the text of an exception nor a name that was made from the inputs stands
+    """G34, marker: neither the text of an exception nor a name that was made from the inputs stands
     in the record."""
     record = attack(TIER, {"sft.loss": answer("sft.loss", body)}, {"sft.loss": {"error", "failed"}})
-    assert "mark" not in json.dumps([told(record, "sft.loss"), record.notes])
+    assert "mark" not in json.dumps([mistakes(record, "sft.loss"), record.notes])
 
 
 def test_g38_partial_credit():
-    """G38, judge: the points of the checks that pass add up, as whole numbers, and the total stays
+    """G38, marker: the points of the checks that pass add up, as whole numbers, and the total stays
     the same."""
     record = attack(
         TIER,
@@ -407,7 +407,7 @@ def lacks_a_file(student, seed):
 
 @pytest.mark.parametrize("broken", [sends_a_set, is_misspelt, lacks_a_file])
 def test_g42_a_broken_check(monkeypatch, broken):
-    """G42, judge: a check that fails by itself is for a person to see; it takes no point and stops
+    """G42, marker: a check that fails by itself is for a person to see; it takes no point and stops
     nothing else."""
     name, points, _ = find("sft.loss").checks[0]
     monkeypatch.setattr(
@@ -426,7 +426,7 @@ def test_g42_a_broken_check(monkeypatch, broken):
 
 
 def test_g42_a_check_that_trips_over_an_answer(monkeypatch):
-    """G42, judge: a check that fails on this answer alone, and not on the reference, is the
+    """G42, marker: a check that fails on this answer alone, and not on the reference, is the
     answer's failure."""
     name, points, _ = find("sft.loss").checks[0]
 
@@ -467,7 +467,7 @@ def test_reading_a_long_chain_of_definitions():
 
 @pytest.mark.parametrize("line", ["{}x y", "{}, y", "{}?? y", "a{}b ="])
 def test_reading_a_long_line(line):
-    """G30, extract: a line of blanks in a cell that is no Python does not keep the judge busy for
+    """G30, extract: a line of blanks in a cell that is no Python does not keep the marker busy for
     minutes."""
     assert (
         seconds_to_read(submission(LAB, "solved", after=["x = (\n" + line.format(" " * 20_000)]))

@@ -26,11 +26,11 @@ from threats import (
     cells,
     folder,
     grade,
-    marker_at,
     limited,
+    marker_at,
+    mistakes,
     needs_t1,
     refuses,
-    told,
 )
 
 # Files --------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ FILLERS = {
 
 @at_each_tier
 def test_g14_a_full_disk(tier):
-    """G14, rlimit and judge's watch: one large file, many small ones, many of middle size; all are
+    """G14, rlimit and monitor: one large file, many small ones, many of middle size; all are
     deleted."""
     attack(tier, answers(**FILLERS), {f"sft.{name}": {"crashed", "error"} for name in FILLERS})
 
@@ -209,7 +209,7 @@ HIDDEN = {
 
 @pytest.mark.parametrize("way", HIDDEN)
 def test_g14_a_full_disk_without_a_file(way):
-    """G14, judge's watch: files that were deleted while they are in use take room as well."""
+    """G14, monitor: files that were deleted while they are in use take room as well."""
     body = (
         "import ctypes, mmap, os, time\nkept, libc = [], ctypes.CDLL(None)\n"
         "libc.mmap.restype = ctypes.c_ssize_t\n"
@@ -219,7 +219,7 @@ def test_g14_a_full_disk_without_a_file(way):
 
 
 def test_g14_folders_within_folders():
-    """G14, judge: a folder 1500 levels deep is counted and deleted, and is the learner's own
+    """G14, marker: a folder 1500 levels deep is counted and deleted, and is the learner's own
     problem."""
     body = "import os\nfor _ in range(1500):\n    os.mkdir('a' * 50)\n    os.chdir('a' * 50)\nRIGHT"
     marker = marker_at("T0")
@@ -265,10 +265,10 @@ def test_g15_news_of_other_folders(tmp_path):
 
 @needs_t1
 def test_g15_a_download():
-    """G15, judge: an answer that depends on a download ends in words that say what is missing."""
+    """G15, marker: an answer that depends on a download ends in words that say what is missing."""
     body = "import urllib.request\nurllib.request.urlopen('https://example.org/model')"
     record = attack("T1", answers(loss=body), {"sft.loss": "error"})
-    assert "URLError" in told(record, "sft.loss")[0]
+    assert "URLError" in mistakes(record, "sft.loss")[0]
 
 
 # Reading ------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_g16_reading_outside(tmp_path):
         ROOT / "README.md",
         ROOT / "labs" / "checks" / "sft.py",
         ROOT / "labs" / "methods" / "sft.py",
-        ROOT / "grading" / "judge.py",
+        ROOT / "grading" / "marking.py",
         ROOT / "tests" / "grading" / "made.py",
         Path("/etc/passwd"),
         Path("/proc/self/status"),
@@ -304,7 +304,7 @@ def test_g16_reading_outside(tmp_path):
 
 @at_each_tier
 def test_g16_no_variable_of_the_grader(tier):
-    """G16, template: neither the worker nor its parent has the grader's environment; nothing of it
+    """G16, fork server: neither the worker nor its parent has the grader's environment; nothing of it
     has been run."""
     body = f"""
         import os, sys
@@ -322,7 +322,7 @@ def test_g16_no_variable_of_the_grader(tier):
 
 
 def test_g16_the_secret_is_not_in_a_workers_memory():
-    """G16, template: a worker that looks through all of its memory does not find what the seeds are
+    """G16, fork server: a worker that looks through all of its memory does not find what the seeds are
     made from."""
     body = f"""
         import re
@@ -347,8 +347,10 @@ def test_g17_imports_of_checks_and_tests():
     modules = [
         "checks.sft",
         "checks.ppo",
-        "grading.judge",
+        "grading.marking",
         "grading.run",
+        "grading.records.store",
+        "grading.sandbox.fork_server",
         "made",
         "threats",
         "tests",
@@ -368,7 +370,7 @@ def test_g17_imports_of_checks_and_tests():
 
 @at_each_tier
 def test_g18_nothing_shadows_python(tier):
-    """G18, worker: Python is started without the folder, the user's packages and the judge's
+    """G18, worker: Python is started without the folder, the user's packages and the grader's
     environment."""
     body = """
         import importlib, os, sys

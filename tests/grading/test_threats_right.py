@@ -16,7 +16,7 @@ TIER = TIERS[-1]
 
 @pytest.mark.parametrize("where", ["cell", "call"])
 def test_g45_a_slow_machine(where, tmp_path):
-    """G45, judge: who waited for too long has a second chance; a cell or a call that was slow once
+    """G45, marker: who waited for too long has a second chance; a cell or a call that was slow once
     loses nothing."""
     marker = tmp_path / "wait"
     marker.touch()
@@ -31,12 +31,12 @@ def test_g45_a_slow_machine(where, tmp_path):
         wall=0.6,
     )
     timer.join()
-    assert record.notes == []
+    assert record.notes == ()
 
 
 @pytest.mark.parametrize("where", ["cell", "call"])
 def test_g45_a_machine_without_memory(where, tmp_path):
-    """G45, judge: a worker that the system ended once, as it does when memory is short, loses
+    """G45, marker: a worker that the system ended once, as it does when memory is short, loses
     nothing."""
     marker = tmp_path / "end"
     marker.touch()
@@ -47,7 +47,7 @@ def test_g45_a_machine_without_memory(where, tmp_path):
         {},
         before=[end] if where == "cell" else (),
     )
-    assert record.notes == [] and not marker.exists()
+    assert record.notes == () and not marker.exists()
 
 
 NOISE = """
@@ -263,7 +263,7 @@ def test_g47_the_solutions_of_a_lab(lab):
         for check in each.checks
         if check.result != "passed"
     ]
-    assert (record.status, lost, record.notes) == ("graded", [], [])
+    assert (record.status, lost, record.notes) == ("graded", [], ())
 
 
 def test_g47_a_named_tuple():
@@ -347,7 +347,7 @@ def test_g47_cells_around_an_answer():
 
 
 def test_g47_what_is_not_installed():
-    """G47, judge: a package that is missing here is told, and costs its own exercise alone."""
+    """G47, marker: a package that is missing here is told, and costs its own exercise alone."""
     attacked = {"sft.loss": "import einops_is_not_there\n" + SOLVED["sft.loss"]}
     record = attack(TIER, attacked, {"sft.loss": "error"})
     assert "ModuleNotFoundError" in " ".join(record.notes)

@@ -32,16 +32,16 @@ from threats import (
     attack,
     cells,
     grade,
-    marker_at,
     leaves_nothing,
     limited,
+    marker_at,
+    mistakes,
     needs_t1,
     refuses,
-    told,
 )
 
-from grading.sandbox import tiers
 from grading.marking import Marker, MarkingSettings
+from grading.sandbox import landlock, tiers
 
 # Memory -------------------------------------------------------------------------------------------
 
@@ -55,7 +55,7 @@ MEMORY = {
 
 @at_each_tier
 def test_g09_memory(tier):
-    """G09, rlimit and judge's watch: a process has no more memory than its limit, of its own or
+    """G09, rlimit and monitor: a process has no more memory than its limit, of its own or
     shared."""
     before = psutil.virtual_memory().available
     attack(tier, answers(**MEMORY), {f"sft.{name}": {"error", "crashed"} for name in MEMORY})
@@ -63,7 +63,7 @@ def test_g09_memory(tier):
 
 
 def test_g09_memory_of_children():
-    """G09, judge's watch: at T0 a worker may have children, and their memory counts as well."""
+    """G09, monitor: at T0 a worker may have children, and their memory counts as well."""
     body = """
         import mmap, os, time
         for _ in range(3):
@@ -78,7 +78,7 @@ def test_g09_memory_of_children():
 
 
 def test_g09_memory_of_orphans():
-    """G09, judge's watch: who is no child of the worker's any more takes memory all the same."""
+    """G09, monitor: who is no child of the worker's any more takes memory all the same."""
     body = """
         import mmap, os, time
         if os.fork() == 0:
@@ -96,7 +96,7 @@ def test_g09_memory_of_orphans():
 
 
 def test_g04_processor_time_of_children():
-    """G04, judge's watch: at T0 a worker may have children, and their time counts as well."""
+    """G04, monitor: at T0 a worker may have children, and their time counts as well."""
     body = """
         import os, time
         for _ in range(2):
@@ -115,7 +115,7 @@ def test_g04_processor_time_of_children():
 
 
 def test_g10_children_at_t0():
-    """G10, template: the children of a worker end with it. (T0 sets no bound to how many there
+    """G10, fork server: the children of a worker end with it. (T0 sets no bound to how many there
     are.)"""
     body = (
         "import os, time\nfor _ in range(6):\n    if os.fork() == 0:\n        time.sleep(30)\nRIGHT"
@@ -144,7 +144,7 @@ def test_g10_children_at_t1():
 
 @pytest.mark.parametrize("tier", TIERS[-1:])
 def test_g10_threads(tier):
-    """G10, judge's watch: threads with small stacks escape the limit on memory, and must be
+    """G10, monitor: threads with small stacks escape the limit on memory, and must be
     counted."""
     body = (
         "import threading, time\nthreading.stack_size(32768)\nfor _ in range(1500):\n"
@@ -168,12 +168,12 @@ os.wait()
 
 
 def test_g11_a_daemon_at_t0():
-    """G11, template: orphans become the template's own, and end with the worker."""
+    """G11, fork server: orphans become the fork server's own, and end with the worker."""
     attack("T0", answers(loss=DAEMON + "RIGHT"), {})
 
 
 def test_g11_a_daemon_that_holds_the_line():
-    """G11, judge's watch: the line stays open though the worker is gone; the judge does not wait
+    """G11, monitor: the line stays open though the worker is gone; the marker does not wait
     for ever."""
     attack(
         "T0", answers(loss=DAEMON + "os._exit(0)"), {"sft.loss": {"timeout", "crashed"}}, wall=0.5
@@ -185,7 +185,7 @@ def test_g11_a_daemon_that_holds_the_line():
 
 @contextlib.contextmanager
 def unstuck_after(marker, seconds):
-    """Kill the judge's template after a while, so that a judge that waits for it goes on; yields
+    """Kill the fork server after a while, so that a marker that waits for it goes on; yields
     what tells of it."""
     killed = []
 
@@ -200,23 +200,23 @@ def unstuck_after(marker, seconds):
 
 
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGSTOP"])
-def test_g12_signals_to_the_template_at_t0(monkeypatch, number):
-    """G12, judge: at T0 a worker can end the template; the judge starts another, and a person looks
+def test_g12_signals_to_the_fork_server_at_t0(monkeypatch, number):
+    """G12, marker: at T0 a worker can end the fork server; the marker starts another, and a person looks
     at it."""
     marker = marker_at("T0")
     body = (
         f"import os, signal, time\nos.kill(os.getppid(), signal.{number})\ntime.sleep(0.1)\nRIGHT"
     )
-    monkeypatch.setattr("grading.student.PATIENCE", 2)
+    monkeypatch.setattr("grading.sandbox.fork_server.TIMEOUT_SECONDS", 2)
     with unstuck_after(marker, 12) as killed, limited(marker, wall=1):
         record = grade(marker, submission(LAB, cells(loss=body)))
-    assert not killed, "the judge waited for a template that was stopped"
+    assert not killed, "the marker waited for a fork server that was stopped"
     assert record.status == "needs review" and record.earned == 0
     leaves_nothing(marker)
 
 
-def test_g12_a_daemon_that_ends_the_template(tmp_path):
-    """G12, judge: who ends the template at T0 must not live on, nor his children, for want of one
+def test_g12_a_daemon_that_ends_the_fork_server(tmp_path):
+    """G12, marker: who ends the fork server at T0 must not live on, nor his children, for want of one
     to end them."""
     body = (
         DAEMON.replace(
@@ -228,7 +228,7 @@ def test_g12_a_daemon_that_ends_the_template(tmp_path):
         + "time.sleep(0.3)\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(1)\nRIGHT"
     )
     record = grade(marker_at("T0"), submission(LAB, cells(loss=body)))
-    assert record.status == "needs review", told(record, "sft.loss")
+    assert record.status == "needs review", mistakes(record, "sft.loss")
     living = [int(file.name) for file in tmp_path.iterdir() if is_alive(int(file.name))]
     for pid in living:
         os.kill(pid, signal.SIGKILL)
@@ -302,7 +302,7 @@ class OldLandlock:
     def syscall(self, number, *rest):
         return (
             1
-            if number == sandbox.CREATE_RULESET and rest[0] is None
+            if number == landlock.CREATE_RULESET and rest[0] is None
             else self.real.syscall(number, *rest)
         )
 
@@ -330,8 +330,8 @@ def test_g12_g13_an_older_system(tmp_path, attempt):
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
-            sandbox.LIBC = OldLandlock(sandbox.LIBC)
-            sandbox.shut("T1", str(tmp_path))
+            landlock.LIBC = OldLandlock(landlock.LIBC)
+            tiers.shut("T1", str(tmp_path))
             attempts[attempt]()
         os._exit(0)
     os.waitpid(child, 0)
@@ -367,19 +367,19 @@ from grading.sandbox import tiers
 from made import submission
 from threats import LAB, LIMITS, SECRET, cells
 from grading.marking import Marker, MarkingSettings
-sandbox.drop_capabilities()
+tiers.drop_capabilities()
 tempfile.tempdir = sys.argv[1]
 ATTACKS = {"affinity": "import os\\nos.sched_setaffinity(os.getppid(), [sorted(os.sched_getaffinity(0))[0]])\\nRIGHT",
            "priority": "import os\\nos.setpriority(os.PRIO_PROCESS, os.getppid(), 3)\\nRIGHT",
            "class": "import os\\nos.sched_setscheduler(os.getppid(), os.SCHED_BATCH, os.sched_param(0))\\nRIGHT",
            "closed folder": "import os\\nos.mkdir('a')\\nopen('a/b', 'w').write('c')\\nos.chmod('a', 0)\\nRIGHT"}
 with Marker(MarkingSettings(SECRET, "T1", LIMITS)) as marker:
-    template, told = psutil.Process(marker.fork_server.process.pid), {}
-    told["before"] = [template.cpu_affinity(), template.nice(), os.sched_getscheduler(template.pid)]
+    server, told = psutil.Process(marker.fork_server.process.pid), {}
+    told["before"] = [server.cpu_affinity(), server.nice(), os.sched_getscheduler(server.pid)]
     for name, body in ATTACKS.items():
-        record = judge.grade(submission(LAB, cells(loss=body)).encode(), "")
+        record = marker.mark(submission(LAB, cells(loss=body)).encode(), "")
         told[name] = record.status, record.earned
-    told["after"] = [template.cpu_affinity(), template.nice(), os.sched_getscheduler(template.pid)]
+    told["after"] = [server.cpu_affinity(), server.nice(), os.sched_getscheduler(server.pid)]
     told["left"] = os.listdir(sys.argv[1])
 print(json.dumps(told))
 """
@@ -387,7 +387,7 @@ print(json.dumps(told))
 
 @needs_t1
 def test_g12_g14_a_grader_without_rights(tmp_path):
-    """G12, G14, seccomp and judge: among processes of one user without rights, none slows down the
+    """G12, G14, seccomp and marker: among processes of one user without rights, none slows down the
     template for all later workers, and a folder that nobody may enter is deleted too."""
     paths = [str(ROOT), str(ROOT / "labs"), str(ROOT / "tests" / "grading")]
     code = f"import sys; sys.path[:0] = {paths!r}\n{AS_A_USER}"
@@ -404,7 +404,7 @@ def test_g12_g14_a_grader_without_rights(tmp_path):
 # The strongest tier -------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not sandbox.can_enter("T2"), reason="this system gives no namespaces")
+@pytest.mark.skipif(not tiers.can_enter("T2"), reason="this system gives no namespaces")
 def test_t2_is_t1_without_a_network():
     """T2, namespaces: a right submission has its points, and the calls that T1 refuses are
     refused."""
@@ -416,13 +416,13 @@ def test_t2_is_t1_without_a_network():
             grade(marker, submission(LAB, answers)) for answers in ("solved", SOLVED | refusing)
         ]
         assert psutil.Process(marker.fork_server.process.pid).children() == []
-    assert [(record.earned, record.grader["tier"]) for record in records] == [(21, "T2")] * 2
+    assert [(record.earned, record.grader.tier) for record in records] == [(21, "T2")] * 2
 
 
 def test_a_worker_that_does_not_get_into_its_sandbox(monkeypatch):
-    """G44, judge: what goes wrong before a cell has run is the grader's fault, and costs nobody
+    """G44, marker: what goes wrong before a cell has run is the grader's fault, and costs nobody
     points."""
     marker = marker_at("T0")
-    monkeypatch.setattr("grading.student.tempfile.mkdtemp", lambda **_: "/nonexistent")
-    record = judge.grade(submission(LAB, "solved").encode(), "")
+    monkeypatch.setattr("grading.sandbox.fork_server.tempfile.mkdtemp", lambda **_: "/nonexistent")
+    record = marker.mark(submission(LAB, "solved").encode(), "")
     assert record.status == "needs review", (record.earned, record.notes)

@@ -1,4 +1,4 @@
-"""What crosses between judge and worker: the same value on both sides, or an error, whatever the
+"""What crosses between marker and worker: the same value on both sides, or an error, whatever the
 bytes."""
 
 import json
