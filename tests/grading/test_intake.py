@@ -1,5 +1,4 @@
-"""The intake lists every submission once, under the right student, and is not fooled by what it is
-given."""
+"""The intake lists every submission once, under the right student, and resists every trick."""
 
 import hashlib
 import io
@@ -59,8 +58,7 @@ def only(folder):
 
 
 def patched(data, **fields):
-    """The archive with fields of all its headers overwritten: "flags" or "size" (the unpacked
-    one)."""
+    """The archive with fields of all its headers overwritten: "flags" or "size" (unpacked)."""
     data, offsets = bytearray(data), {"flags": (6, 8, "<H"), "size": (22, 24, "<L")}
     for field, value in fields.items():
         for mark, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), offsets[field], strict=False):

@@ -1,4 +1,4 @@
-"""The answers in a notebook: which count, what a worker is given, and what hostile text achieves."""
+"""The answers in a notebook: which count, what a worker is given, what hostile text achieves."""
 
 import json
 

@@ -1,7 +1,7 @@
-"""Points without a right function: rows G17, G19, G20, G32-G34, G38, G42, and notebooks that are
-hard to read.
+"""Points without a right function, and notebooks that are hard to read.
 
-Each test names the row and the layer that sees to it.
+Rows G17, G19, G20, G32-G34, G38 and G42 of the threats; each test names its row, and the layer that
+stops the attack.
 """
 
 import json
@@ -80,8 +80,7 @@ def test_g20_patches():
 
 
 def test_g20_patches_in_a_cell():
-    """G20, two processes: a cell that comes before all others patches every worker, and gains
-    nothing."""
+    """G20, two processes: a cell before all others patches every worker, and gains nothing."""
     cell = (
         "import torch\ntorch.allclose = torch.equal = lambda *_, **__: True\nimport course\n"
         "course.run_checks = course.check = lambda *_: 'all passed'\nclass Mistake(Exception): pass"
@@ -151,8 +150,7 @@ CALLS = {
 
 @pytest.mark.parametrize("way", CALLS)
 def test_g17_calling_the_solution(way):
-    """G17, worker: there are no points for the course's own solution, in whatever way it is
-    called."""
+    """G17, worker: calling the course's own solution earns nothing, in whatever way it is called."""
     attack(TIER, {"sft.loss": CALLS[way]}, {"sft.loss": {"error", "failed", "crashed"}})
 
 
@@ -170,8 +168,7 @@ def plain(value):
 
 
 def public_answers(id):
-    """What the notebook's own checks ask and should hear: the reference's values by the arguments
-    of each call."""
+    """The reference's values on the inputs of the notebook's own checks, by each call's arguments."""
     heard = {}
 
     def student(*arguments):
@@ -184,8 +181,7 @@ def public_answers(id):
 
 
 def test_g32_answers_to_the_notebooks_own_inputs():
-    """G32, marker: constants that satisfy the notebook's check fail on inputs that a secret
-    determines."""
+    """G32, marker: constants that satisfy the notebook's check fail on the secret's inputs."""
     marker = marker_at(TIER)
     attacked = {
         "sft.loss": answer(
@@ -309,8 +305,7 @@ def verdict_here(id, text):
 
 @pytest.mark.parametrize("id", CHANGES)
 def test_g33_changed_inputs(id):
-    """G33, boundary: what a function changes in its arguments is judged as if it had been called in
-    this process."""
+    """G33, boundary: changed arguments are marked as if the call had been in this process."""
     marker = marker_at(TIER)
     kept = {each: exercise for each, exercise in honest().items() if each != id}
     for body in CHANGES[id]:
@@ -327,8 +322,7 @@ def test_g33_changed_inputs(id):
 
 
 def test_g33_the_global_generators():
-    """G33, two processes: an answer that seeds or uses up random numbers changes no check's
-    inputs."""
+    """G33, two processes: an answer that seeds or uses up generators changes no check's inputs."""
 
     def state():
         return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()
@@ -363,15 +357,13 @@ MARK = '"mark" + "".join(str(int(abs(x) * 1e4)) for x in logits.flatten().tolist
     ],
 )
 def test_g34_inputs_do_not_come_out(body):
-    """G34, marker: neither the text of an exception nor a name that was made from the inputs stands
-    in the record."""
+    """G34, marker: no text or name that an answer makes from its inputs gets into the record."""
     record = attack(TIER, {"sft.loss": answer("sft.loss", body)}, {"sft.loss": {"error", "failed"}})
     assert "mark" not in json.dumps([mistakes(record, "sft.loss"), record.notes])
 
 
 def test_g38_partial_credit():
-    """G38, marker: the points of the checks that pass add up, as whole numbers, and the total stays
-    the same."""
+    """G38, marker: points of passed checks add up to whole numbers; the total stays the same."""
     record = attack(
         TIER,
         answers(
@@ -407,8 +399,7 @@ def lacks_a_file(student, seed):
 
 @pytest.mark.parametrize("broken", [sends_a_set, is_misspelt, lacks_a_file])
 def test_g42_a_broken_check(monkeypatch, broken):
-    """G42, marker: a check that fails by itself is for a person to see; it takes no point and stops
-    nothing else."""
+    """G42, marker: a check that fails by itself needs review; it stops nothing else."""
     name, points, _ = find("sft.loss").checks[0]
     monkeypatch.setattr(
         find("sft.loss"), "checks", [Check(name, points, broken), *find("sft.loss").checks[1:]]
@@ -426,8 +417,7 @@ def test_g42_a_broken_check(monkeypatch, broken):
 
 
 def test_g42_a_check_that_trips_over_an_answer(monkeypatch):
-    """G42, marker: a check that fails on this answer alone, and not on the reference, is the
-    answer's failure."""
+    """G42, marker: if a check fails on the answer but not on the reference, the answer has failed."""
     name, points, _ = find("sft.loss").checks[0]
 
     def trips(student, seed):
@@ -448,10 +438,10 @@ def seconds_to_read(text):
 
 
 def test_reading_a_long_chain_of_definitions():
-    """G30, extract: definitions of which each needs the next one, in no time that grows with their
-    number's square.
+    """G30, extract: reading a chain of definitions takes less than quadratic time.
 
-    A cell has room for 15,000 such lines, and a notebook for thirty such cells.
+    Each definition needs the next one. A cell has room for 15,000 such lines, a notebook for thirty
+    such cells.
     """
     place = next(
         place
@@ -467,8 +457,7 @@ def test_reading_a_long_chain_of_definitions():
 
 @pytest.mark.parametrize("line", ["{}x y", "{}, y", "{}?? y", "a{}b ="])
 def test_reading_a_long_line(line):
-    """G30, extract: a line of blanks in a cell that is no Python does not keep the marker busy for
-    minutes."""
+    """G30, extract: a long line of spaces that is no Python does not keep the marker busy."""
     assert (
         seconds_to_read(submission(LAB, "solved", after=["x = (\n" + line.format(" " * 20_000)]))
         < 1.5

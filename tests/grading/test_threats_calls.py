@@ -43,8 +43,7 @@ LOOPS = {
     "tier, loop", [(TIERS[place % len(TIERS)], loop) for place, loop in enumerate(LOOPS)]
 )
 def test_g04_an_endless_loop(tier, loop):
-    """G04, monitor: processor time is counted for each call; two timeouts are enough for an
-    exercise."""
+    """G04, monitor: processor time counts for each call; two timeouts are enough for an exercise."""
     record = attack(
         tier, answers(sequence_loss=LOOPS[loop]), {"sft.sequence_loss": "timeout"}, cpu=0.3
     )
@@ -52,14 +51,12 @@ def test_g04_an_endless_loop(tier, loop):
 
 
 def test_g04_waiting_for_ever():
-    """G04, monitor: who waits uses no processor time and meets the limit on the clock,
-    twice."""
+    """G04, monitor: waiting uses no processor time, so the limit is on the clock, and met twice."""
     attack("T0", answers(loss="import time\ntime.sleep(60)"), {"sft.loss": "timeout"}, wall=0.5)
 
 
 def test_g04_an_endless_loop_in_the_gradient():
-    """G04, monitor: what is computed when the marker asks for the gradient is watched as
-    well."""
+    """G04, monitor: the computation of a gradient is watched too."""
     body = """
         import torch
         class Endless(torch.autograd.Function):
@@ -147,7 +144,7 @@ MORE = {
 
 @pytest.mark.parametrize("tier, crashes", [*((tier, CRASHES) for tier in TIERS), (TIERS[-1], MORE)])
 def test_g07_g08_crashes(tier, crashes):
-    """G07, G08, marker: a worker that is gone has given no answer, whatever its exit status says."""
+    """G07, G08, marker: a worker that has ended gave no answer, whatever its exit status."""
     attack(tier, answers(**crashes), {f"sft.{name}": "crashed" for name in crashes}, cpu=4)
 
 
@@ -197,8 +194,7 @@ SPOOFS = [
 
 @pytest.mark.parametrize("bodies", SPOOFS, ids=["equal to everything", "subclasses"])
 def test_g21_objects_that_pretend(bodies):
-    """G21, boundary: what has no exact type of the agreed ones arrives as an object that can do
-    nothing."""
+    """G21, boundary: what is not exactly of an agreed type arrives as an object that does nothing."""
     attack("T0", answers(**bodies), {f"sft.{name}": "failed" for name in bodies})
 
 
@@ -221,8 +217,7 @@ WRONG_VALUES = [
 
 @pytest.mark.parametrize("first, second", [*zip(WRONG_VALUES[::2], WRONG_VALUES[1::2])])
 def test_g22_values_of_another_kind(first, second):
-    """G22, boundary and check: not a number, another type, shape or layout; each ends in words for
-    the learner."""
+    """G22, boundary and check: no number, another type, shape or layout: the learner is told."""
     bodies = answers(loss=f"{VALUE}return {first}", sequence_loss=f"{VALUE}return {second}")
     record = attack(
         "T0", bodies, {"sft.loss": {"failed", "passed"}, "sft.sequence_loss": {"failed", "passed"}}
@@ -233,8 +228,7 @@ def test_g22_values_of_another_kind(first, second):
 
 
 def test_g22_values_of_another_kind_that_are_right():
-    """G22, boundary: double precision, views, strides and another integer type are no reason to
-    fail."""
+    """G22, boundary: double precision, views, strides and other integer types do not fail."""
     attack(
         "T0",
         answers(
@@ -309,8 +303,7 @@ PLACES = ("loss", "sequence_loss", "mask_prompt", "gradient_step", "silent_bug")
 
 @pytest.mark.parametrize("place", range(0, len(FRAMES), len(PLACES)))
 def test_g23_frames_that_are_no_answer(place):
-    """G23, boundary: the marker believes nothing that it reads, and a bad frame is a failed
-    check."""
+    """G23, boundary: the marker believes nothing that it reads; a bad frame is a failed check."""
     bodies = {
         f"sft.{name}": answer(f"sft.{name}", FRAMES[frame], LINE)
         for name, frame in zip(PLACES, [*FRAMES][place:])
@@ -348,8 +341,7 @@ def test_g23_answers_before_the_question():
 
 
 def test_g23_an_answer_in_the_name_of_another_cell():
-    """G23, marker: a cell that answers for a later one gains nothing; an odd word in it is no fault
-    of ours."""
+    """G23, marker: a cell that answers for a later one gains nothing, and is no fault of ours."""
     cell = LINE.replace('"call"', '"load"') + "send({'id': line()[1], 'raised': [], 'sizes': []})"
     record = attack(
         "T0",
@@ -429,8 +421,10 @@ def test_g22_a_tensor_without_elements_and_with_many_rows():
 
 
 def test_g37_objects_that_are_code_when_read(tmp_path):
-    """G37, boundary: an object that a pickle would run arrives as a name; a pickled notebook is no
-    notebook."""
+    """G37, boundary: an object that unpickling would run arrives as a name.
+
+    A pickled notebook is no notebook.
+    """
 
     class Trap:
         def __reduce__(self):

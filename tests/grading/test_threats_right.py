@@ -16,8 +16,7 @@ TIER = TIERS[-1]
 
 @pytest.mark.parametrize("where", ["cell", "call"])
 def test_g45_a_slow_machine(where, tmp_path):
-    """G45, marker: who waited for too long has a second chance; a cell or a call that was slow once
-    loses nothing."""
+    """G45, marker: a cell or a call that took too long once has a second chance, and loses nothing."""
     marker = tmp_path / "wait"
     marker.touch()
     wait = f"import os, time\nwhile os.path.exists({str(marker)!r}):\n    time.sleep(0.01)\n"
@@ -36,8 +35,7 @@ def test_g45_a_slow_machine(where, tmp_path):
 
 @pytest.mark.parametrize("where", ["cell", "call"])
 def test_g45_a_machine_without_memory(where, tmp_path):
-    """G45, marker: a worker that the system ended once, as it does when memory is short, loses
-    nothing."""
+    """G45, marker: a worker that the system ended once, for want of memory, loses nothing."""
     marker = tmp_path / "end"
     marker.touch()
     end = f"import os\nif os.path.exists({str(marker)!r}):\n    os.unlink({str(marker)!r})\n    os.kill(os.getpid(), 9)\n"
@@ -302,8 +300,7 @@ IN_PLACE = """
 
 
 def test_g47_other_ways_of_computing():
-    """G47, boundary: numpy, double precision, operations in place, modes without gradients,
-    optimisers."""
+    """G47, boundary: numpy, double precision, in-place operations, no_grad modes, optimisers."""
     entropy = (
         "return F.cross_entropy(logits[:, :-1].flatten(0, 1).double(), labels[:, 1:].flatten())"
     )
@@ -326,8 +323,7 @@ def test_g47_other_ways_of_computing():
 
 
 def test_g47_cells_around_an_answer():
-    """G47, extract and worker: helpers behind the answer, globals, a comparison of one's own with
-    the course."""
+    """G47, extract and worker: helpers after the answer, globals, comparisons with the course."""
     helper = (
         "SIGN: int = -1\ndef helper(logits, labels):\n"
         "    return SIGN * token_log_probs(logits, labels).sum(-1).mean()"
@@ -354,8 +350,7 @@ def test_g47_what_is_not_installed():
 
 
 def test_g47_compiled_with_torch():
-    """G47, sandbox: torch.compile needs a compiler, which no worker may start; where it needs none,
-    it works."""
+    """G47, sandbox: torch.compile works if it needs no compiler; no worker may start one."""
     body = (
         "def negative(x):\n    return -x.sum(-1).mean()\n"
         "return torch.compile(negative, backend={!r})(token_log_probs(logits, labels))"

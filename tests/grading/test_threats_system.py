@@ -55,8 +55,7 @@ MEMORY = {
 
 @at_each_tier
 def test_g09_memory(tier):
-    """G09, rlimit and monitor: a process has no more memory than its limit, of its own or
-    shared."""
+    """G09, rlimit and monitor: a process cannot exceed its limit on memory, of its own or shared."""
     before = psutil.virtual_memory().available
     attack(tier, answers(**MEMORY), {f"sft.{name}": {"error", "crashed"} for name in MEMORY})
     assert psutil.virtual_memory().available > before - 2**30
@@ -78,7 +77,7 @@ def test_g09_memory_of_children():
 
 
 def test_g09_memory_of_orphans():
-    """G09, monitor: who is no child of the worker's any more takes memory all the same."""
+    """G09, monitor: the memory of processes that are orphaned counts as well."""
     body = """
         import mmap, os, time
         if os.fork() == 0:
@@ -115,8 +114,7 @@ def test_g04_processor_time_of_children():
 
 
 def test_g10_children_at_t0():
-    """G10, fork server: the children of a worker end with it. (T0 sets no bound to how many there
-    are.)"""
+    """G10, fork server: the children of a worker end with it. (T0 does not limit their number.)"""
     body = (
         "import os, time\nfor _ in range(6):\n    if os.fork() == 0:\n        time.sleep(30)\nRIGHT"
     )
@@ -144,8 +142,7 @@ def test_g10_children_at_t1():
 
 @pytest.mark.parametrize("tier", TIERS[-1:])
 def test_g10_threads(tier):
-    """G10, monitor: threads with small stacks escape the limit on memory, and must be
-    counted."""
+    """G10, monitor: threads with small stacks escape the limit on memory, so they are counted."""
     body = (
         "import threading, time\nthreading.stack_size(32768)\nfor _ in range(1500):\n"
         "    threading.Thread(target=time.sleep, args=(2,), daemon=True).start()\ntime.sleep(0.3)\nRIGHT"
@@ -173,8 +170,7 @@ def test_g11_a_daemon_at_t0():
 
 
 def test_g11_a_daemon_that_holds_the_line():
-    """G11, monitor: the line stays open though the worker is gone; the marker does not wait
-    for ever."""
+    """G11, monitor: the channel stays open though the worker is gone; the wait has an end."""
     attack(
         "T0", answers(loss=DAEMON + "os._exit(0)"), {"sft.loss": {"timeout", "crashed"}}, wall=0.5
     )
@@ -185,8 +181,7 @@ def test_g11_a_daemon_that_holds_the_line():
 
 @contextlib.contextmanager
 def unstuck_after(marker, seconds):
-    """Kill the fork server after a while, so that a marker that waits for it goes on; yields
-    what tells of it."""
+    """Kill the fork server after a while, so that no marker waits for it; yields what was killed."""
     killed = []
 
     def kill():
@@ -201,8 +196,10 @@ def unstuck_after(marker, seconds):
 
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGSTOP"])
 def test_g12_signals_to_the_fork_server_at_t0(monkeypatch, number):
-    """G12, marker: at T0 a worker can end the fork server; the marker starts another, and a person looks
-    at it."""
+    """G12, marker: at T0 a worker can end the fork server; the marker starts another one.
+
+    A person has to look at the submission.
+    """
     marker = marker_at("T0")
     body = (
         f"import os, signal, time\nos.kill(os.getppid(), signal.{number})\ntime.sleep(0.1)\nRIGHT"
@@ -216,8 +213,7 @@ def test_g12_signals_to_the_fork_server_at_t0(monkeypatch, number):
 
 
 def test_g12_a_daemon_that_ends_the_fork_server(tmp_path):
-    """G12, marker: who ends the fork server at T0 must not live on, nor his children, for want of one
-    to end them."""
+    """G12, marker: a daemon that ends the fork server at T0 does not outlive it, nor its children."""
     body = (
         DAEMON.replace(
             "time.sleep(20)",
@@ -276,8 +272,7 @@ def test_g12_signals_at_t1():
 
 @needs_t1
 def test_g12_signals_through_a_file():
-    """G12, Landlock: a file of one's own that tells others of news by a signal (F_SETOWN, F_SETSIG,
-    O_ASYNC)."""
+    """G12, Landlock: files that signal others on input (F_SETOWN, F_SETSIG, O_ASYNC) do nothing."""
     marker = marker_at("T1")
     body = (
         "import fcntl, os\nread, write = os.pipe()\nfcntl.fcntl(read, fcntl.F_SETOWN, os.getppid())\n"
@@ -290,8 +285,7 @@ def test_g12_signals_through_a_file():
 
 
 class OldLandlock:
-    """The C library on Linux 5.13, whose Landlock does not know of truncation, of ports and of
-    signals."""
+    """The C library on Linux 5.13, where Landlock does not cover truncation, ports and signals."""
 
     def __init__(self, real):
         self.real = real
@@ -317,8 +311,7 @@ def signals_by_a_file(pid):
 @needs_t1
 @pytest.mark.parametrize("attempt", ["truncate", "open", "signal"])
 def test_g12_g13_an_older_system(tmp_path, attempt):
-    """G12, G13, seccomp: T1 is T1 from Linux 5.13 on, or is not given: what its Landlock does not
-    know is refused."""
+    """G12, G13, seccomp: T1 protects alike on old systems, or is not available there."""
     there = Path(sysconfig.get_path("purelib")) / f"readable-{uuid.uuid4().hex}.txt"
     there.write_text("as it was")
     victim = subprocess.Popen(["sleep", "20"])  # SIGIO ends it
@@ -345,8 +338,7 @@ def test_g12_g13_an_older_system(tmp_path, attempt):
 @needs_t1
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are x86_64's")
 def test_g12_what_all_processes_share():
-    """G12, seccomp: queues of messages, the kernel's log, and what there is only so much of for the
-    whole machine."""
+    """G12, seccomp: message queues, the kernel's log, and resources that all processes share."""
     attack(
         "T1",
         refuses(
@@ -387,8 +379,11 @@ print(json.dumps(told))
 
 @needs_t1
 def test_g12_g14_a_grader_without_rights(tmp_path):
-    """G12, G14, seccomp and marker: among processes of one user without rights, none slows down the
-    template for all later workers, and a folder that nobody may enter is deleted too."""
+    """G12, G14, seccomp and marker: the same holds for a grader without special rights.
+
+    No worker slows down the fork server for all later ones, and a folder that is closed to everybody is
+    deleted too.
+    """
     paths = [str(ROOT), str(ROOT / "labs"), str(ROOT / "tests" / "grading")]
     code = f"import sys; sys.path[:0] = {paths!r}\n{AS_A_USER}"
     done = subprocess.run(
@@ -406,8 +401,7 @@ def test_g12_g14_a_grader_without_rights(tmp_path):
 
 @pytest.mark.skipif(not tiers.can_enter("T2"), reason="this system gives no namespaces")
 def test_t2_is_t1_without_a_network():
-    """T2, namespaces: a right submission has its points, and the calls that T1 refuses are
-    refused."""
+    """T2, namespaces: a right submission has its points; what T1 refuses is refused."""
     refusing = refuses(
         "socket.socket()", "os.fork()", "open('/etc/passwd')", "os.kill(os.getppid(), 9)"
     )
@@ -420,8 +414,7 @@ def test_t2_is_t1_without_a_network():
 
 
 def test_a_worker_that_does_not_get_into_its_sandbox(monkeypatch):
-    """G44, marker: what goes wrong before a cell has run is the grader's fault, and costs nobody
-    points."""
+    """G44, marker: what goes wrong before any cell has run costs nobody points."""
     marker = marker_at("T0")
     monkeypatch.setattr("grading.sandbox.fork_server.tempfile.mkdtemp", lambda **_: "/nonexistent")
     record = marker.mark(submission(LAB, "solved").encode(), "")

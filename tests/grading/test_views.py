@@ -1,5 +1,4 @@
-"""The views of the records: every file read back by a parser of its format, with friendly and with
-hostile text."""
+"""The views of the records: every file is read back by a parser, also with hostile text."""
 
 import csv
 import errno

@@ -1,5 +1,4 @@
-"""What crosses between marker and worker: the same value on both sides, or an error, whatever the
-bytes."""
+"""What passes between marker and worker: the same value on both sides, or an error."""
 
 import json
 import math
