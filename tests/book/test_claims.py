@@ -16,7 +16,7 @@ CHAPTERS = ROOT / "chapters"
 SOURCE = (CHAPTERS / "source.md").read_text(encoding="utf-8")
 CLAIMS = yaml.safe_load((CHAPTERS / "claims.yml").read_text(encoding="utf-8"))
 BIB = (CHAPTERS / "references.bib").read_text(encoding="utf-8")
-RESULTS = sorted((ROOT / "labs" / "results").glob("*.json"))
+RESULTS = sorted((ROOT / "labs" / "results").glob("[0-9][0-9]_*.json"))
 
 CLAIMS_PER_PART = {
     "C0": 1,
