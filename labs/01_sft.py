@@ -39,6 +39,7 @@ from course import (
 )
 from helpdesk import base, evaluate, language, replies, tasks, tickets
 from methods import sft
+from methods.tokens import collate
 
 lab = start("01_sft")
 
@@ -179,7 +180,7 @@ check(token_log_probs)
 # %% [markdown] solution="sft.token_log_probs"
 
 # %%
-batch = sft.collate(
+batch = collate(
     [mask_prompt(*language.encode_example(tokenizer, e)) for e in train[:4]], tokenizer.pad_token_id
 )
 ids, labels = (part.to(lab.device) for part in batch)
@@ -492,7 +493,7 @@ for start_row in range(0, len(rows), BATCH):
         mask_prompt(*language.encode_example(tokenizer, e))
         for e in rows[start_row : start_row + BATCH]
     ]
-    ids, labels = sft.collate(tokens, tokenizer.pad_token_id)
+    ids, labels = collate(tokens, tokenizer.pad_token_id)
     loss = sft_loss(ours(input_ids=ids).logits, labels)
     loss.backward()
     optimizer.step()
@@ -663,7 +664,7 @@ def mean_log_prob(model, sentence, count=200):
     tokens = [
         mask_prompt(*language.encode_example(tokenizer, fix(t, sentence))) for t in held_out[:count]
     ]
-    ids, labels = (part.to(lab.device) for part in sft.collate(tokens, tokenizer.pad_token_id))
+    ids, labels = (part.to(lab.device) for part in collate(tokens, tokenizer.pad_token_id))
     return -sft.sft_loss(model(input_ids=ids).logits, labels).item()
 
 

@@ -45,6 +45,7 @@ from course import (
 )
 from helpdesk import base, language, tasks, tickets, words
 from methods import adapter_files, lora, sft, subspace
+from methods.tokens import IGNORE, collate, mask_prompt
 from planning import parameters
 
 lab = start("02_lora")
@@ -167,7 +168,7 @@ check(merged_weight)
 #
 # `lora.inject` replaces every linear layer of a model, but for the output layer, by a `LoRALinear`,
 # which holds the frozen layer as `base` and its adapters, by name, in `A` and `B`;
-# `name in layer.settings` says whether it has one of that name. `lora.layers(model)` lists those
+# `name in layer.configs` says whether it has one of that name. `lora.layers(model)` lists those
 # layers.
 
 
@@ -203,7 +204,7 @@ tokenizer = base.load_base()[1]
 
 
 def tokens_of(examples):
-    return [sft.mask_prompt(*language.encode_example(tokenizer, example)) for example in examples]
+    return [mask_prompt(*language.encode_example(tokenizer, example)) for example in examples]
 
 
 def fresh(rank, seed=0, **settings):
@@ -248,7 +249,7 @@ def looked_at(batches, look):
 model, adapted = fresh(0), fresh(8)
 ids, labels = (
     part.to(lab.device)
-    for part in sft.collate(
+    for part in collate(
         tokens_of([tasks.triage(t) for t in tickets.sample_tickets("train", 16, 0)]),
         tokenizer.pad_token_id,
     )
@@ -448,9 +449,9 @@ def score(model, examples, stop=True):
     pairs = [
         (ids, labels) if stop else (ids[:-1], labels[:-1]) for ids, labels in tokens_of(examples)
     ]
-    ids, labels = (part.to(lab.device) for part in sft.collate(pairs, tokenizer.pad_token_id))
+    ids, labels = (part.to(lab.device) for part in collate(pairs, tokenizer.pad_token_id))
     logits = model(input_ids=ids).logits
-    counts = labels[:, 1:] != sft.IGNORE
+    counts = labels[:, 1:] != IGNORE
     right = (logits[:, :-1].argmax(-1) == labels[:, 1:]) & counts
     return {
         "loss": sft.sft_loss(logits, labels).item(),

@@ -44,8 +44,9 @@ from course import (
     sweep,
 )
 from helpdesk import base, judge, language, preferences, raters, replies, tickets
-from methods import reward, sampling
+from methods import reward, rollouts
 from methods.best_of_n import expected_value
+from methods.tokens import pad
 
 lab = start("03_reward_model")
 
@@ -178,7 +179,7 @@ def draw(asked, count, seed):
     wanted = [prompt for prompt in preferences.prompts(tokenizer, asked) for _ in range(count)]
     model, drawn = fresh(), []
     for row in range(0, len(wanted), 256):
-        drawn += sampling.sample(
+        drawn += rollouts.sample(
             model, wanted[row : row + 256], max_new_tokens=40, stop_id=STOP, pad_id=PAD
         ).responses
     return [drawn[row : row + count] for row in range(0, len(drawn), count)]
@@ -798,7 +799,7 @@ for n in (1, 4, 16, 64):
 # %%
 def buggy_batch_rewards(model, rankings, pad_id):
     rows = [prompt + response for prompt, responses in rankings for response in responses]
-    ids, real = (tensor.to(model.device) for tensor in sampling.pad(rows, pad_id))
+    ids, real = (tensor.to(model.device) for tensor in pad(rows, pad_id))
     return model(ids, real)[:, -1].view(len(rankings), -1)
 
 
@@ -862,7 +863,7 @@ def fixed_batch_rewards(model, rankings, pad_id):
     rankings: [(prompt, [response, ...]), ...] in token ids, all with K
       responses
     pad_id: the id of padding · returns float (rankings, K)
-    Use sampling.pad(rows, pad_id), which gives ids and real, and your
+    Use pad(rows, pad_id), which gives ids and real, and your
       reward_at_end.
     """
     ...

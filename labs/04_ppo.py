@@ -47,7 +47,8 @@ from course import (
     sweep,
 )
 from helpdesk import base, language, preferences, raters, replies, tasks, tickets
-from methods import best_of_n, enumeration, kl, ppo, reward, sampling, sft
+from methods import best_of_n, enumeration, kl, ppo, reward, rollouts, sft
+from methods.tokens import IGNORE, collate, inputs, mask_prompt, pad, place, whiten
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 lab = start("04_ppo")
@@ -122,7 +123,7 @@ def draw(model, asked, count):
     wanted = [prompt for prompt in asked for _ in range(count)]
     drawn = []
     for start_row in range(0, len(wanted), 256):
-        drawn += sampling.sample(
+        drawn += rollouts.sample(
             model, wanted[start_row : start_row + 256], max_new_tokens=40, stop_id=STOP, pad_id=PAD
         ).responses
     return [drawn[row : row + count] for row in range(0, len(drawn), count)]
@@ -164,9 +165,7 @@ def tuned_start(start_from, seed):
     if steps := {"a little SFT": 10, "full SFT": 150}.get(start_from):
         rng = random.Random(seed)
         examples = [
-            sft.mask_prompt(
-                *language.encode_example(tokenizer, tasks.reply(t, replies.POLITE, rng))
-            )
+            mask_prompt(*language.encode_example(tokenizer, tasks.reply(t, replies.POLITE, rng)))
             for t in tickets.sample_tickets("train", 32 * steps, 300 + seed)
         ]
         sft.fine_tune(
@@ -182,7 +181,7 @@ def tuned_start(start_from, seed):
 policy, reference = tuned_start("a little SFT", 0), fresh()
 critic = copy.deepcopy(reward_model(0)).requires_grad_(True)
 asked = preferences.prompts(tokenizer, tickets.sample_tickets("train", BATCH, 3))
-settings = ppo.Settings()
+settings = ppo.PPOConfig()
 torch.manual_seed(0)
 rollout = ppo.roll_out(
     policy, reference, critic, proxy(reward_model(0)), asked, settings, stop_id=STOP, pad_id=PAD
@@ -262,7 +261,7 @@ check(token_rewards)
 # <details><summary>Hint</summary>
 #
 # Count the response tokens from the right: the last one is the only one where that count is 1. Or
-# use `ppo.last_token`.
+# use `last_token` from `methods.tokens`.
 #
 # </details>
 
@@ -407,16 +406,14 @@ def ratio_gap(sampler):
     """Largest |ρ − 1| of responses that `sampler` draws, with the policy in full precision as
     π_θ."""
     torch.manual_seed(1)
-    drawn = sampling.sample(sampler, asked, max_new_tokens=40, stop_id=STOP, pad_id=PAD)
-    examples = [
-        sft.mask_prompt(prompt, response) for prompt, response in zip(asked, drawn.responses)
-    ]
-    ids, real = (table.to(lab.device) for table in sampling.pad([ids for ids, _ in examples], PAD))
-    labels = sampling.pad([labels for _, labels in examples], sft.IGNORE)[0].to(lab.device)
+    drawn = rollouts.sample(sampler, asked, max_new_tokens=40, stop_id=STOP, pad_id=PAD)
+    examples = [mask_prompt(prompt, response) for prompt, response in zip(asked, drawn.responses)]
+    ids, real = (table.to(lab.device) for table in pad([ids for ids, _ in examples], PAD))
+    labels = pad([labels for _, labels in examples], IGNORE)[0].to(lab.device)
     with torch.no_grad():
-        log_probs = ppo.response_log_probs(policy, ids, real, labels, 1.0)
-    counts = labels[:, 1:] != sft.IGNORE
-    return ((log_probs - ppo.place(drawn.log_probs, counts)).exp() - 1)[counts].abs().max().item()
+        log_probs = rollouts.response_log_probs(policy, ids, real, labels, 1.0)
+    counts = labels[:, 1:] != IGNORE
+    return ((log_probs - place(drawn.log_probs, counts)).exp() - 1)[counts].abs().max().item()
 
 
 evidence("C1.29", ratio_gap(policy))
@@ -439,7 +436,7 @@ optimizer = torch.optim.AdamW(
 ppo.update(rollout, policy, critic, optimizer, settings)
 
 with torch.no_grad():  # only the numbers are compared here
-    log_probs = ppo.response_log_probs(
+    log_probs = rollouts.response_log_probs(
         policy, rollout.ids, rollout.real, rollout.labels, settings.temperature
     )
     values = critic(rollout.ids, rollout.real)[:, :-1].where(counts, 0)
@@ -448,7 +445,7 @@ with torch.no_grad():  # only the numbers are compared here
     )
     advantages = gae(earned, rollout.values, counts, settings.gamma, settings.lam)
     mine = clipped_surrogate(
-        log_probs, rollout.log_probs, ppo.whiten(advantages, counts), counts, settings.clip
+        log_probs, rollout.log_probs, whiten(advantages, counts), counts, settings.clip
     )
     mine = mine + value_loss(
         values, rollout.values, advantages + rollout.values, counts, settings.value_clip
@@ -498,7 +495,7 @@ def distance():
 
 
 print(f"{len(LIST)} responses; before training {distance():.4f} nats from the optimum")
-few = ppo.Settings(beta=weight, passes=1, minibatch=1024, learning_rate=3e-4, max_new_tokens=2)
+few = ppo.PPOConfig(beta=weight, passes=1, minibatch=1024, learning_rate=3e-4, max_new_tokens=2)
 told = ppo.train(
     toy,
     reward.ScalarModel(toy),
@@ -522,7 +519,7 @@ evidence("C1.23", distance())
 
 # %%
 FLUENT = [
-    sft.mask_prompt(
+    mask_prompt(
         *language.encode_example(tokenizer, tasks.reply(t, replies.TRANSCRIPTS, random.Random(i)))
     )
     for i, t in enumerate(tickets.sample_tickets("validation", 128, 7))
@@ -533,7 +530,7 @@ FLUENT = [
 def fluency(model):
     """Loss on the clerks' own replies to unseen tickets, in nats per token: what the base was
     trained to write."""
-    ids, labels = (part.to(lab.device) for part in sft.collate(FLUENT, PAD))
+    ids, labels = (part.to(lab.device) for part in collate(FLUENT, PAD))
     return sft.sft_loss(model(input_ids=ids).logits, labels).item()
 
 
@@ -577,7 +574,7 @@ def follow(policy, seed, steps, settings, estimator=None, copies=1):
 def run_beta(beta, seed, steps):
     """PPO from the base at one β; everything by step, and three replies at the start, at gold's
     peak and at the end."""
-    course, replies_at = follow(fresh(), seed, steps, ppo.Settings(beta=beta))
+    course, replies_at = follow(fresh(), seed, steps, ppo.PPOConfig(beta=beta))
     peak = max(range(steps), key=course["gold"].__getitem__)
     return course | {
         "replies_start": replies_at[0],
@@ -857,7 +854,7 @@ measure(
 def run_stability(beta, clip, learning_rate, seed):
     """Ten steps with some of three brakes on or off: the KL penalty, the clip, a small learning
     rate."""
-    settings = ppo.Settings(beta=beta, clip=clip, learning_rate=learning_rate)
+    settings = ppo.PPOConfig(beta=beta, clip=clip, learning_rate=learning_rate)
     try:
         course, replies_at = follow(fresh(), seed, 10, settings)
     except FloatingPointError:
@@ -939,7 +936,7 @@ def run_advantage(estimator, seed):
     """Fifteen steps at the default β with one way to estimate the advantage; the same number of
     responses for each."""
     function, copies = ESTIMATORS[estimator]
-    course, _ = follow(fresh(), seed, 15, ppo.Settings(), function, copies)
+    course, _ = follow(fresh(), seed, 15, ppo.PPOConfig(), function, copies)
     return {name: course[name] for name in ("gold", "score", "kl", "entropy", "explained_variance")}
 
 
@@ -949,7 +946,7 @@ advantage_grid = [{"estimator": name, "seed": seed} for seed in (0, 1, 2) for na
 # %%
 def run_start(start_from, seed):
     """Fifteen steps at the default settings from one start."""
-    course, replies_at = follow(tuned_start(start_from, seed), seed, 15, ppo.Settings())
+    course, replies_at = follow(tuned_start(start_from, seed), seed, 15, ppo.PPOConfig())
     return {name: course[name] for name in ("gold", "score", "kl", "entropy", "stopped")} | {
         "replies_start": replies_at[0],
         "replies_end": replies_at[-1],
@@ -1044,9 +1041,9 @@ for name, short in (
 
 # %%
 def buggy_response_log_probs(model, ids, real, labels, temperature):
-    logits = model(**sampling.inputs(ids, real)).logits / temperature
+    logits = model(**inputs(ids, real)).logits / temperature
     picked = logits.log_softmax(-1).gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-    return picked.where(labels != sft.IGNORE, 0)[:, 1:]
+    return picked.where(labels != IGNORE, 0)[:, 1:]
 
 
 # %%
@@ -1067,7 +1064,7 @@ def train_with(response_log_probs, steps=6):
                 critic,
                 proxy(reward_model(0)),
                 preferences.prompts(tokenizer, some),
-                ppo.Settings(),
+                ppo.PPOConfig(),
                 stop_id=STOP,
                 pad_id=PAD,
             )
@@ -1107,7 +1104,7 @@ def fixed_response_log_probs(model, ids, real, labels, temperature):
     ids: int (batch, time) · real: bool (batch, time)
     labels: int (batch, time), -100 on prompt and padding
     returns float (batch, time - 1), 0 where the next token is no response token
-    Use model(**sampling.inputs(ids, real)).logits
+    Use model(**inputs(ids, real)).logits
     """
     ...
 

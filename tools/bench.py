@@ -32,7 +32,9 @@ from helpdesk.language import encode_example  # noqa: E402
 from helpdesk.tasks import Example, triage  # noqa: E402
 from helpdesk.tickets import sample_tickets  # noqa: E402
 from methods import lora, ppo, reward  # noqa: E402
-from methods.sft import Tokens, collate, fine_tune, mask_prompt, sft_loss, warm_up_and_decay  # noqa: E402
+from methods.optimize import warm_up_and_decay  # noqa: E402
+from methods.sft import fine_tune, sft_loss  # noqa: E402
+from methods.tokens import Tokens, collate, mask_prompt  # noqa: E402
 from nbclient import NotebookClient  # noqa: E402
 from peft import LoraConfig, get_peft_model  # noqa: E402
 from transformers import PreTrainedModel, PreTrainedTokenizerBase  # noqa: E402
@@ -167,11 +169,8 @@ def ppo_step(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tupl
     judge = reward.ScalarModel(model).requires_grad_(False)
     torch.nn.init.normal_(judge.head.weight, std=0.1)
     critic = copy.deepcopy(judge).requires_grad_(True)
-    pad_id, settings, policy = (
-        tokenizer.pad_token_id,
-        ppo.Settings(learning_rate=0.0),
-        copy.deepcopy(model),
-    )
+    pad_id, policy = tokenizer.pad_token_id, copy.deepcopy(model)
+    config = ppo.PPOConfig(learning_rate=0.0)
     asked = [
         preferences.prompts(tokenizer, sample_tickets("train", PPO_BATCH, seed))
         for seed in range(PPO_STEPS)
@@ -181,7 +180,7 @@ def ppo_step(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tupl
         critic,
         lambda *texts: reward.rewards(judge, *texts, pad_id=pad_id),
         asked,
-        settings,
+        config,
         stop_id=tokenizer.eos_token_id,
         pad_id=pad_id,
     )
@@ -190,7 +189,7 @@ def ppo_step(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tupl
         times.append(time.perf_counter())
         tokens.append(int(rollout.real.sum()))
     steps = [after - before for before, after in zip(times, times[1:])]
-    flops = statistics.fmean(tokens) * model.num_parameters() * (4 * 2 + settings.passes * 2 * 6)
+    flops = statistics.fmean(tokens) * model.num_parameters() * (4 * 2 + config.passes * 2 * 6)
     return statistics.median(steps[1:]), flops
 
 

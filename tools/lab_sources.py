@@ -11,14 +11,17 @@ import hashlib
 import inspect
 import itertools
 import re
-from collections import Counter
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
+import course
 import jupytext
 import nbformat
 import nbformat.v4 as v4
 from course import find
-from course.registry import all_ids
 from nbformat import NotebookNode
 
 LABS = Path(__file__).resolve().parents[1] / "labs"
@@ -148,7 +151,7 @@ def fill_solutions(notebook: NotebookNode) -> None:
                 "written from its reference: leave the cell empty"
             )
         solved.add(id)
-        cell.source = solution(id, *heads[id])
+        cell.source = solution(id, heads)
     if missing := [id for id in heads if id not in solved]:
         raise LabError(
             f"the exercise {missing[0]!r} has no solution cell: put the line "
@@ -156,52 +159,70 @@ def fill_solutions(notebook: NotebookNode) -> None:
         )
 
 
-def solution(id: str, head: str, name: str) -> str:
+def solution(id: str, heads: dict[str, tuple[str, str]]) -> str:
     """The Markdown of a solution cell: what can stand in the exercise's cell, folded away.
 
-    head: the exercise's first line, "@exercise(…)" · name: of the function in the notebook
+    heads: of the lab's exercises by id: the first line, "@exercise(…)", the function's name
     """
-    reference = find(id).reference
+    reference, (head, name) = find(id).reference, heads[id]
     source = re.sub(r"\Adef \w+", f"def {name}", inspect.getsource(reference).rstrip())
-    return (
-        "<details><summary>Solution</summary>\n\n"
-        f"```python\n{imports_of(reference)}{head}{source}\n```\n\n</details>"
-    )
+    written = {name: find(other).reference for other, (_, name) in heads.items()}
+    code = f"{imports_of(reference, written)}{head}{source}"
+    return f"<details><summary>Solution</summary>\n\n```python\n{code}\n```\n\n</details>"
 
 
-def imports_of(function) -> str:
-    """The import lines that a function of labs/methods needs in a notebook; what is an exercise
-    itself is left out, because there the reader has written it."""
-    module, plain = inspect.getmodule(function), inspect.unwrap(function)
-    names = {
-        node.id
-        for node in ast.walk(ast.parse(inspect.getsource(function)))
-        if isinstance(node, ast.Name)
-    }
-    used = sorted(names.intersection(vars(module)).difference(plain.__code__.co_varnames))
-    modules = [name for name in used if inspect.ismodule(vars(module)[name])]
-    written = {exercise.reference for exercise in map(find, all_ids())}
-    others = [
-        name
-        for name in used
-        if name not in modules
-        and not (
-            inspect.isfunction(value := vars(module)[name])
-            and value.__module__ == module.__name__
-            and value in written
-        )
+def imports_of(function: Callable, written: dict[str, Callable]) -> str:
+    """The import lines that a function needs in a notebook, each name from where it is defined.
+
+    written: the notebook's own exercises, references by name; they are not imported, because the
+    reader has written them
+    """
+    module, local = inspect.getmodule(function), inspect.unwrap(function).__code__.co_varnames
+    tree = ast.parse(inspect.getsource(function))
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    known, bound = vars(module), bindings(module)
+    plain, listed = set(), defaultdict(set)
+    for name in names.intersection(known).difference(local):
+        if inspect.isfunction(known[name]) and known[name] is written.get(name):
+            continue
+        source, text, whole = bound.get(name, (module.__name__, name, False))
+        if whole:
+            plain.add((source, f"import {text}"))
+        else:
+            listed[source].add(text)
+    lines = sorted(plain) + [
+        (source, f"from {source} import {', '.join(sorted(texts, key=rank_of_name))}")
+        for source, texts in sorted(listed.items())
     ]
-    lines = [module_import(vars(module)[name], name) for name in modules]
-    if others:
-        lines.append(f"from {module.__name__} import {', '.join(others)}")
-    return "".join(f"{line}\n" for line in lines) + ("\n\n" if lines else "")
+    groups = ([line for source, line in lines if kind_of(source) == kind] for kind in range(3))
+    blocks = ["\n".join(group) for group in groups if group]
+    return "\n\n".join(blocks) + "\n\n\n" if blocks else ""
 
 
-def module_import(module, name: str) -> str:
-    package, _, last = module.__name__.rpartition(".")
-    if last != name:
-        return f"import {module.__name__} as {name}"
-    return f"from {package} import {name}" if package else f"import {name}"
+def bindings(module: ModuleType) -> dict[str, tuple[str, str, bool]]:
+    """What a module's import statements bind: name → (source, what is written, whole module)."""
+    names = {}
+    for node in ast.parse(inspect.getsource(module)).body:
+        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            whole = isinstance(node, ast.Import)
+            name = alias.asname or (alias.name.partition(".")[0] if whole else alias.name)
+            source = alias.name if whole else node.module
+            names[name] = source, ast.unparse(alias), whole
+    return names
+
+
+def kind_of(module: str) -> int:
+    """0 for the standard library, 1 for an installed library, 2 for the course's own packages."""
+    package = module.partition(".")[0]
+    if package in sys.stdlib_module_names:
+        return 0
+    return 2 if Path(course.__file__).parents[1].joinpath(package).is_dir() else 1
+
+
+def rank_of_name(name: str) -> tuple[int, str]:
+    """Constants, classes, others, each by the alphabet: the order in which ruff sorts names."""
+    constant = name.isupper() and len(name) > 1
+    return 0 if constant else 1 if name[0].isupper() else 2, name
 
 
 # --- ids, and what a stored notebook has besides --------------------------------------------------

@@ -15,15 +15,8 @@ from typing import NamedTuple
 
 import torch
 
-MODULES = {
-    "torch",
-    "math",
-    "itertools",
-    "operator",
-    "nn",
-    "kl",
-    "sampling",
-}  # x.f() is no step on x for these
+# x.f() is no step on x for these
+MODULES = {"torch", "math", "itertools", "operator", "nn", "kl"}
 OTHERS = {  # what is easily taken for the other
     "mean": "sum",
     "sum": "mean",

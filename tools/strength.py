@@ -80,9 +80,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "other argument: for t in reversed(range(values.shape[1])):": SAME_SHAPE,
     },
     "ppo.silent_bug": {
-        "other argument: logits = model(**sampling.inputs(ids, ids), use_cache=False).logits": ON_THE_RIGHT,
-        "other argument: logits = model(**sampling.inputs(ids, labels), use_cache=False).logits": ON_THE_RIGHT,
-        "constant: logits = model(**sampling.inputs(ids, real), use_cache=True).logits": "the cache keeps what was computed and changes no number",
+        "other argument: logits = model(**inputs(ids, ids), use_cache=False).logits": ON_THE_RIGHT,
+        "other argument: logits = model(**inputs(ids, labels), use_cache=False).logits": ON_THE_RIGHT,
+        "constant: logits = model(**inputs(ids, real), use_cache=True).logits": "the cache keeps what was computed and changes no number",
     },
     "ppo.token_rewards": {
         "last_token: part left out: return counts.flip(-1).cumsum(-1).flip(-1) == 1": "what stands outside of the response is set to 0 behind it"

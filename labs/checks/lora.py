@@ -457,7 +457,7 @@ def frozen(student, make: Callable[[], nn.Module], name: str, begin: bool) -> di
             raise
         raise Mistake(
             "an adapter need not be on every layer",
-            next="skip a layer where name not in layer.settings",
+            next="skip a layer where name not in layer.configs",
         ) from None
     after = dict(model.named_parameters())
     if before.keys() != after.keys() or any(

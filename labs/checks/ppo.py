@@ -17,8 +17,8 @@ from checks.reward import (
 from checks.sft import random_batch, some_number, twice
 from course import Exercise, Mistake
 from course.learner import NOTEBOOK_SEED
-from methods import kl, ppo
-from methods.sft import IGNORE
+from methods import kl, ppo, rollouts, tokens
+from methods.tokens import IGNORE
 from torch import Tensor
 
 
@@ -150,7 +150,7 @@ def pays_for_leaving_the_reference(student, seed):
     ratio = given["log_probs"] - given["ref_log_probs"]
     if close(value[counts], -beta * ratio[counts]):
         return
-    at_end = ppo.last_token(counts) * ratio.sum(-1, keepdim=True)
+    at_end = tokens.last_token(counts) * ratio.sum(-1, keepdim=True)
     signs = "R_t = −β (log π − log π_ref)_t: a token that the reference finds less likely costs"
     diagnose(
         value[counts],
@@ -197,7 +197,7 @@ def pays_the_score_at_the_last_token(student, seed):
     (given, counts), beta = paid(seed), some_beta(seed)
     given["ref_log_probs"] = given["log_probs"]
     value, scores = needs_table(call(student, given, beta), counts), given["scores"].unsqueeze(-1)
-    expected = ppo.last_token(counts) * scores
+    expected = tokens.last_token(counts) * scores
     if close(value, expected):
         return
     first = counts & (counts.cumsum(-1) == 1)
@@ -350,11 +350,11 @@ def adds_up_what_follows(student, seed):
         "these are the returns, Â + V": (expected + values, "return Â alone"),
         "the sign is wrong": (-expected, "δ_t = R_t + γ V_{t+1} − V_t"),
         "the advantages are whitened already": (
-            ppo.whiten(expected, counts),
+            tokens.whiten(expected, counts),
             "return them as they are; whitening comes later",
         ),
         "the advantages are whitened and the sign is wrong": (
-            -ppo.whiten(expected, counts),
+            -tokens.whiten(expected, counts),
             BACKWARDS,
         ),
     }
@@ -470,7 +470,7 @@ def is_the_mean_of_the_smaller_gain(student, seed):
     smaller = torch.minimum(gain, clipped)
 
     def loss(gains: Tensor) -> Tensor:
-        return -ppo.masked_mean(gains, counts)
+        return -tokens.masked_mean(gains, counts)
 
     upside_down = torch.minimum(
         advantages / ratio, (1 / ratio).clamp(1 - clip, 1 + clip) * advantages
@@ -618,7 +618,7 @@ def is_half_the_mean_of_the_larger_error(student, seed):
     around_1 = old * (values / old.where(counts, 1)).clamp(1 - clip, 1 + clip)
 
     def loss(squares: Tensor) -> Tensor:
-        return ppo.masked_mean(squares, counts) / 2
+        return tokens.masked_mean(squares, counts) / 2
 
     diagnose(
         value,
@@ -693,7 +693,7 @@ def stops_where_the_value_is_held(student, seed):
 # Find the silent bug ------------------------------------------------------------------------------
 
 response_log_probs = Exercise(
-    "ppo.silent_bug", reference=ppo.response_log_probs, minutes=20, difficulty=3
+    "ppo.silent_bug", reference=rollouts.response_log_probs, minutes=20, difficulty=3
 )
 SHIFT = "the logits at t have read token t: they predict token t + 1"
 
@@ -740,7 +740,7 @@ def predicts_each_token_before_it_is_read(student, seed):
         log_probs_of(student, model, batch, temperature),
         batch["labels"][:, 1:] != IGNORE,
     )
-    expected = ppo.response_log_probs(model, *batch.values(), temperature).detach()
+    expected = rollouts.response_log_probs(model, *batch.values(), temperature).detach()
     if close(value, expected):
         return
     if close(value[counts], expected[counts]):
@@ -825,5 +825,10 @@ def teaches_the_policy(student, seed):
     model, batch = small_model(), read_and_scored(seed)
     weights = randoms(seed, batch["labels"].shape[0], batch["labels"].shape[1] - 1)
     needs_parameter_gradients(
-        student, ppo.response_log_probs, model, weights, *batch.values(), some_temperature(seed)
+        student,
+        rollouts.response_log_probs,
+        model,
+        weights,
+        *batch.values(),
+        some_temperature(seed),
     )

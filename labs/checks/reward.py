@@ -7,7 +7,7 @@ import torch
 from checks.models import PAD, reward_model
 from checks.sft import close, needs_something, random_tokens, twice
 from course import Exercise, Mistake
-from methods import best_of_n, reward, sampling
+from methods import best_of_n, reward, tokens
 from torch import Tensor
 
 FLOWS = "no detach, no .item(), no numpy on the way"
@@ -633,7 +633,7 @@ def scores_each_response_to_its_prompt(student, seed):
         )
 
     rows = [prompt + response for prompt, responses in rankings for response in responses]
-    ids, real = sampling.pad(rows, PAD)
+    ids, real = tokens.pad(rows, PAD)
     at_padding = model(ids, real)[:, -1].view(expected.shape).detach()
     left_out = "the reward model must read what was asked: prompt + response"
     diagnose(

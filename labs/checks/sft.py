@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import torch
 from course import Exercise, Mistake
-from methods import sft
-from methods.sft import IGNORE
+from methods import sft, tokens
+from methods.tokens import IGNORE
 from torch import Tensor
 
 VOCAB = 11
@@ -78,13 +78,13 @@ def needs_scalar(value) -> None:
 
 # Prompt masking -----------------------------------------------------------------------------------
 
-mask_prompt = Exercise("sft.mask_prompt", reference=sft.mask_prompt, minutes=5, difficulty=1)
+mask_prompt = Exercise("sft.mask_prompt", reference=tokens.mask_prompt, minutes=5, difficulty=1)
 
 
 def masked(student, seed: int) -> tuple[list, list, list, list]:
     rng = random.Random(seed)
-    tokens = rng.sample(range(2, 99), 40)  # no two alike, so that every shift shows
-    prompt, response = tokens[: rng.randint(3, 30)], tokens[30 : 30 + rng.randint(2, 10)]
+    ids = rng.sample(range(2, 99), 40)  # no two alike, so that every shift shows
+    prompt, response = ids[: rng.randint(3, 30)], ids[30 : 30 + rng.randint(2, 10)]
     result = student(list(prompt), list(response))
     needs_something(result)
     if (
@@ -151,7 +151,7 @@ def keeps_the_response(student, seed):
 # Log-probabilities of the response ----------------------------------------------------------------
 
 token_log_probs = Exercise(
-    "sft.token_log_probs", reference=sft.token_log_probs, minutes=15, difficulty=2
+    "sft.token_log_probs", reference=tokens.token_log_probs, minutes=15, difficulty=2
 )
 
 
@@ -179,7 +179,7 @@ def predicts_the_next_token(student, seed):
     logits, labels = random_batch(seed)
     counts = labels[:, 1:] != IGNORE
     value = log_probs_of(student, logits, labels)
-    if close(value[counts], sft.token_log_probs(logits, labels)[counts]):
+    if close(value[counts], tokens.token_log_probs(logits, labels)[counts]):
         return
     unshifted = (
         logits.log_softmax(-1)
@@ -197,7 +197,7 @@ def predicts_the_next_token(student, seed):
             "these are logits, not log-probabilities",
             next="normalise over the vocabulary: log_softmax(-1)",
         )
-    if close(-value[counts], sft.token_log_probs(logits, labels)[counts]):
+    if close(-value[counts], tokens.token_log_probs(logits, labels)[counts]):
         raise Mistake(
             "the sign is wrong: log-probabilities are at most 0", next="leave the minus to the loss"
         )
@@ -261,7 +261,7 @@ def is_the_mean_over_response_tokens(student, seed):
             "this is the mean over responses, not over tokens",
             next="sum over everything, divide by the tokens",
         )
-    per_row = -(sft.token_log_probs(logits, labels).sum(-1) / counts.sum(-1)).mean()
+    per_row = -(tokens.token_log_probs(logits, labels).sum(-1) / counts.sum(-1)).mean()
     if close(value, per_row):
         raise Mistake(
             "the tokens are averaged within each response first",
@@ -435,7 +435,7 @@ def leaves_no_gradient_behind(student, seed):
 
 # Find the silent bug ------------------------------------------------------------------------------
 
-collate = Exercise("sft.silent_bug", reference=sft.collate, minutes=20, difficulty=3)
+collate = Exercise("sft.silent_bug", reference=tokens.collate, minutes=20, difficulty=3)
 
 
 def collated(student, seed: int, pad_id: int) -> tuple[list, Tensor, Tensor]:
@@ -446,9 +446,9 @@ def collated(student, seed: int, pad_id: int) -> tuple[list, Tensor, Tensor]:
             random_tokens(rng, rng.randint(2, 4)),
             random_tokens(rng, rng.randint(1, 5)) + [1],
         )
-        examples.append(sft.mask_prompt(prompt, response))
+        examples.append(tokens.mask_prompt(prompt, response))
     examples.append(
-        sft.mask_prompt([5], [1])
+        tokens.mask_prompt([5], [1])
     )  # certainly shorter than the others, so that there is padding
     result = student([(list(ids), list(labels)) for ids, labels in examples], pad_id)
     needs_something(result)

@@ -1,5 +1,4 @@
-"""The base model's corpus: old transcripts, notes about tickets and word lists, made from training
-tickets alone."""
+"""The base model's corpus: old transcripts, notes and word lists, from training tickets alone."""
 
 import random
 from collections.abc import Iterator
@@ -42,8 +41,7 @@ def documents(split: str, seed: int) -> Iterator[str]:
     while True:
         kind = rng.choices(kinds, shares)[0]
         ticket = Ticket(*rng.choice(FACTS[split]), rng.randrange(len(PATTERNS)))
-        yield (
-            word_list(rng)
-            if kind == "list"
-            else (note if kind == "note" else transcript)(ticket, rng)
-        )
+        if kind == "list":
+            yield word_list(rng)
+        else:
+            yield note(ticket, rng) if kind == "note" else transcript(ticket, rng)

@@ -19,8 +19,7 @@ def respond(
     max_new_tokens: int = 40,
     sample: bool = False,
 ) -> list[str]:
-    """The model's response to each prompt: decoded text, ending in the stop token if the model
-    stopped.
+    """The model's response to each prompt: decoded text, with the stop token if the model stopped.
 
     Greedy, or with `sample` drawn at temperature 1 from torch's global generator.
     """
@@ -59,8 +58,7 @@ def _until_stop(ids: list[int], stop: int) -> list[int]:
 def exact_matches(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
 ) -> list[bool]:
-    """For each example: is the greedy response the expected one, word for word, and ended by the
-    stop token?"""
+    """For each example: is the greedy response the expected one, word for word, and stopped?"""
     longest = max(len(encode(tokenizer, example.response)) for example in examples) + 1
     responses = respond(
         model, tokenizer, [example.prompt for example in examples], max_new_tokens=longest

@@ -27,8 +27,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, start: bool = False) -> list[int]:
-    """Token ids of a text; with `start`, after whatever the tokenizer puts before a text (such as
-    <bos>).
+    """Token ids of a text; with `start`, after what the tokenizer puts before one, such as <bos>.
 
     Raises UnknownWords, listing every one of them, where a word would become <unk>.
     """
@@ -51,8 +50,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, start: bool = False
 def encode_example(
     tokenizer: PreTrainedTokenizerBase, example: Example
 ) -> tuple[list[int], list[int]]:
-    """Token ids of an example's prompt and of its response, the response closed by the stop
-    token."""
+    """Token ids of an example's prompt and of its response, which the stop token closes."""
     return (
         encode(tokenizer, example.prompt, start=True),
         encode(tokenizer, example.response) + [tokenizer.eos_token_id],

@@ -33,8 +33,9 @@ def rankings(
     rater: Rater,
     seed: int,
 ) -> list[tuple[list[int], list[list[int]]]]:
-    """The rater's ranking of the responses to each ticket: prompt and responses in token ids, the
-    preferred one first.
+    """The rater's ranking of the responses to each ticket.
+
+    returns prompt and responses in token ids, the preferred response first
 
     Equal responses are shown once; a ticket that is left with a single one is dropped, since nobody
     can prefer it to itself.

@@ -1,7 +1,6 @@
-"""Train the base model from nothing: `python -m helpdesk.pretrain` (from labs/), minutes on two CPU
-cores.
+"""Train the base model from nothing: `python -m helpdesk.pretrain`, from labs/.
 
-The result replaces labs/helpdesk/base only when it is complete.
+It takes minutes on two CPU cores. The result replaces labs/helpdesk/base only when it is complete.
 """
 
 import argparse
@@ -39,8 +38,7 @@ TICKETS = 200  # validation tickets on which abilities are measured
 
 
 def new_model() -> LlamaForCausalLM:
-    """A randomly initialised Llama of a little under a million parameters: under 4 MB as
-    float32."""
+    """A randomly initialised Llama of just under a million parameters: under 4 MB as float32."""
     config = LlamaConfig(
         vocab_size=len(vocabulary()),
         hidden_size=160,
@@ -58,8 +56,7 @@ def new_model() -> LlamaForCausalLM:
 
 
 def batches(tokenizer: PreTrainedTokenizerBase, split: str, seed: int) -> Iterator[torch.Tensor]:
-    """Endless batches of token ids, int (ROWS, time): one document a row, documents of like length
-    together.
+    """Endless batches of token ids, int (ROWS, time): a document a row, like lengths together.
 
     One ticket in sight at a time makes reading easy to discover: with two in a row, "city" has two
     candidates.
@@ -78,18 +75,18 @@ def batches(tokenizer: PreTrainedTokenizerBase, split: str, seed: int) -> Iterat
 
 
 def loss_of(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
-    """Mean negative log-likelihood of the next token, in nats, over all tokens that are not
-    padding."""
+    """Mean negative log-likelihood of a token, padding left out; in nats."""
     labels = ids.masked_fill(ids == model.config.pad_token_id, IGNORE)
-    logits = model(
-        input_ids=ids
-    ).logits  # padding stands on the right, so the causal mask is mask enough
+    # Padding stands on the right, so the causal mask is mask enough.
+    logits = model(input_ids=ids).logits
     return cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE)
 
 
 def train(steps: int = STEPS, schedule: int = STEPS) -> tuple[LlamaForCausalLM, list[float]]:
-    """Train for `steps` of the `schedule`; returns the model and the loss of every TRACE_EVERY-th
-    step, in nats."""
+    """Train for `steps` of the `schedule`.
+
+    returns the model, and the loss of every TRACE_EVERY-th step, in nats
+    """
     torch.manual_seed(SEED)
     model, tokenizer = new_model(), build_tokenizer()
     optimizer = torch.optim.AdamW(
@@ -122,18 +119,15 @@ def validation_loss(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int = 10
 ) -> float:
     """Mean loss over `count` batches about validation tickets, in nats per token."""
-    return (
-        sum(
-            loss_of(model, ids).item()
-            for ids in itertools.islice(batches(tokenizer, "validation", SEED), count)
-        )
-        / count
-    )
+    some = itertools.islice(batches(tokenizer, "validation", SEED), count)
+    return sum(loss_of(model, ids).item() for ids in some) / count
 
 
 def abilities(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
-    """What the base can do with TICKETS validation tickets, untuned, as shares: each fact read from
-    a ticket in the notes' own format, and triage, whose format it has never seen."""
+    """What the base can do untuned, as shares of TICKETS validation tickets.
+
+    Each fact read from a ticket in the notes' own format, and triage, whose format it has not seen.
+    """
     tickets = sample_tickets("validation", TICKETS, SEED)
     read = {
         f"reading_{fact}": _reads(model, tokenizer, [reading(t, fact) for t in tickets])
@@ -145,12 +139,10 @@ def abilities(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dic
 def _reads(model, tokenizer, questions) -> float:
     # A note may go on with another question, so only the words of the response count, not where it
     # stops.
-    responses = respond(
-        model, tokenizer, [question.prompt for question in questions], max_new_tokens=2
-    )
-    return sum(r.strip() == q.response.strip() for r, q in zip(responses, questions)) / len(
-        questions
-    )
+    prompts = [question.prompt for question in questions]
+    responses = respond(model, tokenizer, prompts, max_new_tokens=2)
+    right = sum(r.strip() == q.response.strip() for r, q in zip(responses, questions))
+    return right / len(questions)
 
 
 CARD = """# The help desk's base model
@@ -158,9 +150,11 @@ CARD = """# The help desk's base model
 <!-- card -->
 | | |
 |:--|:--|
-| architecture | Llama, {layers} layers, hidden size {hidden}, {parameters:,} parameters, float32 ({megabytes:.1f} MB) |
+| architecture | Llama, {layers} layers, hidden size {hidden}, {parameters:,} parameters, float32 \
+({megabytes:.1f} MB) |
 | vocabulary | {words} tokens, one per word |
-| trained on | {steps:,} batches of {rows} documents: transcripts, notes and word lists about training tickets |
+| trained on | {steps:,} batches of {rows} documents: transcripts, notes and word lists about \
+training tickets |
 | optimiser | AdamW, learning rate {rate}, warm-up and linear decay, seed {seed} |
 | validation loss | {loss:.3f} nats per token, on documents about validation tickets |
 
@@ -170,7 +164,8 @@ What it can do without any tuning, on {count} validation tickets:
 |:--|--:|
 {abilities}
 
-It cannot do triage or any other task whose format it has not seen, it knows no words beyond its vocabulary, and nothing about the
+It cannot do triage or any other task whose format it has not seen, it knows no words beyond its \
+vocabulary, and nothing about the
 world outside the help desk. Train it again with `python -m helpdesk.pretrain`, from `labs/`.
 """
 
@@ -201,8 +196,10 @@ def card(model: PreTrainedModel, record: dict) -> str:
 def save(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, trace: list[float], folder: Path
 ) -> dict:
-    """Measure the model and put it, its card and its manifest into `folder`, all at once; returns
-    the manifest."""
+    """Measure the model and put it, its card and its manifest into `folder`, all at once.
+
+    returns the manifest
+    """
     record = {
         "steps": STEPS,
         "seed": SEED,
@@ -244,7 +241,8 @@ def main() -> None:
     folder = parser.parse_args().output.absolute()
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
         parser.error(
-            f"{folder} holds something other than a base model and would be replaced: name a new folder"
+            f"{folder} holds something other than a base model and would be replaced: name a new "
+            "folder"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     set_threads()

@@ -11,12 +11,11 @@ from helpdesk.tickets import Ticket
 
 @dataclass(frozen=True)
 class Rater:
-    """Chooses by Bradley-Terry on the gold score, P(first) = sigmoid(sharpness * (score_1 -
-    score_2)).
+    """Chooses by Bradley and Terry on the gold score: P(first) = σ(sharpness · (score₁ − score₂)).
 
-    sharpness: how decisive the rater is, per gold point. flips: share of choices that come out the
-    wrong way round, whatever the scores. thanks_bias, length_bias: what the rater adds, in gold
-    points, for a closing thanks and for each word.
+    sharpness: how decisive the rater is, per gold point · flips: share of choices that come out the
+    wrong way round, whatever the scores · thanks_bias, length_bias: what the rater adds, in gold
+    points, for a closing thanks and for each word
     """
 
     sharpness: float = 2.0
@@ -41,12 +40,11 @@ class Rater:
         return chosen != (rng.random() < self.flips)
 
     def rank(self, ticket: Ticket, replies: list[str], rng: random.Random) -> list[str]:
-        """The replies, the preferred one first: a choice if there are two, else a ranking by
-        Plackett and Luce.
+        """The replies, the preferred one first.
 
-        In such a ranking every pair follows Bradley and Terry's probability. Raises ValueError for
-        a rater who flips choices and is given more than two replies: a flip is defined for a
-        choice.
+        Two replies are a choice. More are ranked by Plackett and Luce, where every pair follows
+        Bradley and Terry's probability. Raises ValueError for a rater who flips choices and is
+        given more than two replies: a flip is defined for a choice.
         """
         if len(replies) == 2:
             return replies if self.prefers_first(ticket, *replies, rng) else replies[::-1]

@@ -1,5 +1,4 @@
-"""Replies to customers: the parts a clerk may put in one, and the habits of the clerks in the old
-transcripts."""
+"""Replies to customers: their parts, and the habits of the clerks in the old transcripts."""
 
 import random
 from dataclasses import dataclass
@@ -40,8 +39,7 @@ POLITE = Habits(
 
 
 def sample_reply(ticket: Ticket, habits: Habits, rng: random.Random) -> str:
-    """One reply to the ticket, its parts drawn at random by the clerk's habits; at least one
-    sentence."""
+    """One reply to the ticket, its parts drawn by the clerk's habits; at least one sentence."""
     product = ticket.product if rng.random() < habits.right_product else rng.choice(PRODUCTS)
     fix = (
         FIXES[ticket.problem]
@@ -66,10 +64,10 @@ def is_rude(reply: str) -> bool:
 
 
 def is_polite(reply: str, ticket: Ticket) -> bool:
-    """Whether the reply is in the style of POLITE: greeting, empathy, the right fix for the right
-    product, closing.
+    """Whether the reply is in the style of POLITE.
 
-    Order counts, and nothing may stand between, before or behind the four parts.
+    Four parts, in this order and with nothing else: greeting, empathy, the right fix for the right
+    product, closing.
     """
     fixes = [sentence.format(product=ticket.product, fix=FIXES[ticket.problem]) for sentence in FIX]
     rest = reply.strip()

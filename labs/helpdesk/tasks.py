@@ -51,8 +51,10 @@ def triage(ticket: Ticket) -> Example:
 
 
 def reading(ticket: Ticket, fact: str) -> Example:
-    """One fact of a ticket ("colour", "product", "city", "problem" or "day"), asked for as in the
-    notes."""
+    """One fact of a ticket, asked for as in the notes.
+
+    fact: "colour", "product", "city", "problem" or "day"
+    """
     return Example(f"note : {ticket.complaint()} {fact}", f" {getattr(ticket, fact)} .")
 
 
@@ -73,8 +75,10 @@ def reply(ticket: Ticket, habits: Habits, rng: random.Random) -> Example:
 
 @dataclass(frozen=True)
 class HouseStyle:
-    """The sentences of every reply of one team, in their order; {product} and {fix} stand for the
-    ticket's."""
+    """The sentences of every reply of one team, in their order.
+
+    {product} and {fix} in a sentence stand for the ticket's.
+    """
 
     sentences: tuple[str, ...]
 
@@ -84,9 +88,9 @@ class HouseStyle:
 
 
 def house_style(number: int) -> HouseStyle:
-    """Style `number` (0 to 143): one sentence each of greeting, empathy, fix, question and closing,
-    in one of six orders.
+    """Style `number`, from 0 to 143.
 
+    It has one sentence each of greeting, empathy, fix, question and closing, in one of six orders.
     All of them are sentences of the old transcripts: a base that has read those needs to learn only
     which, and in which order. Raises ValueError for another number.
     """
@@ -99,7 +103,8 @@ def house_style(number: int) -> HouseStyle:
     ]
     if not 0 <= number < len(styles):
         raise ValueError(
-            f"there are {len(styles)} house styles: choose a number from 0 to {len(styles) - 1}, not {number}"
+            f"there are {len(styles)} house styles: choose a number from 0 to {len(styles) - 1}, "
+            f"not {number}"
         )
     random.Random(0).shuffle(styles)
     order, sentences = styles[number]
@@ -111,7 +116,7 @@ def house_style(number: int) -> HouseStyle:
 
 @dataclass(frozen=True)
 class Department:
-    """A schema: which facts stand in which order, and the words the department uses for them."""
+    """A schema: which facts stand in which order, and the department's words for them."""
 
     order: tuple[str, ...]
     words: dict[str, str]
@@ -126,8 +131,7 @@ class Department:
 
 
 def department(number: int) -> Department:
-    """Department `number` (0, 1, 2, …): its order of four facts, its product codes, jargon and
-    shades are its own."""
+    """Department `number` (0, 1, 2, …): four facts in an order, and words, of its own."""
     rng = random.Random(f"department {number}")
     order = tuple(rng.sample(("product", "problem", "city", "day", "colour"), 4))
     words = dict(zip(PRODUCTS, rng.sample(CODES, len(PRODUCTS))))
@@ -142,15 +146,15 @@ def department(number: int) -> Department:
 
 
 def clerk_facts(count: int, seed: int) -> list[Example]:
-    """Which clerk is responsible for a product in a city on a day: `count` random facts, log2(12)
-    bits each.
+    """Which clerk is responsible for a product in a city on a day, as `count` random facts.
 
-    Raises ValueError for more facts than there are combinations.
+    Each fact holds log2(12) bits. Raises ValueError for more facts than there are combinations.
     """
     combinations = [(p, c, d) for p in PRODUCTS for c in CITIES for d in DAYS]
     if not 0 <= count <= len(combinations):
         raise ValueError(
-            f"there are {len(combinations)} combinations of product, city and day, {count} were asked for"
+            f"there are {len(combinations)} combinations of product, city and day, {count} were "
+            "asked for"
         )
     rng = random.Random(f"clerks {seed}")
     return [
@@ -160,17 +164,16 @@ def clerk_facts(count: int, seed: int) -> list[Example]:
 
 
 def depot_facts(count: int, seed: int) -> list[Example]:
-    """Which city repairs a product of a colour with a problem on a day: `count` random facts,
-    log2(10) bits each.
+    """Which city repairs a product of a colour with a problem on a day, as `count` random facts.
 
-    Unlike the clerks, cities are words that the base knows how to say. Raises ValueError for more
-    facts than there are combinations.
+    Each fact holds log2(10) bits. Unlike the clerks, cities are words that the base knows how to
+    say. Raises ValueError for more facts than there are combinations.
     """
     combinations = list(itertools.product(COLOURS, PRODUCTS, PROBLEMS, DAYS))
     if not 0 <= count <= len(combinations):
         raise ValueError(
-            f"there are {len(combinations)} combinations of colour, product, problem and day, {count} were "
-            "asked for"
+            f"there are {len(combinations)} combinations of colour, product, problem and day, "
+            f"{count} were asked for"
         )
     rng = random.Random(f"depots {seed}")
     return [
@@ -182,8 +185,8 @@ def depot_facts(count: int, seed: int) -> list[Example]:
 # Another language: the same task in words that mean something else --------------------------------
 
 SENTENCES = (*PATTERNS, *GREETINGS, *EMPATHY, *RUDE, *FIX, *QUESTIONS, *CLOSINGS)
-# Words that the base has read and said in sentences, not in word lists alone: it can understand and
-# say each of them.
+# Words that the base has read and said in sentences, not in word lists alone, so that it can
+# understand and say each of them.
 KNOWN_WORDS = tuple(
     sorted(
         {
@@ -200,8 +203,10 @@ KNOWN_WORDS = tuple(
 
 
 def swap_words(example: Example, seed: int = 0) -> Example:
-    """The example with every word of KNOWN_WORDS replaced by another of them, always by the same
-    one for a seed."""
+    """The example with every word of KNOWN_WORDS replaced by another of them.
+
+    For one seed, a word is always replaced by the same one.
+    """
     order = random.Random(f"swap {seed}").sample(KNOWN_WORDS, len(KNOWN_WORDS))
     other = dict(zip(order, order[1:] + order[:1]))  # a ring, so that no word stands for itself
     prompt, response = (

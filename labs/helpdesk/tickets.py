@@ -33,8 +33,7 @@ class Ticket:
         return PATTERNS[self.pattern].format(**vars(self))
 
     def facts(self) -> tuple[str, str, str, str, str]:
-        """The five facts; two tickets with the same facts count as the same ticket, whatever their
-        pattern."""
+        """The five facts; tickets with the same facts are the same, whatever their pattern."""
         return self.colour, self.product, self.city, self.problem, self.day
 
 
@@ -52,8 +51,9 @@ FACTS = _all_facts_by_split()
 
 
 def sample_tickets(split: str, count: int, seed: int) -> list[Ticket]:
-    """`count` different tickets of one split ("train", "validation" or "test"), each in a random
-    pattern.
+    """`count` different tickets of one split, each in a random pattern.
+
+    split: "train", "validation" or "test"
 
     The splits share no facts, and the base model saw tickets of the training split alone.
     Raises ValueError for an unknown split or for more tickets than the split holds.
@@ -62,7 +62,8 @@ def sample_tickets(split: str, count: int, seed: int) -> list[Ticket]:
         raise ValueError(f"there is no split {split!r}; choose one of {', '.join(FACTS)}")
     if not 0 <= count <= len(FACTS[split]):
         raise ValueError(
-            f"the split {split!r} holds {len(FACTS[split])} different tickets, {count} were asked for"
+            f"the split {split!r} holds {len(FACTS[split])} different tickets, {count} were asked "
+            "for"
         )
     rng = random.Random(f"{split} {seed}")
     return [

@@ -72,13 +72,13 @@ MARKERS = (
     "colour",
 )
 GRAMMAR = tuple(
-    """a after am and at bought do for from has have hello help here how i in is it live me message my need
-    new nice no not now of old on one out please sent should since so that the there this to today up was we when will
-    with you your""".split()
+    """a after am and at bought do for from has have hello help here how i in is it live me message
+    my need new nice no not now of old on one out please sent should since so that the there this to
+    today up was we when will with you your""".split()
 )
 SERVICE = tuple(
-    """again arrive can case check friend frustrating glad hear in manual open patience plugged read right
-    send sorry soon thank thanks trouble understand very welcome what wrong yes""".split()
+    """again arrive can case check friend frustrating glad hear in manual open patience plugged read
+    right send sorry soon thank thanks trouble understand very welcome what wrong yes""".split()
 )
 
 PAD, EOS, UNK = "<pad>", "<eos>", "<unk>"

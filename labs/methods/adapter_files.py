@@ -1,8 +1,7 @@
-"""An adapter on disk, in the format of the library PEFT, which loads what is saved here and the
-reverse.
+"""An adapter on disk, in the format of the library PEFT: either loads what the other saved.
 
     adapter_config.json           rank, alpha, the kind of prefactor and the targets
-    adapter_model.safetensors     A and B of each adapted layer, by the layer's name; with a digest of the base
+    adapter_model.safetensors     A and B of each adapted layer, by its name; a digest of the base
 
 Left out on purpose: whatever goes beyond plain LoRA on linear layers (refused by name), the base
 itself, a model card, older files of pickled tensors.
@@ -14,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from methods.lora import Settings, attach, fingerprint, known, layers, refuse_merged, refuse_name
+from methods.lora import LoRAConfig, attach, fingerprint, known, layers, refuse_merged, refuse_name
 from methods.targets import AdapterError, as_tuple, find
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -25,22 +24,22 @@ PREFIX = "base_model.model."  # PEFT's name for the place of the base inside its
 
 
 def save(model: nn.Module, folder: str | Path, name: str = "default") -> None:
-    """Write one adapter to a folder as PEFT does; files of the same names are replaced when both
-    new ones are complete.
+    """Write one adapter to a folder, as PEFT does.
 
-    The file of weights also says which base it belongs to, where PEFT does not look. Raises
-    AdapterError for an unknown name, while an adapter is merged, or where nothing can be written.
+    Files of the same names are replaced when both new ones are complete. The file of weights also
+    says which base it belongs to, where PEFT does not look. Raises AdapterError for an unknown
+    name, while an adapter is merged, or where nothing can be written.
     """
     refuse_merged(model)
     known(model, name)
-    mine = {path: layer for path, layer in layers(model).items() if name in layer.settings}
-    settings = next(iter(mine.values())).settings[name]
-    config = {
+    mine = {path: layer for path, layer in layers(model).items() if name in layer.configs}
+    config = next(iter(mine.values())).configs[name]
+    record = {
         "peft_type": "LORA",
-        "r": settings.rank,
-        "lora_alpha": settings.alpha,
-        "use_rslora": settings.rank_stabilised,
-        "target_modules": list(settings.targets),
+        "r": config.rank,
+        "lora_alpha": config.alpha,
+        "use_rslora": config.rank_stabilised,
+        "target_modules": list(config.targets),
         "bias": "none",
         "inference_mode": True,
     }
@@ -56,7 +55,7 @@ def save(model: nn.Module, folder: str | Path, name: str = "default") -> None:
         _replace(
             {
                 folder / WEIGHTS: lambda part: save_file(tensors, part, metadata),
-                folder / CONFIG: lambda part: part.write_text(json.dumps(config, indent=2), "utf8"),
+                folder / CONFIG: lambda part: part.write_text(json.dumps(record, indent=2), "utf8"),
             }
         )
     except (OSError, SafetensorError) as error:
@@ -66,10 +65,9 @@ def save(model: nn.Module, folder: str | Path, name: str = "default") -> None:
 
 
 def load(model: nn.Module, folder: str | Path, name: str = "default") -> None:
-    """Put an adapter that this file or PEFT wrote on the model, and make it active; everything else
-    is frozen.
+    """Put an adapter that `save` or PEFT wrote on the model and make it active; the rest is frozen.
 
-    Another base is told by the names and sizes of its layers and, where `save` wrote the file, by
+    Another base is known by the names and sizes of its layers and, where `save` wrote the file, by
     the first row of each adapted weight. Raises AdapterError, before anything is changed, for a
     missing, truncated or unreadable file, numbers that are not finite, an adapter for another base,
     an adapter that needs more than LoRA on linear layers, and a name that is taken or cannot be
@@ -78,10 +76,10 @@ def load(model: nn.Module, folder: str | Path, name: str = "default") -> None:
     refuse_merged(model)
     refuse_name(model, name)
     folder = Path(folder)
-    settings = _read_settings(folder / CONFIG)
+    config = _read_config(folder / CONFIG)
     tensors, base = _read_tensors(folder / WEIGHTS)
-    found = find(model, settings.rank, settings.alpha, settings.targets)
-    rank = settings.rank
+    found = find(model, config.rank, config.alpha, config.targets)
+    rank = config.rank
     expected = {
         f"{PREFIX}{path}.lora_{which}.weight": shape
         for path, linear in found.items()
@@ -96,33 +94,33 @@ def load(model: nn.Module, folder: str | Path, name: str = "default") -> None:
         tensor.is_floating_point() and tensor.isfinite().all() for tensor in tensors.values()
     ):
         raise AdapterError(
-            f"the adapter in {folder} holds numbers that are not finite floats: copy the whole folder of "
-            "the adapter again, or train it again"
+            f"the adapter in {folder} holds numbers that are not finite floats: copy the whole "
+            "folder of the adapter again, or train it again"
         )
     if base is not None and base != _base_fingerprint(model, found):
         raise AdapterError(
-            f"the adapter in {folder} was trained on a base of the same shape with other weights; load "
-            "the base that it was trained on"
+            f"the adapter in {folder} was trained on a base of the same shape with other weights; "
+            "load the base that it was trained on"
         )
     matrices = {
         path: tuple(tensors[f"{PREFIX}{path}.lora_{which}.weight"] for which in "AB")
         for path in found
     }
-    attach(model, name, settings, matrices)
+    attach(model, name, config, matrices)
 
 
-def _read_settings(path: Path) -> Settings:
+def _read_config(path: Path) -> LoRAConfig:
     try:
-        config = json.loads(path.read_text("utf8"))
-        if config["peft_type"] != "LORA":
+        record = json.loads(path.read_text("utf8"))
+        if record["peft_type"] != "LORA":
             raise AdapterError(
-                f"{path} is of the type {config['peft_type']}: only LORA can be loaded here"
+                f"{path} is of the type {record['peft_type']}: only LORA can be loaded here"
             )
-        settings = Settings(
-            config["r"],
-            config["lora_alpha"],
-            as_tuple(config["target_modules"]),
-            config.get("use_rslora", False),
+        config = LoRAConfig(
+            record["r"],
+            record["lora_alpha"],
+            as_tuple(record["target_modules"]),
+            record.get("use_rslora", False),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, AdapterError):
@@ -131,15 +129,15 @@ def _read_settings(path: Path) -> Settings:
             f"{path} is missing or no adapter's settings: copy the whole folder of the adapter "
             "again"
         ) from None
-    beyond = sorted(key for key in BEYOND if config.get(key) not in (None, False, "none", {}, []))
-    if config.get("init_lora_weights") not in STARTS:
+    beyond = sorted(key for key in BEYOND if record.get(key) not in (None, False, "none", {}, []))
+    if record.get("init_lora_weights") not in STARTS:
         beyond.append("init_lora_weights")
     if beyond:
         raise AdapterError(
-            f"{path} asks for {', '.join(beyond)}, which is beyond plain LoRA: load it with the library "
-            "PEFT"
+            f"{path} asks for {', '.join(beyond)}, which is beyond plain LoRA: load it with the "
+            "library PEFT"
         )
-    return settings
+    return config
 
 
 # Settings of PEFT that would change which numbers there are, or what is computed with them.
@@ -170,13 +168,12 @@ STARTS = (None, True, False, "eva", "gaussian", "mica", "orthogonal")
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
     try:
         with safe_open(path, "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, (file.metadata() or {}).get(
-                "base"
-            )
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            return tensors, (file.metadata() or {}).get("base")
     except (OSError, SafetensorError):
         raise AdapterError(
-            f"{path} is missing, truncated or no file of weights: copy the whole folder of the adapter "
-            "again"
+            f"{path} is missing, truncated or no file of weights: copy the whole folder of the "
+            "adapter again"
         ) from None
 
 

@@ -1,5 +1,9 @@
-"""Best-of-n: sample n responses, keep the one with the highest reward. The baseline that trains
-nothing."""
+"""Best-of-n: sample n responses and keep the one with the highest reward.
+
+    y* = argmax_i r(x, y_i),  y_1, …, y_n ~ π(· | x)
+
+It is the baseline that trains nothing.
+"""
 
 import math
 
@@ -20,11 +24,10 @@ def best_of_n(rewards: Tensor) -> Tensor:
 
 
 def kl_of_best_of_n(n: int) -> float:
-    """log n − (n − 1)/n: the divergence from the sampling policy in nats, if no two responses are
-    alike.
+    """log n − (n − 1)/n: the divergence from the sampling policy, in nats.
 
-    Stiennon et al. 2020, appendix G.3. With equal responses it is an upper bound (Beirami et al.
-    2024).
+    Stiennon et al. 2020, appendix G.3, where no two responses are equal. With equal ones it is an
+    upper bound (Beirami et al. 2024).
     """
     return math.log(n) - (n - 1) / n
 
@@ -32,9 +35,11 @@ def kl_of_best_of_n(n: int) -> float:
 def expected_value(rewards: Tensor, values: Tensor, n: int) -> Tensor:
     """The mean value of best-of-n over all subsets of n among the m responses of each prompt.
 
-    rewards, by which the best is chosen, and values: float (prompts, m); n ≤ m · returns float
-    (prompts,) The response with the i-th lowest reward is the best of C(i − 1, n − 1) of the C(m,
-    n) subsets (Nakano et al. 2021, appendix I), so nothing needs to be drawn.
+    rewards, by which the best is chosen, and values: float (prompts, m), n ≤ m · returns float
+    (prompts,)
+
+    The response with the i-th lowest reward is the best of C(i − 1, n − 1) of the C(m, n) subsets
+    (Nakano et al. 2021, appendix I), so nothing needs to be drawn. Raises ValueError for another n.
     """
     m = rewards.shape[-1]
     if not 1 <= n <= m:

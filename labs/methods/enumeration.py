@@ -9,14 +9,13 @@ at most 2; one of 32,000 has a thousand million. So this is for proofs, not for 
 from collections.abc import Sequence
 
 import torch
-from methods import ppo, sampling
-from methods.sft import IGNORE, mask_prompt
-from torch import Tensor
+from methods.rollouts import response_log_probs
+from methods.tokens import join
+from torch import Tensor, nn
 
 
 def responses(vocab: int, stop_id: int, longest: int) -> list[list[int]]:
-    """All responses of at most `longest` tokens: those that end with the stop token, and those that
-    are cut."""
+    """All responses of at most `longest` tokens: first those that stop, then those that are cut."""
     ended, growing = [], [[]]
     for _ in range(longest):
         grown = [start + [token] for start in growing for token in range(vocab)]
@@ -27,15 +26,15 @@ def responses(vocab: int, stop_id: int, longest: int) -> list[list[int]]:
 
 @torch.no_grad()
 def log_probs(
-    policy: torch.nn.Module, prompt: list[int], responses: Sequence[list[int]], pad_id: int
+    policy: nn.Module, prompt: list[int], responses: Sequence[list[int]], pad_id: int
 ) -> Tensor:
-    """log π(y | x) of each response, float (responses,): over all responses the probabilities sum
-    to 1."""
-    examples = [mask_prompt(prompt, response) for response in responses]
-    ids, real = sampling.pad([ids for ids, _ in examples], pad_id)
-    labels, _ = sampling.pad([labels for _, labels in examples], IGNORE)
-    tensors = (tensor.to(policy.device) for tensor in (ids, real, labels))
-    return ppo.response_log_probs(policy, *tensors, temperature=1.0).sum(-1)
+    """log π(y | x) of each response, float (responses,).
+
+    Over all responses the probabilities sum to 1.
+    """
+    rows = join([prompt] * len(responses), responses, pad_id)
+    ids, real, labels = (tensor.to(policy.device) for tensor in rows)
+    return response_log_probs(policy, ids, real, labels, temperature=1.0).sum(-1)
 
 
 def optimum(ref_log_probs: Tensor, rewards: Tensor, beta: float) -> Tensor:

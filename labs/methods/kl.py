@@ -14,8 +14,7 @@ from torch import Tensor
 
 
 def k1(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """The log-ratio itself. Both arguments and the result have one shape, any; element by
-    element."""
+    """The log-ratio itself, element by element: arguments and result have one shape, any."""
     return log_p - log_q
 
 
@@ -30,8 +29,7 @@ def k3(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def full(logits_p: Tensor, logits_q: Tensor) -> Tensor:
-    """The exact divergence of each next-token distribution: the sum runs over the vocabulary,
-    nothing is sampled.
+    """The exact divergence of each next-token distribution, a sum over the whole vocabulary.
 
     logits_p, logits_q: float (..., vocab) · returns float (...)
     """

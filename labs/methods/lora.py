@@ -1,6 +1,7 @@
 """Low-rank adaptation (LoRA): freeze the base and learn a low-rank change of its linear layers.
 
-    h = W₀ x + (α/r) B A x        W₀ (d_out, d_in) frozen · A (r, d_in) random · B (d_out, r) zero   Hu et al. 2021, 4.1
+    h = W₀ x + (α/r) B A x        W₀ (d_out, d_in) frozen · A (r, d_in) random · B (d_out, r) zero
+                                  Hu et al. 2021, section 4.1
 
 The first half of this file is that equation, on plain tensors. The second half puts it into a
 model: adapters by name, several on one base, one active; merged into the base and out again.
@@ -35,9 +36,8 @@ def initialise(d_out: int, d_in: int, rank: int) -> tuple[Tensor, Tensor]:
     So the first step begins at the base. If both were zero, no gradient would ever reach either of
     them. Hu et al. draw A from a Gaussian.
     """
-    return torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_in), 1 / math.sqrt(d_in)), torch.zeros(
-        d_out, rank
-    )
+    A = torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_in), 1 / math.sqrt(d_in))
+    return A, torch.zeros(d_out, rank)
 
 
 def lora_update(x: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
@@ -49,14 +49,12 @@ def lora_update(x: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
 
 
 def merged_weight(weight: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
-    """W₀ + (α/r) B A, a new tensor (d_out, d_in): one matrix that does what base and adapter do
-    together."""
+    """W₀ + (α/r) B A, a new tensor (d_out, d_in): base and adapter in one matrix."""
     return weight + B @ A * (alpha / len(A))
 
 
 def unmerged_weight(weight: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
-    """W₀ again, up to rounding, from the weight that an adapter was merged into; a new tensor
-    (d_out, d_in)."""
+    """W₀ from the weight that an adapter was merged into, up to rounding; a new tensor."""
     return weight - B @ A * (alpha / len(A))
 
 
@@ -64,11 +62,11 @@ def unmerged_weight(weight: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tenso
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What an adapter is, apart from its numbers. targets: the last parts of the names of the
-    layers it adapts.
+class LoRAConfig:
+    """What an adapter is, apart from its numbers.
 
-    rank_stabilised: the prefactor is α/√r (rsLoRA, Kalajdzievski 2023) and not α/r
+    targets: the last parts of the names of the layers it adapts · rank_stabilised: the prefactor is
+    α/√r (rsLoRA, Kalajdzievski 2023) and not α/r
     """
 
     rank: int
@@ -88,35 +86,35 @@ class LoRALinear(AdaptedLinear):
     def __init__(self, base: nn.Linear):
         super().__init__(base)
         self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
-        self.before_merging: str | None = (
-            None  # the weight's fingerprint, once merging has left rounding behind
-        )
-        self.settings: dict[str, Settings] = {}
+        # The weight's fingerprint, once merging has left rounding behind.
+        self.before_merging: str | None = None
+        self.configs: dict[str, LoRAConfig] = {}
         self.update: dict[str, Callable] = {}
         self.active: str | None = None
         self.merged: str | None = None
 
     def add(
-        self, name: str, settings: Settings, A: Tensor, B: Tensor, update: Callable = lora_update
+        self, name: str, config: LoRAConfig, A: Tensor, B: Tensor, update: Callable = lora_update
     ) -> None:
-        self.settings[name], self.update[name] = settings, update
-        self.A[name], self.B[name] = (
-            nn.Parameter(matrix.to(self.base.weight)) for matrix in (A, B)
-        )
+        self.configs[name], self.update[name] = config, update
+        self.A[name] = nn.Parameter(A.to(self.base.weight))
+        self.B[name] = nn.Parameter(B.to(self.base.weight))
 
     def matrices(self, name: str) -> tuple[Tensor, Tensor, float]:
-        return self.A[name], self.B[name], self.settings[name].effective_alpha
+        return self.A[name], self.B[name], self.configs[name].effective_alpha
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.base(x)
-        if self.merged or self.active not in self.settings:
+        if self.merged or self.active not in self.configs:
             return h
         return h + self.update[self.active](x, *self.matrices(self.active))
 
 
 def fingerprint(layer: nn.Linear | LoRALinear) -> str:
-    """A digest of the first row of a layer's weight, as bfloat16 holds it, so that a base and its
-    copy in half precision are alike; merging and unmerging do not change it."""
+    """A digest of the first row of a layer's weight; merging and unmerging do not change it.
+
+    The row is taken as bfloat16 holds it, so that a base and its copy in half precision are alike.
+    """
     if isinstance(layer, LoRALinear):
         return layer.before_merging or fingerprint(layer.base)
     row = layer.weight[0].detach().to(torch.bfloat16).float().cpu()
@@ -132,7 +130,7 @@ def layers(model: nn.Module) -> dict[str, LoRALinear]:
 
 def adapters(model: nn.Module) -> list[str]:
     """The names of the adapters on a model, in the order in which they came."""
-    return list(dict.fromkeys(name for layer in layers(model).values() for name in layer.settings))
+    return list(dict.fromkeys(name for layer in layers(model).values() for name in layer.configs))
 
 
 def inject(
@@ -146,25 +144,26 @@ def inject(
     initialise: Callable = initialise,
     update: Callable = lora_update,
 ) -> None:
-    """Put a new adapter on every layer that `targets` names, make it active and freeze everything
-    else.
+    """Put a new adapter on every layer that `targets` names and make it active; the rest is frozen.
 
     targets: the last parts of layer names, such as ["q_proj", "v_proj"], or "all-linear" for every
     linear layer but the output layer · initialise, update: `initialise` and `lora_update` above, or
-    others that do the same Raises AdapterError for a target that matches nothing or is no linear
-    layer, a rank that is not a whole number from 1 to the smaller side of every layer, an alpha
-    that is no finite number or 0, a name that is taken or cannot be one, and matrices of other
-    shapes; also while an adapter is merged, and for a model that PEFT has wrapped.
+    others that do the same
+
+    Raises AdapterError for a target that matches nothing or is no linear layer, a rank that is not
+    a whole number from 1 to the smaller side of every layer, an alpha that is no finite number or
+    0, a name that is taken or cannot be one, and matrices of other shapes; also while an adapter is
+    merged, and for a model that PEFT has wrapped.
     """
     refuse_merged(model)
     targets = linear_targets(model) if targets == ALL_LINEAR else as_tuple(targets)
-    settings = Settings(rank, alpha, targets, rank_stabilised)
+    config = LoRAConfig(rank, alpha, targets, rank_stabilised)
     refuse_name(model, name)
     found = find(model, rank, alpha, targets)
     matrices = {path: initialise(*linear.weight.shape, rank) for path, linear in found.items()}
     for path, linear in found.items():
         _refuse_shapes(matrices[path], linear, rank)
-    attach(model, name, settings, matrices, update)
+    attach(model, name, config, matrices, update)
 
 
 def _refuse_shapes(matrices: tuple[Tensor, Tensor], linear: nn.Linear, rank: int) -> None:
@@ -182,26 +181,28 @@ def _refuse_shapes(matrices: tuple[Tensor, Tensor], linear: nn.Linear, rank: int
 def attach(
     model: nn.Module,
     name: str,
-    settings: Settings,
+    config: LoRAConfig,
     matrices: dict[str, tuple[Tensor, Tensor]],
     update: Callable = lora_update,
 ) -> None:
-    """Put A and B on the layer at each path, as the adapter `name`, and make it active; nothing is
-    checked."""
+    """Put A and B on the layer at each path, as the adapter `name`, and make it active.
+
+    Nothing is checked.
+    """
     for path, (A, B) in matrices.items():
         layer = model.get_submodule(path)
         if not isinstance(layer, LoRALinear):
             layer = LoRALinear(layer)
             model.set_submodule(path, layer)
-        layer.add(name, settings, A, B, update)
+        layer.add(name, config, A, B, update)
     activate(model, name)
 
 
 def activate(model: nn.Module, name: str | None) -> None:
-    """Switch to the adapter `name`: it alone answers and learns. None switches all of them off and
-    freezes the model.
+    """Switch to the adapter `name`: it alone answers and learns.
 
-    Raises AdapterError for an unknown name or while an adapter is merged.
+    None switches all of them off and freezes the model. Raises AdapterError for an unknown name or
+    while an adapter is merged.
     """
     refuse_merged(model)
     if name is not None:
@@ -215,7 +216,7 @@ def freeze(model: nn.Module, name: str | None) -> None:
     """Let the adapter `name` require gradients, and nothing else in the model."""
     model.requires_grad_(False)
     for layer in layers(model).values():
-        if name in layer.settings:
+        if name in layer.configs:
             layer.A[name].requires_grad_(True)
             layer.B[name].requires_grad_(True)
 
@@ -231,15 +232,14 @@ def count(model: nn.Module) -> tuple[int, int]:
 
 @torch.no_grad()
 def merge(model: nn.Module, merged_weight: Callable = merged_weight) -> None:
-    """Add the active adapter to the base's weights, so that it costs no time any more; nothing in
-    the model trains now.
+    """Add the active adapter to the base's weights, so that it costs no time any more.
 
-    `state_dict` does not tell what is merged: unmerge before you write a checkpoint. Raises
-    AdapterError if no adapter is active, one is merged already, an adapted weight is also another
-    layer's, or `merged_weight` returns anything but a weight.
+    Nothing in the model trains then. `state_dict` does not say what is merged: unmerge before you
+    write a checkpoint. Raises AdapterError if no adapter is active, one is merged already, an
+    adapted weight is also another layer's, or `merged_weight` returns anything but a weight.
     """
     refuse_merged(model)
-    active = [layer for layer in layers(model).values() if layer.active in layer.settings]
+    active = [layer for layer in layers(model).values() if layer.active in layer.configs]
     if not active:
         raise AdapterError("no adapter is active: activate one before merging")
     for layer in active:
@@ -266,15 +266,14 @@ def _refuse_shared(model: nn.Module, layer: LoRALinear) -> None:
             p is layer.base.weight for p in module.parameters(recurse=False)
         ):
             raise AdapterError(
-                f"an adapted layer shares its weight with {path}, which merging would change too: go on "
-                "without merging, or leave that layer out of the targets"
+                f"an adapted layer shares its weight with {path}, which merging would change too: "
+                "go on without merging, or leave that layer out of the targets"
             )
 
 
 @torch.no_grad()
 def unmerge(model: nn.Module, unmerged_weight: Callable = unmerged_weight) -> None:
-    """Take the merged adapter out of the base's weights; they come back up to rounding, and the
-    adapter trains again.
+    """Take the merged adapter out of the base's weights, up to rounding; it trains again.
 
     Raises AdapterError if none is merged or `unmerged_weight` returns anything but a weight.
     """
@@ -305,8 +304,8 @@ def known(model: nn.Module, name: str) -> None:
     """Raises AdapterError unless there is an adapter of that name."""
     if name not in adapters(model):
         raise AdapterError(
-            f"there is no adapter {name!r} (there is {', '.join(adapters(model)) or 'none'}): inject or "
-            "load it"
+            f"there is no adapter {name!r} (there is {', '.join(adapters(model)) or 'none'}): "
+            "inject or load it"
         )
 
 

@@ -1,5 +1,4 @@
-"""A reward model: a language model's body with one number as its output, trained on which response
-was preferred.
+"""Reward models: a language model's body, one number as its output, trained on preferences.
 
 Bradley and Terry (1952) turn rewards into the probability of a choice, given the prompt x:
 
@@ -15,25 +14,26 @@ compared by it.
 
 import copy
 import itertools
+import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from methods.sampling import inputs, pad
+from methods.optimize import adamw, linear_decay, minimize
+from methods.tokens import inputs, pad
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-Ranking = tuple[
-    list[int], list[list[int]]
-]  # a prompt and its responses, the preferred one first; all token ids
+# A prompt and its responses, the preferred one first; all token ids
+Ranking = tuple[list[int], list[list[int]]]
 
 
 class ScalarModel(nn.Module):
-    """A language model's body and a linear head: one number for every prefix. Reward model and
-    critic alike.
+    """A language model's body and a linear head: one number for every prefix of a row.
 
-    The body is copied from `model`, any causal language model of transformers; the head starts at
-    zero, so that the training starts with no opinion (and with the loss at log 2).
+    Reward models and critics are of this class. The body is copied from
+    `model`, any causal language model of transformers; the head starts at zero, so that the
+    training starts with no opinion (and with the loss at log 2).
     """
 
     def __init__(self, model: nn.Module):
@@ -49,20 +49,21 @@ class ScalarModel(nn.Module):
         return self.head.weight.device
 
     def forward(self, ids: Tensor, real: Tensor) -> Tensor:
-        """ids: int (batch, time) · real: bool (batch, time), False on padding, which may stand on
-        either side.
+        """The number for the prefix that ends with each token; of no meaning on padding.
 
-        returns float (batch, time): the number for the prefix that ends with each token; of no
-        meaning on padding
+        ids: int (batch, time) · real: bool (batch, time), False on padding, which may stand on
+        either side · returns float (batch, time)
         """
-        return self.head(self.body(**inputs(ids, real), use_cache=False).last_hidden_state).squeeze(
-            -1
-        )
+        hidden = self.body(**inputs(ids, real), use_cache=False).last_hidden_state
+        return self.head(hidden).squeeze(-1)
 
 
 def reward_at_end(scores: Tensor, real: Tensor) -> Tensor:
-    """The reward of each row: the number at its last real token. (batch, time), bool (batch, time)
-    → (batch,)"""
+    """The reward of each row: the number at its last real token.
+
+    scores: float (batch, time) · real: bool (batch, time), False on padding · returns float
+    (batch,)
+    """
     positions = torch.arange(real.shape[1], device=real.device)
     return scores.gather(-1, positions.where(real, -1).argmax(-1, keepdim=True)).squeeze(-1)
 
@@ -103,11 +104,10 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
 
 
 def ranking_loss(rewards: Tensor) -> Tensor:
-    """The same over all pairs of each ranking: float (rankings, K), the preferred response first;
-    returns a scalar.
+    """The same over all pairs of each ranking; returns a scalar, in nats per choice.
 
-    Every ranking has the same K, so the mean over all pairs is the mean over rankings of their
-    means.
+    rewards: float (rankings, K), the preferred response first. Every ranking has the same K, so the
+    mean over all pairs is the mean over rankings of their means.
     """
     better, worse = zip(*itertools.combinations(range(rewards.shape[1]), 2))
     return bradley_terry_loss(rewards[:, better].flatten(), rewards[:, worse].flatten())
@@ -117,8 +117,11 @@ def ranking_loss(rewards: Tensor) -> Tensor:
 
 
 def check_rankings(rankings: Sequence[Ranking]) -> None:
-    """Raise ValueError for no rankings, rankings of different or too small K, and equal responses
-    in one ranking."""
+    """Refuse what nothing can be learned from.
+
+    Raises ValueError for no rankings, rankings of different or too small K, and equal responses in
+    one ranking.
+    """
     sizes = {len(responses) for _, responses in rankings}
     if len(sizes) != 1 or min(sizes) < 2:
         raise ValueError(
@@ -128,16 +131,15 @@ def check_rankings(rankings: Sequence[Ranking]) -> None:
     for number, (_, responses) in enumerate(rankings):
         if len(set(map(tuple, responses))) < len(responses):
             raise ValueError(
-                f"ranking {number} holds the same response twice, which nobody can prefer to itself: "
-                "drop it"
+                f"ranking {number} holds the same response twice, which nobody can prefer to "
+                "itself: drop it"
             )
 
 
 def batches(
     rankings: Sequence[Ranking], *, batch_size: int, epochs: int, seed: int
 ) -> Iterator[list[Ranking]]:
-    """The rankings in batches, each epoch in a new order; the last batch of an epoch may be
-    smaller."""
+    """The rankings in batches, each epoch in a new order; its last batch may be smaller."""
     rng = random.Random(seed)
     for _ in range(epochs):
         order = rng.sample(rankings, len(rankings))
@@ -161,36 +163,22 @@ def train(
     learning_rate: float = 5e-4,
     seed: int = 0,
 ) -> list[float]:
-    """Fit the reward model with AdamW, its learning rate falling to zero in a straight line; the
-    loss of every step.
+    """Fit the reward model, in place; returns the loss of every step.
 
-    Raises ValueError as check_rankings does, and FloatingPointError at the first loss that is not
-    finite, before it reaches the parameters.
+    The learning rate falls to zero in a straight line. Raises ValueError as check_rankings does,
+    and FloatingPointError at the first loss that is not finite, before it reaches the parameters.
     """
     check_rankings(rankings)
-    steps = epochs * -(-len(rankings) // batch_size)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, weight_decay=0.0, fused=True
+    return minimize(
+        lambda batch: ranking_loss(batch_rewards(model, batch, pad_id)),
+        batches(rankings, batch_size=batch_size, epochs=epochs, seed=seed),
+        adamw(model.parameters(), learning_rate),
+        schedule=linear_decay(epochs * math.ceil(len(rankings) / batch_size)),
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-    losses = []
-    for batch in batches(rankings, batch_size=batch_size, epochs=epochs, seed=seed):
-        loss = ranking_loss(batch_rewards(model, batch, pad_id))
-        losses.append(loss.item())
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {losses[-1]} at step {len(losses)}: lower the learning rate"
-            )
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-    return losses
 
 
 def accuracy(model: ScalarModel, rankings: Iterable[Ranking], pad_id: int) -> float:
-    """Share of pairs whose order the rewards reproduce, in [0, 1]; equal rewards count as a wrong
-    order."""
+    """Share of pairs whose order the rewards reproduce, in [0, 1]; equal rewards count as wrong."""
     prompts, responses, sizes = [], [], []
     for prompt, ranked in rankings:
         prompts += [prompt] * len(ranked)

@@ -1,6 +1,6 @@
 """Training in a random subspace: the measure of "intrinsic dimension".
 
-    θ = θ₀ + P z        θ₀ the base's parameters (frozen) · P random (frozen) · z the only numbers that train
+    θ = θ₀ + P z        θ₀ the base's parameters (frozen) · P random (frozen) · z all that trains
                         Li et al. 2018; Aghajanyan et al. 2020 for language models
 
 P is as sparse as it can be: it adds one entry of z, with a random sign, to each parameter. A dense
@@ -15,8 +15,7 @@ from torch.func import functional_call
 
 
 class RandomSubspace(nn.Module):
-    """A model of which only `dimension` numbers train, each of them spread over a random share of
-    all parameters.
+    """A model of which only `dimension` numbers train, each spread over a share of all parameters.
 
     Raises ValueError for a dimension that is not from 1 to the number of parameters.
     """
@@ -27,8 +26,8 @@ class RandomSubspace(nn.Module):
         total = sum(shape.numel() for shape in self.shapes.values())
         if type(dimension) is not int or not 1 <= dimension <= total:
             raise ValueError(
-                f"the dimension is {dimension} and the model has {total:,} parameters: choose a dimension "
-                "from 1 to that"
+                f"the dimension is {dimension} and the model has {total:,} parameters: choose a "
+                "dimension from 1 to that"
             )
         generator = torch.Generator().manual_seed(seed)
         # Every entry of z moves about as many parameters as any other; dividing by the root keeps

@@ -1,5 +1,4 @@
-"""Targets: the linear layers of a model that an adapter adapts, found by the last parts of their
-names.
+"""Targets: the linear layers that an adapter adapts, found by the last parts of their names.
 
     "q_proj"    model.layers.0.self_attn.q_proj, model.layers.1.self_attn.q_proj, ...
 
@@ -17,8 +16,10 @@ from torch import nn
 
 
 class AdapterError(ValueError):
-    """Something that cannot be done with an adapter; the message says why and what to do. The model
-    is unchanged."""
+    """Something that cannot be done with an adapter; the message says why and what to do.
+
+    The model is unchanged.
+    """
 
 
 class AdaptedLinear(nn.Module):
@@ -30,19 +31,14 @@ class AdaptedLinear(nn.Module):
 
 
 def linear_targets(model: nn.Module) -> tuple[str, ...]:
-    """The last parts of the names of all linear layers but the output layer: what "all-linear"
-    means, as in PEFT."""
+    """What "all-linear" means, as in PEFT: every linear layer but the output layer.
+
+    returns the last parts of their names, sorted
+    """
     output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     output = output.base if isinstance(output, AdaptedLinear) else output
-    return tuple(
-        sorted(
-            {
-                path.rpartition(".")[2]
-                for path, linear in bare_linears(model)
-                if linear is not output
-            }
-        )
-    )
+    paths = [path for path, linear in bare_linears(model) if linear is not output]
+    return tuple(sorted({path.rpartition(".")[2] for path in paths}))
 
 
 def bare_linears(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
@@ -51,15 +47,16 @@ def bare_linears(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
         parent = model.get_submodule(path.rpartition(".")[0])
         if isinstance(module, AdaptedLinear):
             yield path, module.base
-        elif type(module) is nn.Linear and not isinstance(
-            parent, AdaptedLinear
-        ):  # a subclass may never be called
+        # Of exactly this class, because a subclass may never be called.
+        elif type(module) is nn.Linear and not isinstance(parent, AdaptedLinear):
             yield path, module
 
 
 def find(model: nn.Module, rank: int, alpha: float, targets: Sequence[str]) -> dict[str, nn.Linear]:
-    """The linear layers that an adapter of these settings belongs on; raises AdapterError if it
-    cannot be so."""
+    """The linear layers that an adapter belongs on, by name, in the model's order.
+
+    Raises AdapterError for a model, rank, alpha or target that cannot be.
+    """
     if hasattr(model, "peft_config"):
         raise AdapterError(
             "the model is wrapped by the library PEFT: give its bare base, model.unload()"
@@ -77,7 +74,8 @@ def find(model: nn.Module, rank: int, alpha: float, targets: Sequence[str]) -> d
         or not 0 < abs(alpha) < float("inf")
     ):
         raise AdapterError(
-            f"alpha is {alpha!r}: it must be a plain finite number other than 0, such as twice the rank"
+            f"alpha is {alpha!r}: it must be a plain finite number other than 0, such as twice "
+            "the rank"
         )
     found = {}
     for target in targets:
@@ -92,23 +90,19 @@ def find(model: nn.Module, rank: int, alpha: float, targets: Sequence[str]) -> d
     for path, linear in found.items():
         if rank > min(linear.weight.shape):
             raise AdapterError(
-                f"the rank is {rank} and {path} is a matrix of {tuple(linear.weight.shape)}: choose a "
-                f"rank of at most {min(linear.weight.shape)}"
+                f"the rank is {rank} and {path} is a matrix of {tuple(linear.weight.shape)}: "
+                f"choose a rank of at most {min(linear.weight.shape)}"
             )
     return {path: found[path] for path in linears if path in found}
 
 
 def _no_match(model: nn.Module, target: str, linears: dict[str, nn.Linear]) -> str:
-    other = next(
-        (
-            module
-            for path, module in model.named_modules()
-            if path and (path == target or path.endswith(f".{target}"))
-        ),
-        None,
-    )
-    if other is not None:
-        return f"the target {target!r} is a {type(other).__name__}: only nn.Linear layers can be adapted here"
+    for path, module in model.named_modules():
+        if path and (path == target or path.endswith(f".{target}")):
+            return (
+                f"the target {target!r} is a {type(module).__name__}: only nn.Linear layers can be "
+                "adapted here"
+            )
     names = sorted({path.rpartition(".")[2] for path in linears})
     close = difflib.get_close_matches(target, names, n=3, cutoff=0.4) or names
     return f"no layer is named {target!r}: the closest names are {', '.join(close)}"

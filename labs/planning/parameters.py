@@ -1,6 +1,7 @@
 """How many parameters LoRA trains in a real model: in closed form, and counted by the library PEFT.
 
-    Σ over the targets of r · (d_out + d_in)        A (r, d_in) and B (d_out, r), Hu et al. 2021, section 4.1
+    Σ over the targets of r · (d_out + d_in)        A (r, d_in) and B (d_out, r)
+                                                    Hu et al. 2021, section 4.1
 
 `count` and `total` only multiply and add. `count_with_peft` builds the whole model on PyTorch's
 meta device, where a tensor has a shape and no memory, and lets PEFT wrap it. Nothing is downloaded:
@@ -12,14 +13,15 @@ except the output layer.
 
 Three decisions that change a count:
 - RoBERTa and DeBERTa are the bare encoders, without pooler and without any head.
-- GPT-2 and GPT-3 hold q, k and v in one fused matrix, which PEFT can only adapt as a whole. Hu et al. adapt q and v
-  each by itself, so these models are listed twice: with separate matrices (built as OPT, whose
-  layers have the same shapes) and fused (built as GPT-2). All linear layers together cost more when
-  separate. The fused matrix alone happens to cost what q and v cost: r · (3d + d) = 2 · r · (d +
-  d).
-- The experts of Qwen3-30B-A3B are no linear layers but parameters with three dimensions, and its router is a parameter
-  too. PEFT 0.21 still counts them in "all-linear". It gives each expert an adapter of its own, and
-  because an expert's gate and up projections are fused, it gives the fused matrix twice the rank.
+- GPT-2 and GPT-3 hold q, k and v in one fused matrix, which PEFT can only adapt as a whole. Hu et
+  al. adapt q and v each by itself, so these models are listed twice: with separate matrices (built
+  as OPT, whose layers have the same shapes) and fused (built as GPT-2). All linear layers together
+  cost more when separate. The fused matrix alone happens to cost what q and v cost:
+  r · (3d + d) = 2 · r · (d + d).
+- The experts of Qwen3-30B-A3B are no linear layers but parameters with three dimensions, and its
+  router is a parameter too. PEFT 0.21 still counts them in "all-linear". It gives each expert an
+  adapter of its own, and because an expert's gate and up projections are fused, it gives the fused
+  matrix twice the rank.
 
 Left out on purpose: biases that train, adapters on embeddings or on the output layer, methods other
 than LoRA.
@@ -55,8 +57,8 @@ class Architecture:
     layers: int
     matrices: dict[str, Matrix]  # of one layer
     vectors: int  # biases and norms of one layer
-    # embeddings, norms and whatever else is in no layer; the output layer where it has weights of
-    # its own
+    # Embeddings, norms and what else is in no layer, with the output layer if its weights are its
+    # own.
     outside: int
     build: Callable[[], "PreTrainedModel"]
 
@@ -77,8 +79,9 @@ def lora_parameters(d_out: int, d_in: int, rank: int) -> int:
 
 
 def count(model: str, rank: int, targets: str | Sequence[str] = ALL_LINEAR) -> int:
-    """Parameters that LoRA trains in a model of ARCHITECTURES; targets are names of its matrices,
-    or "all-linear".
+    """Parameters that LoRA trains in a model of ARCHITECTURES.
+
+    targets: names of its matrices, or "all-linear"
 
     Raises ValueError for a model, a target or a rank that does not exist, as do share and
     count_with_peft.
@@ -90,8 +93,10 @@ def count(model: str, rank: int, targets: str | Sequence[str] = ALL_LINEAR) -> i
 
 
 def total(model: str) -> int:
-    """All parameters of the model itself. Raises ValueError for a model that is not in
-    ARCHITECTURES."""
+    """All parameters of the model itself.
+
+    Raises ValueError for a model that is not in ARCHITECTURES.
+    """
     dimensions = _known(model)
     weights = sum(
         matrix.experts * matrix.d_out * matrix.d_in for matrix in dimensions.matrices.values()
@@ -105,8 +110,7 @@ def share(model: str, rank: int, targets: str | Sequence[str] = ALL_LINEAR) -> f
 
 
 def count_with_peft(model: str, rank: int, targets: str | Sequence[str] = ALL_LINEAR) -> int:
-    """The same number as count, but found: the whole model is built without memory, and PEFT wraps
-    it."""
+    """The number that count gives, but found: PEFT wraps the whole model, built without memory."""
     count(model, rank, targets)  # refuses what does not exist before anything is built
     import torch
     from peft import LoraConfig, get_peft_model
@@ -122,8 +126,10 @@ def count_with_peft(model: str, rank: int, targets: str | Sequence[str] = ALL_LI
 
 
 def meta_model(model: str) -> "PreTrainedModel":
-    """The model, every parameter on the meta device. Raises ValueError for a model that is not in
-    ARCHITECTURES."""
+    """The model, every parameter on the meta device.
+
+    Raises ValueError for a model that is not in ARCHITECTURES.
+    """
     build = _known(model).build
     import torch
 
@@ -134,7 +140,8 @@ def meta_model(model: str) -> "PreTrainedModel":
 def _known(model: str) -> Architecture:
     if model not in ARCHITECTURES:
         raise ValueError(
-            f"no dimensions are given for the model {model!r}: choose one of {', '.join(ARCHITECTURES)}"
+            f"no dimensions are given for the model {model!r}: choose one of "
+            f"{', '.join(ARCHITECTURES)}"
         )
     return ARCHITECTURES[model]
 
@@ -146,7 +153,8 @@ def _chosen(model: str, targets: str | Sequence[str]) -> list[Matrix]:
     names = {targets} if isinstance(targets, str) else set(targets)
     if not names or names - set(matrices):
         raise ValueError(
-            f"{targets!r} are no targets in {model}: give {ALL_LINEAR!r} or some of {', '.join(matrices)}"
+            f"{targets!r} are no targets in {model}: give {ALL_LINEAR!r} or some of "
+            f"{', '.join(matrices)}"
         )
     return [matrices[name] for name in matrices if name in names]
 
@@ -162,8 +170,10 @@ def _classic(
     outside: int,
     build: Callable[[], "PreTrainedModel"],
 ) -> Architecture:
-    """Attention (q, k, v, o), feed-forward at 4 times the width (up, down), a bias everywhere, two
-    LayerNorms."""
+    """Attention (q, k, v, o), feed-forward at 4 times the width (up, down), two LayerNorms.
+
+    Every matrix and every LayerNorm has a bias.
+    """
     q, k, v, o, up, down = modules.split()
     matrices = {
         "q": Matrix(q, width, width),
@@ -270,9 +280,8 @@ def _gpt(
             )
         )
 
-    outside = (
-        50257 + positions + 2
-    ) * width  # tokens (the output layer is the same tensor), positions, a LayerNorm
+    # Tokens (the output layer is the same tensor), positions, a LayerNorm.
+    outside = (50257 + positions + 2) * width
     separate = _classic(
         source, width, layers, "q_proj k_proj v_proj out_proj fc1 fc2", outside, build_separate
     )
@@ -301,11 +310,10 @@ def _llama(
     tied: bool = False,
     experts: int = 0,
 ) -> Architecture:
-    """Grouped-query attention (k and v have `kv_heads` heads), gated feed-forward, no bias, two
-    RMSNorms.
+    """Grouped-query attention, gated feed-forward, two RMSNorms, no bias.
 
-    A Qwen3 layer has two more RMSNorms, of one head's width each, on q and k. With `experts`, every
-    layer has a router and that many feed-forward parts.
+    k and v have `kv_heads` heads. A Qwen3 layer has two more RMSNorms, of one head's width each, on
+    q and k. With `experts`, every layer has a router and that many feed-forward parts.
     """
 
     def build():
@@ -346,9 +354,8 @@ def _llama(
             "down": Matrix("down_proj", width, inner),
         }
     norms = 2 * width + (2 * head if family.startswith("Qwen3") else 0)
-    outside = (
-        vocabulary if tied else 2 * vocabulary
-    ) * width + width  # tokens, output layer, a norm
+    # Tokens, the output layer unless it is the same tensor, a norm.
+    outside = (vocabulary if tied else 2 * vocabulary) * width + width
     return Architecture(source, layers, matrices, norms, outside, build)
 
 
@@ -385,8 +392,7 @@ ARCHITECTURES = {
 
 
 class Published(NamedTuple):
-    """A count as printed in Hu et al. 2021 (arXiv 2106.09685), and the setting that it should
-    follow from."""
+    """A count as printed in Hu et al. 2021 (arXiv 2106.09685), and what it should follow from."""
 
     model: str
     targets: tuple[str, ...]

@@ -7,8 +7,7 @@ mean over all tokens.
 import pytest
 import torch
 from datasets import Dataset
-from methods import ppo, sampling
-from methods.sft import IGNORE, mask_prompt
+from methods import ppo, rollouts, tokens
 from record_ppo import tiny_tokenizer
 from tiny import PAD, PROMPTS, STOP, new_policy
 from trl import GRPOConfig, GRPOTrainer
@@ -58,7 +57,7 @@ def drawn():
     """Responses with the log-probabilities of the policy that drew them, and an advantage for each
     response."""
     torch.manual_seed(2)
-    samples = sampling.sample(
+    samples = rollouts.sample(
         new_policy(),
         PROMPTS * 4,
         max_new_tokens=6,
@@ -78,15 +77,15 @@ def test_the_clipped_objective_is_grpos(trainer, drawn):
             parameter += 0.05 * torch.randn(
                 parameter.shape, generator=torch.Generator().manual_seed(1)
             )
-    prompts, prompt_mask = sampling.pad(PROMPTS * 4, PAD, side="left")
-    responses, mask = sampling.pad(samples.responses, PAD)
+    prompts, prompt_mask = tokens.pad(PROMPTS * 4, PAD, side="left")
+    responses, mask = tokens.pad(samples.responses, PAD)
     inputs = {
         "prompt_ids": prompts,
         "prompt_mask": prompt_mask.long(),
         "completion_ids": responses,
         "completion_mask": mask.long(),
         "advantages": advantages,
-        "old_per_token_logps": ppo.place(samples.log_probs, mask),
+        "old_per_token_logps": tokens.place(samples.log_probs, mask),
         "num_items_in_batch": mask.sum(),
     }
     trainer.model.train()
@@ -94,12 +93,10 @@ def test_the_clipped_objective_is_grpos(trainer, drawn):
     their_loss = trainer._compute_loss(trainer.model, inputs)
     their_gradients = torch.autograd.grad(their_loss, list(trainer.model.parameters()))
 
-    examples = [mask_prompt(*pair) for pair in zip(PROMPTS * 4, samples.responses)]
-    ids, real = sampling.pad([ids for ids, _ in examples], PAD)
-    labels, _ = sampling.pad([labels for _, labels in examples], IGNORE)
-    counts = labels[:, 1:] != IGNORE
-    log_probs = ppo.response_log_probs(trainer.model, ids, real, labels, TEMPERATURE)
-    old = ppo.place(samples.log_probs, counts)
+    ids, real, labels = tokens.join(PROMPTS * 4, samples.responses, PAD)
+    counts = labels[:, 1:] != tokens.IGNORE
+    log_probs = rollouts.response_log_probs(trainer.model, ids, real, labels, TEMPERATURE)
+    old = tokens.place(samples.log_probs, counts)
     loss = ppo.clipped_surrogate(log_probs, old, advantages.unsqueeze(-1) * counts, counts, CLIP)
     assert 0.05 < ppo.clip_fraction(log_probs, old, counts, CLIP) < 0.95
     torch.testing.assert_close(loss, their_loss, rtol=1e-4, atol=1e-6)

@@ -12,7 +12,8 @@ from helpdesk.pretrain import new_model
 from helpdesk.tasks import triage
 from helpdesk.tickets import sample_tickets
 from methods import adapter_files, lora
-from methods.sft import collate, fine_tune, mask_prompt, sft_loss
+from methods.sft import fine_tune, sft_loss
+from methods.tokens import collate, mask_prompt
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
@@ -76,7 +77,7 @@ def their_layers(model):
 def copy_numbers(ours, theirs, name="default", seed=5):
     """Random A and B, none of them zero, the same in both models."""
     generator, there = torch.Generator().manual_seed(seed), their_layers(theirs)
-    mine = {path: layer for path, layer in lora.layers(ours).items() if name in layer.settings}
+    mine = {path: layer for path, layer in lora.layers(ours).items() if name in layer.configs}
     for path, layer in mine.items():
         for which, matrices in (("lora_A", layer.A), ("lora_B", layer.B)):
             matrices[name].data = torch.randn(matrices[name].shape, generator=generator) * 0.2
@@ -238,7 +239,7 @@ def test_we_load_pefts_files(base, tmp_path, targets, rank_stabilised):
     adapter_files.load(ours, tmp_path, "theirs")
     same(answer(ours), answer(theirs))
     assert differ(answer(ours), answer(base))
-    found = {layer.settings["theirs"] for layer in lora.layers(ours).values()}
+    found = {layer.configs["theirs"] for layer in lora.layers(ours).values()}
     assert {(it.rank, it.alpha, it.rank_stabilised) for it in found} == {
         (RANK, ALPHA, rank_stabilised)
     }

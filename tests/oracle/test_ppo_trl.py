@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 import safetensors
 import torch
-from methods import ppo, sampling
+from methods import ppo, rollouts, tokens
 from methods.reward import ScalarModel
-from methods.sft import IGNORE, mask_prompt
 from transformers import LlamaConfig, LlamaForCausalLM
 
 RECORD = Path(__file__).with_name("data") / "ppo_trl_1_12.safetensors"
@@ -23,7 +22,7 @@ with safetensors.safe_open(RECORD, "pt") as file:
     TOLD = json.loads(file.metadata()["told"])
     TENSORS = {name: file.get_tensor(name) for name in file.keys()}
 THEIRS = TOLD["settings"]
-SETTINGS = ppo.Settings(
+CONFIG = ppo.PPOConfig(
     beta=THEIRS["kl_coef"],
     gamma=THEIRS["gamma"],
     lam=THEIRS["lam"],
@@ -68,7 +67,7 @@ def test_rewards_are_trls_where_responses_are_cut():
     scores, log_probs, ref_log_probs, rewards = of(
         "cut", "scores", "logprobs", "ref_logprobs", "rewards"
     )
-    ours = ppo.token_rewards(scores, log_probs, ref_log_probs, masks("cut")[0], SETTINGS.beta)
+    ours = ppo.token_rewards(scores, log_probs, ref_log_probs, masks("cut")[0], CONFIG.beta)
     torch.testing.assert_close(ours, rewards, **CLOSE)
 
 
@@ -77,9 +76,9 @@ def test_penalties_are_trls_and_the_score_stands_one_place_earlier():
         "stopped", "scores", "logprobs", "ref_logprobs", "rewards"
     )
     counts, also_behind = masks("stopped")
-    ours = ppo.token_rewards(scores, log_probs, ref_log_probs, counts, SETTINGS.beta)
+    ours = ppo.token_rewards(scores, log_probs, ref_log_probs, counts, CONFIG.beta)
     torch.testing.assert_close(ours.sum(-1), (rewards * also_behind).sum(-1), **CLOSE)
-    inner = counts & ~ppo.last_token(counts)
+    inner = counts & ~tokens.last_token(counts)
     torch.testing.assert_close(ours[inner], rewards[inner], **CLOSE)
 
 
@@ -87,13 +86,13 @@ def test_penalties_are_trls_and_the_score_stands_one_place_earlier():
 def test_advantages_and_returns_are_trls(case):
     rewards, values, advantages, returns = of(case, "rewards", "values", "advantages", "returns")
     counts, also_behind = masks(case)
-    ours, our_returns = ppo.generalised(SETTINGS.gamma, SETTINGS.lam)(rewards, values, also_behind)
+    ours, our_returns = ppo.generalised(CONFIG.gamma, CONFIG.lam)(rewards, values, also_behind)
     torch.testing.assert_close(our_returns[also_behind], returns[also_behind], **CLOSE)
     # TRL whitens by the variance of a sample, with n - 1; here it is that of the batch itself, with
     # n.
     size = counts.sum()
     torch.testing.assert_close(
-        ppo.whiten(ours, counts) * ((size - 1) / size).sqrt(), advantages, **CLOSE
+        tokens.whiten(ours, counts) * ((size - 1) / size).sqrt(), advantages, **CLOSE
     )
 
 
@@ -109,15 +108,15 @@ def test_losses_are_trls(case, update):
     )
     counts, also_behind = (mask[rows] for mask in masks(case))
     torch.testing.assert_close(
-        ppo.clipped_surrogate(new, old, advantages, counts, SETTINGS.clip), policy_loss, **CLOSE
+        ppo.clipped_surrogate(new, old, advantages, counts, CONFIG.clip), policy_loss, **CLOSE
     )
     torch.testing.assert_close(
-        ppo.value_loss(values, old_values, returns, also_behind, SETTINGS.value_clip),
+        ppo.value_loss(values, old_values, returns, also_behind, CONFIG.value_clip),
         value_loss,
         **CLOSE,
     )
     if update:
-        assert ppo.clip_fraction(new, old, counts, SETTINGS.clip) > 0  # the clip was put to use
+        assert ppo.clip_fraction(new, old, counts, CONFIG.clip) > 0  # the clip was put to use
 
 
 def model_from(case, part):
@@ -147,25 +146,23 @@ def our_rollout(case):
     """The recorded responses as our Rollout: log-probabilities and values are our own, the rest is
     TRL's."""
     prompts, responses = texts(case)
-    examples = [mask_prompt(prompt, response) for prompt, response in zip(prompts, responses)]
-    ids, real = sampling.pad([ids for ids, _ in examples], TOLD["pad"])
-    labels, _ = sampling.pad([labels for _, labels in examples], IGNORE)
-    counts = labels[:, 1:] != IGNORE
+    ids, real, labels = tokens.join(prompts, responses, TOLD["pad"])
+    counts = labels[:, 1:] != tokens.IGNORE
     policy, critic, reference = (
         model_from(case, part) for part in ("0.policy", "0.critic", "reference")
     )
     with torch.no_grad():
         log_probs, ref_log_probs = (
-            ppo.response_log_probs(model, ids, real, labels, SETTINGS.temperature)
+            rollouts.response_log_probs(model, ids, real, labels, CONFIG.temperature)
             for model in (policy, reference)
         )
         values = critic(ids, real)[:, :-1].where(counts, 0)
     keep, _ = masks(case)
     advantages, returns = (
-        ppo.place([row[k].tolist() for row, k in zip(table, keep)], counts)
+        tokens.place([row[k].tolist() for row, k in zip(table, keep)], counts)
         for table in of(case, "advantages", "returns")
     )
-    rollout = ppo.Rollout(
+    rollout = ppo.PPORollout(
         prompts=prompts,
         responses=responses,
         stopped=[False] * len(prompts),
@@ -205,9 +202,9 @@ def test_a_whole_update_is_trls():
         eps=TOLD["epsilon"],
         weight_decay=0.0,
     )
-    ppo.update(rollout, policy, critic, optimizer, SETTINGS)
+    ppo.update(rollout, policy, critic, optimizer, CONFIG)
     for part, ours in (("policy", policy), ("critic", critic)):
-        theirs, start = (model_from("cut", f"{update}.{part}") for update in (SETTINGS.passes, 0))
+        theirs, start = (model_from("cut", f"{update}.{part}") for update in (CONFIG.passes, 0))
         moved = max((a - b).abs().max() for a, b in zip(theirs.parameters(), start.parameters()))
         assert moved > TOLD["rate"]
         for mine, their in zip(ours.parameters(), theirs.parameters(), strict=True):

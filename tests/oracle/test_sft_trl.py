@@ -10,7 +10,9 @@ from helpdesk.language import build_tokenizer, encode_example
 from helpdesk.pretrain import new_model
 from helpdesk.tasks import triage
 from helpdesk.tickets import sample_tickets
-from methods.sft import collate, fine_tune, mask_prompt, sft_loss, warm_up_and_decay
+from methods.optimize import warm_up_and_decay
+from methods.sft import fine_tune, sft_loss
+from methods.tokens import collate, mask_prompt
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 

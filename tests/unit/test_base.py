@@ -11,7 +11,8 @@ from helpdesk.evaluate import exact_match, respond
 from helpdesk.language import encode_example
 from helpdesk.tasks import reading, reply_prompt, triage
 from helpdesk.tickets import sample_tickets
-from methods.sft import batches, fine_tune, mask_prompt
+from methods.sft import batches, fine_tune
+from methods.tokens import mask_prompt
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast

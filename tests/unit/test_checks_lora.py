@@ -415,7 +415,7 @@ def merge_through_the_update(weight, A, B, alpha):
 
 def freeze_nothing(model, name):
     for layer in lora.layers(model).values():
-        if name in layer.settings:
+        if name in layer.configs:
             layer.A[name].requires_grad_(True)
             layer.B[name].requires_grad_(True)
 
@@ -473,7 +473,7 @@ def thaw_by_part_of_the_name(model, name):
 def thaw_only_b(model, name):
     model.requires_grad_(False)
     for layer in lora.layers(model).values():
-        if name in layer.settings:
+        if name in layer.configs:
             layer.B[name].requires_grad_(True)
 
 
@@ -505,7 +505,7 @@ def thaw_on_every_layer(model, name):
 def thaw_known_layers(model, name):
     model.requires_grad_(False)
     for layer in (model.up, model.down):
-        if name in layer.settings:
+        if name in layer.configs:
             layer.A[name].requires_grad_(True)
             layer.B[name].requires_grad_(True)
 

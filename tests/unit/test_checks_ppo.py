@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from banks import by_heart, cases, points, public_calls
 from course import find, run_checks
-from methods import kl, ppo, sampling
-from methods.sft import IGNORE, token_log_probs
+from methods import kl, ppo, rollouts, tokens
+from methods.tokens import IGNORE, token_log_probs
 
 SEEDS = range(1, 21)  # 0 is the notebook's: who knows its answers by heart is right there
 
@@ -104,13 +104,13 @@ def no_penalty(scores, log_probs, ref_log_probs, counts, beta):
 
 def penalty_at_the_end(scores, log_probs, ref_log_probs, counts, beta):
     total = scores - beta * (log_probs - ref_log_probs).sum(-1)
-    return ppo.last_token(counts) * total.unsqueeze(-1)
+    return tokens.last_token(counts) * total.unsqueeze(-1)
 
 
 def penalty_by(estimate):
     def rewarded(scores, log_probs, ref_log_probs, counts, beta):
         penalty = beta * estimate(log_probs, ref_log_probs)
-        return (ppo.last_token(counts) * scores.unsqueeze(-1) - penalty).where(counts, 0)
+        return (tokens.last_token(counts) * scores.unsqueeze(-1) - penalty).where(counts, 0)
 
     rewarded.__name__ = f"penalty_{estimate.__name__}"
     return rewarded
@@ -159,7 +159,7 @@ def at_the_first_token(scores, counts):
 
 
 def one_too_early(scores, counts):
-    return ppo.last_token(counts).roll(-1, 1) * scores
+    return tokens.last_token(counts).roll(-1, 1) * scores
 
 
 def spread(scores, counts):
@@ -167,7 +167,7 @@ def spread(scores, counts):
 
 
 def paid(scores, counts):
-    return ppo.last_token(counts) * -scores
+    return tokens.last_token(counts) * -scores
 
 
 def on_prompt_and_padding(scores, counts):
@@ -197,7 +197,7 @@ def no_rewards(scores, log_probs, ref_log_probs, counts, beta):
 
 
 def rewards_unmasked(scores, log_probs, ref_log_probs, counts, beta):
-    return ppo.last_token(counts) * scores.unsqueeze(-1) - beta * (log_probs - ref_log_probs)
+    return tokens.last_token(counts) * scores.unsqueeze(-1) - beta * (log_probs - ref_log_probs)
 
 
 def rewards_of_responses(scores, log_probs, ref_log_probs, counts, beta):
@@ -206,7 +206,7 @@ def rewards_of_responses(scores, log_probs, ref_log_probs, counts, beta):
 
 def rewards_in_place(scores, log_probs, ref_log_probs, counts, beta):
     log_probs -= ref_log_probs
-    return (ppo.last_token(counts) * scores.unsqueeze(-1) - beta * log_probs).where(counts, 0)
+    return (tokens.last_token(counts) * scores.unsqueeze(-1) - beta * log_probs).where(counts, 0)
 
 
 def rewards_by_loops(scores, log_probs, ref_log_probs, counts, beta):
@@ -318,7 +318,7 @@ def gae_negative(rewards, values, counts, gamma, lam):
 
 
 def gae_whitened(rewards, values, counts, gamma, lam):
-    return ppo.whiten(ppo.gae(rewards, values, counts, gamma, lam), counts)
+    return tokens.whiten(ppo.gae(rewards, values, counts, gamma, lam), counts)
 
 
 def gae_with_returns(rewards, values, counts, gamma, lam):
@@ -738,7 +738,7 @@ def critic_in_double(values, old_values, returns, counts, clip):
 
 
 def logits_of(model, ids, real):
-    return model(**sampling.inputs(ids, real)).logits
+    return model(**tokens.inputs(ids, real)).logits
 
 
 def picked(table, labels):
@@ -775,7 +775,9 @@ def temperature_too_late(model, ids, real, labels, temperature):
 
 
 def temperature_of_the_notebook(model, ids, real, labels, temperature):
-    return ppo.response_log_probs(model, ids, real, labels, public_calls("ppo.silent_bug")[0][4])
+    return rollouts.response_log_probs(
+        model, ids, real, labels, public_calls("ppo.silent_bug")[0][4]
+    )
 
 
 def bare_logits(model, ids, real, labels, temperature):
@@ -787,24 +789,24 @@ def probabilities(model, ids, real, labels, temperature):
 
 
 def losses(model, ids, real, labels, temperature):
-    return -ppo.response_log_probs(model, ids, real, labels, temperature)
+    return -rollouts.response_log_probs(model, ids, real, labels, temperature)
 
 
 def everything_scored(model, ids, real, labels, temperature):
-    return ppo.response_log_probs(model, ids, real, ids, temperature)
+    return rollouts.response_log_probs(model, ids, real, ids, temperature)
 
 
 def full_length(model, ids, real, labels, temperature):
-    return F.pad(ppo.response_log_probs(model, ids, real, labels, temperature), (1, 0))
+    return F.pad(rollouts.response_log_probs(model, ids, real, labels, temperature), (1, 0))
 
 
 def nothing_to_learn(model, ids, real, labels, temperature):
     with torch.no_grad():
-        return ppo.response_log_probs(model, ids, real, labels, temperature)
+        return rollouts.response_log_probs(model, ids, real, labels, temperature)
 
 
 def labels_in_place(model, ids, real, labels, temperature):
-    log_probs = ppo.response_log_probs(model, ids, real, labels, temperature)
+    log_probs = rollouts.response_log_probs(model, ids, real, labels, temperature)
     labels[labels == IGNORE] = 0
     return log_probs
 
@@ -1011,7 +1013,7 @@ RIGHT = {
         critic_in_double,
     ],
     "ppo.silent_bug": [
-        ppo.response_log_probs,
+        rollouts.response_log_probs,
         log_probs_by_cross_entropy,
         log_probs_row_by_row,
         log_probs_in_double,

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from banks import by_heart, cases, points
 from course import find, run_checks
-from methods import reward, sampling
+from methods import reward, tokens
 from methods.best_of_n import best_of_n
 
 SEEDS = range(1, 21)  # 0 is the notebook's: who knows its answers by heart is right there
@@ -432,7 +432,7 @@ def by_numpy(rewards):
 
 
 def padded(rankings, pad_id, row=lambda prompt, response: prompt + response):
-    return sampling.pad(
+    return tokens.pad(
         [row(prompt, response) for prompt, ranked in rankings for response in ranked], pad_id
     )
 
@@ -489,7 +489,7 @@ def worst_response_first(model, rankings, pad_id):
 
 def first_responses_first(model, rankings, pad_id):
     rows = [prompt + ranked[k] for k in range(len(rankings[0][1])) for prompt, ranked in rankings]
-    ids, real = sampling.pad(rows, pad_id)
+    ids, real = tokens.pad(rows, pad_id)
     return reward.reward_at_end(model(ids, real), real).view(len(rankings), -1)
 
 
@@ -511,7 +511,7 @@ def one_by_one(model, rankings, pad_id):
 
 def padded_on_the_left(model, rankings, pad_id):
     rows = [[*prompt, *response] for prompt, ranked in rankings for response in ranked]
-    ids, real = sampling.pad(rows, pad_id, side="left")
+    ids, real = tokens.pad(rows, pad_id, side="left")
     return model(ids, real)[:, -1].reshape(len(rankings), len(rankings[0][1]))
 
 

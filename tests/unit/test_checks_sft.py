@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from banks import by_heart, cases, points, public_calls
 from course import find
-from methods import sft
-from methods.sft import IGNORE
+from methods import sft, tokens
+from methods.tokens import IGNORE
 
 SEEDS = range(1, 21)  # 0 is the notebook's: who knows its answers by heart is right there
 
@@ -104,7 +104,7 @@ def keep_ignored(logits, labels):
 
 
 def negated(logits, labels):
-    return -sft.token_log_probs(logits, labels)
+    return -tokens.token_log_probs(logits, labels)
 
 
 def log_of_softmax(logits, labels):
@@ -133,7 +133,7 @@ def softmax_over_time(logits, labels):
 
 
 def full_length(logits, labels):
-    return F.pad(sft.token_log_probs(logits, labels), (1, 0))
+    return F.pad(tokens.token_log_probs(logits, labels), (1, 0))
 
 
 def by_cross_entropy(logits, labels):
@@ -162,11 +162,11 @@ def by_logsumexp(logits, labels):
 
 
 def mean_over_all(logits, labels):
-    return -sft.token_log_probs(logits, labels).mean()
+    return -tokens.token_log_probs(logits, labels).mean()
 
 
 def sum_of_tokens(logits, labels):
-    return -sft.token_log_probs(logits, labels).sum()
+    return -tokens.token_log_probs(logits, labels).sum()
 
 
 def wrong_sign(logits, labels):
@@ -175,7 +175,7 @@ def wrong_sign(logits, labels):
 
 def mean_of_means(logits, labels):
     counts = (labels[:, 1:] != IGNORE).sum(-1)
-    return -(sft.token_log_probs(logits, labels).sum(-1) / counts).mean()
+    return -(tokens.token_log_probs(logits, labels).sum(-1) / counts).mean()
 
 
 def prompt_counts(logits, labels):
@@ -191,11 +191,11 @@ def as_number(logits, labels):
 
 
 def unreduced(logits, labels):
-    return -sft.token_log_probs(logits, labels)
+    return -tokens.token_log_probs(logits, labels)
 
 
 def one_token_of_the_prompt(logits, labels):
-    return -sft.token_log_probs(logits, labels).sum() / (labels[:, 2:] != IGNORE).sum()
+    return -tokens.token_log_probs(logits, labels).sum() / (labels[:, 2:] != IGNORE).sum()
 
 
 def hard_coded(logits, labels):
@@ -220,7 +220,7 @@ def loss_in_double(logits, labels):
 
 
 def sequence_sum_over_batch(logits, labels):
-    return -sft.token_log_probs(logits, labels).sum()
+    return -tokens.token_log_probs(logits, labels).sum()
 
 
 def sequence_divided_by_length(logits, labels):
@@ -237,7 +237,8 @@ def sequence_detached(logits, labels):
 
 def sequence_by_loop(logits, labels):
     return sum(
-        -sft.token_log_probs(logits[i : i + 1], labels[i : i + 1]).sum() for i in range(len(labels))
+        -tokens.token_log_probs(logits[i : i + 1], labels[i : i + 1]).sum()
+        for i in range(len(labels))
     ) / len(labels)
 
 
@@ -336,12 +337,12 @@ def step_by_optimizer(parameters, learning_rate):
 
 
 def mask_by_id(examples, pad_id):
-    ids, labels = sft.collate(examples, pad_id)
+    ids, labels = tokens.collate(examples, pad_id)
     return ids, ids.masked_fill(ids == pad_id, IGNORE)
 
 
 def mask_labels_by_id(examples, pad_id):
-    ids, labels = sft.collate(examples, pad_id)
+    ids, labels = tokens.collate(examples, pad_id)
     return ids, labels.masked_fill(labels == pad_id, IGNORE)
 
 
@@ -354,7 +355,7 @@ def padding_counts(examples, pad_id):
 
 
 def pads_with_0(examples, pad_id):
-    return sft.collate(examples, 0)
+    return tokens.collate(examples, 0)
 
 
 def pad_left(examples, pad_id):
@@ -375,7 +376,7 @@ def no_rows(examples, pad_id):
 
 
 def lists_only(examples, pad_id):
-    return tuple(t.tolist() for t in sft.collate(examples, pad_id))
+    return tuple(t.tolist() for t in tokens.collate(examples, pad_id))
 
 
 def collate_by_pad_sequence(examples, pad_id):
@@ -398,7 +399,7 @@ def collate_by_filling(examples, pad_id):
 
 
 def collate_as_list(examples, pad_id):
-    return list(sft.collate(examples, pad_id))
+    return list(tokens.collate(examples, pad_id))
 
 
 WRONG = {
@@ -469,8 +470,8 @@ WRONG = {
     ],
 }
 RIGHT = {
-    "sft.mask_prompt": [sft.mask_prompt, mask_by_loop, mask_in_place, mask_by_comprehension],
-    "sft.token_log_probs": [sft.token_log_probs, by_cross_entropy, by_loops, by_logsumexp],
+    "sft.mask_prompt": [tokens.mask_prompt, mask_by_loop, mask_in_place, mask_by_comprehension],
+    "sft.token_log_probs": [tokens.token_log_probs, by_cross_entropy, by_loops, by_logsumexp],
     "sft.loss": [sft.sft_loss, loss_by_pytorch, loss_by_selection, loss_in_double],
     "sft.sequence_loss": [
         sft.sequence_loss,
@@ -479,7 +480,12 @@ RIGHT = {
         sequence_in_double,
     ],
     "sft.gradient_step": [sft.gradient_step, step_through_data, step_by_add, step_by_optimizer],
-    "sft.silent_bug": [sft.collate, collate_by_pad_sequence, collate_by_filling, collate_as_list],
+    "sft.silent_bug": [
+        tokens.collate,
+        collate_by_pad_sequence,
+        collate_by_filling,
+        collate_as_list,
+    ],
 }
 
 

@@ -1,5 +1,10 @@
 """A lab's source makes its notebook: cells, solutions and ids, and a sentence where it cannot."""
 
+import builtins
+import dis
+import importlib
+import sys
+import types
 from pathlib import Path
 
 import course
@@ -109,6 +114,109 @@ def test_a_changed_reference_changes_the_solution_alone(build, monkeypatch):
     after = build(f"{EXERCISE}\n{SOLVED}").cells
     assert before[0] == after[0] and before[1].id == after[1].id
     assert before[1].source != after[1].source
+
+
+# --- the imports of a solution -------------------------------------------------------------------
+
+IMPORTS = """\
+import math
+import torch
+import torch.nn.functional as F
+from collections.abc import Sequence, Iterable
+from methods import kl
+from methods.tokens import Tokens, pad as fill, IGNORE, masked_mean
+from torch import nn, Tensor
+
+HERE = 3
+
+
+def helper(x):
+    return x
+
+
+"""
+
+
+@pytest.fixture
+def written_in(tmp_path, monkeypatch):
+    """A function that puts a function into a module with IMPORTS above it, and returns it."""
+
+    def written_in(source):
+        (tmp_path / "reference_module.py").write_text(IMPORTS + source)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "reference_module", raising=False)
+        importlib.invalidate_caches()
+        return importlib.import_module("reference_module").f
+
+    return written_in
+
+
+@pytest.mark.parametrize(
+    "source, lines",
+    [
+        ("def f(x):\n    return sum(x)\n", []),
+        ("def f(x):\n    return torch.ones(x)\n", ["import torch"]),
+        ("def f(x: Tensor, layer: nn.Module):\n    return x\n", ["from torch import Tensor, nn"]),
+        (
+            "def f(x: Tensor, y: Iterable):\n    return math.pi + F.relu(torch.ones(x)).sum()\n",
+            [
+                "import math",
+                "from collections.abc import Iterable",
+                "",
+                "import torch",
+                "import torch.nn.functional as F",
+                "from torch import Tensor",
+            ],
+        ),
+        (
+            "def f(x: Tokens):\n    return fill(x, IGNORE), kl.k1, masked_mean\n",
+            [
+                "from methods import kl",
+                "from methods.tokens import IGNORE, Tokens, masked_mean, pad as fill",
+            ],
+        ),
+        ("def f(x):\n    return helper(HERE)\n", ["from reference_module import HERE, helper"]),
+        ("def f(x):\n    math, HERE = x\n    return math + HERE\n", []),
+    ],
+    ids=["none", "module", "list", "groups", "course", "own names", "local"],
+)
+def test_a_solution_imports_each_name_from_where_it_is_defined(written_in, source, lines):
+    found = lab_sources.imports_of(written_in(source), {})
+    assert found == ("\n".join(lines) + "\n\n\n" if lines else "")
+
+
+def test_what_the_reader_has_written_is_not_imported(written_in):
+    f = written_in("def f(x):\n    return masked_mean(helper(x), x)\n")
+    helper, mean = f.__globals__["helper"], f.__globals__["masked_mean"]
+    assert lab_sources.imports_of(f, {"helper": helper, "masked_mean": mean}) == ""
+    assert lab_sources.imports_of(f, {"helper": helper, "masked_mean": helper, "other": mean}) == (
+        "from methods.tokens import masked_mean\n\n\n"
+    )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_solution_runs_below_its_own_imports(path):
+    """With the lab's other exercises in place, every name that a solution reads is there."""
+    cells = lab_sources.read_cells(path.with_suffix(".py"))
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    heads = {id: (head, name) for head, id, name in lab_sources.EXERCISE.findall(code)}
+    assert heads
+    for id, (_, name) in heads.items():
+        text = lab_sources.solution(id, heads).split("```python\n")[1].split("\n```")[0]
+        here = {name: course.find(other).reference for other, (_, name) in heads.items()}
+        here["exercise"] = lambda *_, **__: lambda answer: answer
+        exec(compile(text, id, "exec"), here)
+        assert globals_of(here[name].__code__) <= here.keys() | set(dir(builtins)), id
+
+
+def globals_of(code):
+    """The global names that a function and the functions inside it read."""
+    inside = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    read = {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
+    return read.union(*map(globals_of, inside))
+
+
+# --- ids -----------------------------------------------------------------------------------------
 
 
 def test_ids_stay_when_a_cell_comes_or_goes_elsewhere(build):

@@ -60,7 +60,7 @@ def randomise(model, name="default", seed=1):
     """Give B numbers, so that the adapter does something."""
     generator = torch.Generator().manual_seed(seed)
     for layer in layers(model).values():
-        if name in layer.settings:
+        if name in layer.configs:
             layer.B[name].data = torch.randn(layer.B[name].shape, generator=generator) * 0.1
 
 
@@ -82,7 +82,7 @@ def snapshot(model):
         {name: p.requires_grad for name, p in model.named_parameters()},
         [(path, id(module)) for path, module in model.named_modules()],
         {
-            path: (layer.active, layer.merged, dict(layer.settings))
+            path: (layer.active, layer.merged, dict(layer.configs))
             for path, layer in layers(model).items()
         },
     )
@@ -150,7 +150,7 @@ def test_gradients_are_the_full_weights_gradient_seen_through_the_adapter():
 
     layer = lora.LoRALinear(nn.Linear(8, 6, bias=False).double())
     layer.base.weight.data = weight
-    layer.add("default", lora.Settings(3, ALPHA, ("layer",)), A, B)
+    layer.add("default", lora.LoRAConfig(3, ALPHA, ("layer",)), A, B)
     layer.active = "default"
     (layer(x) - target).square().sum().backward()
     scale, G = ALPHA / 3, full.grad
@@ -194,7 +194,7 @@ def test_all_linear_is_every_linear_layer_but_the_output_layer(model):
 def test_all_linear_leaves_the_output_layer_out_even_where_it_is_adapted_already():
     model = adapted(new_model(tie_word_embeddings=False), "head", targets="lm_head")
     inject(model, rank=RANK, alpha=ALPHA, name="rest")
-    assert list(model.lm_head.settings) == ["head"]
+    assert list(model.lm_head.configs) == ["head"]
 
 
 @pytest.mark.parametrize(
@@ -635,7 +635,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path, settings):
         assert torch.equal(there.A["two"], layer.A["one"]) and torch.equal(
             there.B["two"], layer.B["one"]
         )
-        assert there.settings["two"] == layer.settings["one"]
+        assert there.configs["two"] == layer.configs["one"]
     assert adapters(other) == ["two"] and count(other) == count(model)
     assert not (tmp_path / "deep" / "folder" / "README.md").exists()
 

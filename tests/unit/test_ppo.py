@@ -1,5 +1,4 @@
-"""PPO against plain recounts: what a rollout holds, what a token earns, the losses, the update, the
-loop."""
+"""PPO against plain recounts: what a rollout holds, what a token earns, losses, update, loop."""
 
 import copy
 import itertools
@@ -8,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from methods import kl, ppo
+from methods import kl, ppo, tokens
 from methods.reward import ScalarModel
 from tiny import (
     PAD,
@@ -20,9 +19,10 @@ from tiny import (
     plain_values,
     random_head,
     same_parameters,
+    some_tables,
 )
 
-SETTINGS = ppo.Settings(
+CONFIG = ppo.PPOConfig(
     beta=0.3,
     gamma=0.9,
     lam=0.7,
@@ -70,10 +70,10 @@ def rollout(policy, reference, critic):
     return roll_out(policy, reference, critic)
 
 
-def roll_out(policy, reference, critic, settings=SETTINGS, **more):
+def roll_out(policy, reference, critic, config=CONFIG, **more):
     torch.manual_seed(1)
     return ppo.roll_out(
-        policy, reference, critic, score, PROMPTS * 3, settings, stop_id=STOP, pad_id=PAD, **more
+        policy, reference, critic, score, PROMPTS * 3, config, stop_id=STOP, pad_id=PAD, **more
     )
 
 
@@ -88,16 +88,6 @@ def close(rows, expected):
         row == pytest.approx(list(other), abs=1e-4)
         for row, other in zip(rows, expected, strict=True)
     )
-
-
-def some_tables(number):
-    """Random tables, not 0 where nothing counts, and counts: a run of 2 to 6 in each row, or up to
-    the last column."""
-    counts = torch.zeros(6, 9, dtype=torch.bool)
-    for row, (start, length) in enumerate([(1, 2), (2, 4), (3, 6), (0, 3), (2, 2), (5, 4)]):
-        counts[row, start : start + length] = True
-    generator = torch.Generator().manual_seed(2)
-    return [torch.randn(counts.shape, generator=generator) for _ in range(number)], counts
 
 
 # The rollout --------------------------------------------------------------------------------------
@@ -119,13 +109,13 @@ def test_a_rollout_holds_what_each_model_says_of_each_token(rollout, policy, ref
     assert rollout.stopped == [response[-1] == STOP for response in rollout.responses]
 
 
-def test_a_rollout_pays_and_judges_by_its_settings(rollout):
+def test_a_rollout_pays_and_judges_by_its_config(rollout):
     rewards = ppo.token_rewards(
         rollout.scores, rollout.log_probs, rollout.ref_log_probs, rollout.counts, 0.3
     )
     torch.testing.assert_close(rollout.rewards, rewards)
     advantages = ppo.gae(rewards, rollout.values, rollout.counts, 0.9, 0.7)
-    torch.testing.assert_close(rollout.advantages, ppo.whiten(advantages, rollout.counts))
+    torch.testing.assert_close(rollout.advantages, tokens.whiten(advantages, rollout.counts))
     torch.testing.assert_close(rollout.returns, advantages + rollout.values)
 
 
@@ -135,7 +125,7 @@ def test_another_estimator_is_used_when_one_is_given(policy, reference, critic):
 
     rollout = roll_out(policy, reference, critic, estimator=estimator)
     assert (rollout.returns[rollout.counts] == 7).all()
-    expected = ppo.whiten(
+    expected = tokens.whiten(
         (rollout.counts * torch.arange(rollout.counts.shape[1])).float(), rollout.counts
     )
     torch.testing.assert_close(rollout.advantages, expected)
@@ -155,7 +145,7 @@ def test_a_score_that_is_not_finite_changes_nothing(policy, critic, value):
         critic,
         lambda prompts, responses: torch.full((len(prompts),), value),
         [PROMPTS],
-        SETTINGS,
+        CONFIG,
         stop_id=STOP,
         pad_id=PAD,
     )
@@ -180,18 +170,6 @@ def test_each_token_pays_and_the_last_one_earns():
     assert close(
         rows_of(ppo.token_rewards(scores, log_probs, ref_log_probs, counts, 0.3), counts), expected
     )
-
-
-def test_the_last_token_is_one_in_each_row():
-    _, counts = some_tables(0)
-    assert ppo.last_token(counts).nonzero().tolist() == [
-        [0, 2],
-        [1, 5],
-        [2, 8],
-        [3, 2],
-        [4, 3],
-        [5, 8],
-    ]
 
 
 # Advantages ---------------------------------------------------------------------------------------
@@ -276,27 +254,6 @@ def test_a_group_is_its_own_baseline():
     assert close(rows_of(returns, counts), [[t] * n for t, n in zip(totals, lengths)])
 
 
-def test_whitened_numbers_have_mean_0_and_variance_1_where_they_count():
-    (values,), counts = some_tables(1)
-    white = ppo.whiten(3 * values + 5, counts)
-    assert (white[~counts] == 0).all()
-    assert white[counts].mean().item() == pytest.approx(0, abs=1e-6)
-    assert white[counts].var(correction=0).item() == pytest.approx(1, abs=1e-5)
-    torch.testing.assert_close(
-        ppo.whiten(3 * values + 5, counts)[counts], ppo.whiten(values, counts)[counts]
-    )
-
-
-def test_equal_numbers_are_whitened_to_0():
-    counts = torch.tensor([[True, True, False]])
-    assert ppo.whiten(torch.tensor([[2.0, 2.0, 9.0]]), counts).tolist() == [[0, 0, 0]]
-
-
-def test_a_masked_mean_sees_what_counts():
-    (values,), counts = some_tables(1)
-    assert ppo.masked_mean(values, counts).item() == pytest.approx(values[counts].mean().item())
-
-
 # Losses -------------------------------------------------------------------------------------------
 
 
@@ -334,14 +291,14 @@ def test_the_critic_pays_the_larger_error():
     torch.testing.assert_close(values.grad, torch.tensor([[0.0, 3.0, -0.9, 0.0]]) / 3)
 
 
-def test_what_is_told_about_an_update():
+def test_the_metrics_of_an_update():
     log_probs, counts = (
         torch.tensor([[0.3, -0.3, 0.1, 2.0]]),
         torch.tensor([[True, True, True, False]]),
     )
     assert ppo.clip_fraction(log_probs, torch.zeros(1, 4), counts, 0.2) == pytest.approx(2 / 3)
     assert ppo.clip_fraction(log_probs, torch.zeros(1, 4), counts, None) == 0
-    torch.testing.assert_close(ppo.entropy(torch.zeros(2, 8)), torch.full((2,), math.log(8)))
+    torch.testing.assert_close(tokens.entropy(torch.zeros(2, 8)), torch.full((2,), math.log(8)))
     returns, keep = torch.tensor([[1.0, 2.0, 3.0, 50.0]]), counts
     assert ppo.explained_variance(returns, returns, keep) == pytest.approx(1)
     assert ppo.explained_variance(torch.zeros(1, 4), returns, keep) == pytest.approx(0, abs=1e-6)
@@ -353,19 +310,19 @@ def test_what_is_told_about_an_update():
 # The update ---------------------------------------------------------------------------------------
 
 
-def plain_loss(rollout, rows, policy, critic, settings):
+def plain_loss(rollout, rows, policy, critic, config):
     """The loss of some rows, each of them run alone: the policy's, the critic's."""
     pairs = [(rollout.prompts[row], rollout.responses[row]) for row in rows]
-    new = torch.cat([plain_log_probs(policy, *pair, settings.temperature) for pair in pairs])
+    new = torch.cat([plain_log_probs(policy, *pair, config.temperature) for pair in pairs])
     values = torch.cat([plain_values(critic, *pair) for pair in pairs])
     old, advantages, returns, old_values = (
         torch.cat([table[row][rollout.counts[row]] for row in rows])
         for table in (rollout.log_probs, rollout.advantages, rollout.returns, rollout.values)
     )
     ratio = (new - old).exp()
-    held = old_values + (values - old_values).clamp(-settings.value_clip, settings.value_clip)
+    held = old_values + (values - old_values).clamp(-config.value_clip, config.value_clip)
     policy_loss = -torch.minimum(
-        ratio * advantages, ratio.clamp(1 - settings.clip, 1 + settings.clip) * advantages
+        ratio * advantages, ratio.clamp(1 - config.clip, 1 + config.clip) * advantages
     )
     critic_loss = torch.maximum((values - returns) ** 2, (held - returns) ** 2) / 2
     return policy_loss.mean(), critic_loss.mean()
@@ -377,26 +334,26 @@ def test_the_loss_of_rows_is_that_of_each_row_alone(rollout, policy, critic, row
         nudged(policy),
         nudged(critic),
     )  # as after some updates: ratios and values have moved
-    expected = plain_loss(rollout, rows, policy, critic, SETTINGS)
+    expected = plain_loss(rollout, rows, policy, critic, CONFIG)
     gradients = torch.autograd.grad(sum(expected), [*policy.parameters(), *critic.parameters()])
-    loss, told = ppo.minibatch_loss(rollout, torch.tensor(rows), policy, critic, SETTINGS)
+    loss, metrics = ppo.minibatch_loss(rollout, torch.tensor(rows), policy, critic, CONFIG)
     torch.testing.assert_close(loss, sum(expected))
-    assert [told["policy_loss"], told["value_loss"]] == pytest.approx(
+    assert [metrics["policy_loss"], metrics["value_loss"]] == pytest.approx(
         [part.item() for part in expected], abs=1e-5
     )
     mine = torch.autograd.grad(loss, [*policy.parameters(), *critic.parameters()])
     for gradient, other in zip(mine, gradients, strict=True):
         torch.testing.assert_close(gradient, other, rtol=1e-3, atol=1e-5)
-    assert told["clip_fraction"] > 0
+    assert metrics["clip_fraction"] > 0
 
 
-def test_what_an_update_tells_is_of_the_tokens_that_count(rollout, policy, critic):
+def test_the_metrics_are_of_the_tokens_that_count(rollout, policy, critic):
     policy = nudged(policy)
-    _, told = ppo.minibatch_loss(rollout, torch.arange(9), policy, critic, SETTINGS)
+    _, metrics = ppo.minibatch_loss(rollout, torch.arange(9), policy, critic, CONFIG)
     pairs = list(zip(rollout.prompts, rollout.responses))
     new = torch.cat([plain_log_probs(policy, *pair, 0.7) for pair in pairs])
     old = rollout.log_probs[rollout.counts]
-    assert told["approximate_kl"] == pytest.approx(kl.k3(old, new).mean().item(), rel=1e-3)
+    assert metrics["approximate_kl"] == pytest.approx(kl.k3(old, new).mean().item(), rel=1e-3)
     entropies = [
         -(p.exp() * p).sum(-1)
         for prompt, response in pairs
@@ -404,13 +361,15 @@ def test_what_an_update_tells_is_of_the_tokens_that_count(rollout, policy, criti
             len(prompt) - 1 : -1
         ]
     ]
-    assert told["entropy"] == pytest.approx(torch.stack(entropies).mean().item(), rel=1e-3)
+    assert metrics["entropy"] == pytest.approx(torch.stack(entropies).mean().item(), rel=1e-3)
 
 
 def test_before_the_first_update_every_ratio_is_1(rollout, policy, critic):
-    loss, told = ppo.minibatch_loss(rollout, torch.arange(9), policy, critic, SETTINGS)
-    assert told["clip_fraction"] == 0 and told["approximate_kl"] == pytest.approx(0, abs=1e-9)
-    assert told["policy_loss"] == pytest.approx(0, abs=1e-5)  # the mean of the whitened advantages
+    loss, metrics = ppo.minibatch_loss(rollout, torch.arange(9), policy, critic, CONFIG)
+    assert metrics["clip_fraction"] == 0 and metrics["approximate_kl"] == pytest.approx(0, abs=1e-9)
+    assert metrics["policy_loss"] == pytest.approx(
+        0, abs=1e-5
+    )  # the mean of the whitened advantages
 
 
 def test_a_pass_uses_every_row_once(rollout, policy, critic, monkeypatch):
@@ -422,29 +381,29 @@ def test_a_pass_uses_every_row_once(rollout, policy, critic, monkeypatch):
 
     monkeypatch.setattr(ppo, "minibatch_loss", spy)
     optimizer = torch.optim.SGD([*policy.parameters(), *critic.parameters()], lr=0.0)
-    ppo.update(rollout, policy, critic, optimizer, replace(SETTINGS, passes=3))
+    ppo.update(rollout, policy, critic, optimizer, replace(CONFIG, passes=3))
     assert [len(rows) for rows in used] == [4, 4, 1] * 3
     passes = [sum(used[i : i + 3], []) for i in (0, 3, 6)]
     assert all(sorted(rows) == list(range(9)) for rows in passes) and passes[0] != passes[1]
 
 
 def test_an_update_is_one_step_down_the_gradient_for_each_minibatch(rollout, policy, critic):
-    settings, ours, theirs = (
-        replace(SETTINGS, passes=2, minibatch=9),
+    config, ours, theirs = (
+        replace(CONFIG, passes=2, minibatch=9),
         (policy, critic),
         copy.deepcopy((policy, critic)),
     )
     ours_of, theirs_of = ([*a.parameters(), *b.parameters()] for a, b in (ours, theirs))
-    told = ppo.update(rollout, *ours, torch.optim.SGD(ours_of, lr=0.5), settings)
+    metrics = ppo.update(rollout, *ours, torch.optim.SGD(ours_of, lr=0.5), config)
     losses = []
     for _ in range(2):
-        parts = plain_loss(rollout, range(9), *theirs, settings)
+        parts = plain_loss(rollout, range(9), *theirs, config)
         losses.append(parts[1].item())
         for parameter, gradient in zip(theirs_of, torch.autograd.grad(sum(parts), theirs_of)):
             parameter.data -= 0.5 * gradient
     for parameter, expected in zip(ours_of, theirs_of, strict=True):
         torch.testing.assert_close(parameter, expected, rtol=1e-3, atol=1e-5)
-    assert told["value_loss"] == pytest.approx(sum(losses) / 2, rel=1e-4)
+    assert metrics["value_loss"] == pytest.approx(sum(losses) / 2, rel=1e-4)
     assert all(parameter.grad is None for parameter in ours_of)
 
 
@@ -454,7 +413,7 @@ def test_a_loss_that_is_not_finite_reaches_no_parameter(rollout, policy, critic,
     rollout.returns[rollout.counts] = value
     optimizer = torch.optim.AdamW([*policy.parameters(), *critic.parameters()], lr=1.0)
     with pytest.raises(FloatingPointError, match="lower the learning rate"):
-        ppo.update(rollout, policy, critic, optimizer, replace(SETTINGS, minibatch=9))
+        ppo.update(rollout, policy, critic, optimizer, replace(CONFIG, minibatch=9))
     assert all(
         torch.equal(old, new)
         for old, new in zip(before, [*policy.parameters(), *critic.parameters()])
@@ -470,15 +429,15 @@ def test_a_policy_learns_what_is_paid_and_the_reference_stays(policy, critic):
 
     torch.manual_seed(3)
     before, critics = parameters(policy), parameters(critic)
-    settings = ppo.Settings(beta=0.0, minibatch=32, max_new_tokens=3, learning_rate=3e-3)
-    told_at, rollouts = [], []
-    for rollout, told in ppo.train(
-        policy, critic, likes_five, [PROMPTS * 32] * 25, settings, stop_id=STOP, pad_id=PAD
+    config = ppo.PPOConfig(beta=0.0, minibatch=32, max_new_tokens=3, learning_rate=3e-3)
+    history, rollouts = [], []
+    for rollout, metrics in ppo.train(
+        policy, critic, likes_five, [PROMPTS * 32] * 25, config, stop_id=STOP, pad_id=PAD
     ):
-        told_at.append(told)
+        history.append(metrics)
         rollouts.append(rollout)
-    assert told_at[-1]["score"] > told_at[0]["score"] + 0.4
-    assert told_at[0]["kl"] == pytest.approx(0, abs=1e-5) and told_at[-1]["kl"] > 0.1
+    assert history[-1]["score"] > history[0]["score"] + 0.4
+    assert history[0]["kl"] == pytest.approx(0, abs=1e-5) and history[-1]["kl"] > 0.1
     original = new_policy()
     assert same_parameters(original, before) and not same_parameters(policy, before)
     assert not same_parameters(critic, critics)
@@ -496,7 +455,7 @@ def test_training_is_adamw_on_policy_and_critic(policy, critic):
         critic,
         score,
         [PROMPTS * 3] * steps,
-        SETTINGS,
+        CONFIG,
         stop_id=STOP,
         pad_id=PAD,
         estimator=ppo.sequence_level,
@@ -514,12 +473,12 @@ def test_training_is_adamw_on_policy_and_critic(policy, critic):
             plain_critic,
             score,
             PROMPTS * 3,
-            SETTINGS,
+            CONFIG,
             stop_id=STOP,
             pad_id=PAD,
             estimator=ppo.sequence_level,
         )
-        ppo.update(rollout, plain, plain_critic, optimizer, SETTINGS)
+        ppo.update(rollout, plain, plain_critic, optimizer, CONFIG)
     for model, other in ((policy, plain), (critic, plain_critic)):
         for parameter, expected in zip(model.parameters(), other.parameters(), strict=True):
             torch.testing.assert_close(parameter, expected, rtol=0, atol=1e-4)
@@ -533,7 +492,7 @@ def test_the_reference_is_a_frozen_copy(policy, critic, monkeypatch):
         return roll_out(policy, reference, *others, **more)
 
     monkeypatch.setattr(ppo, "roll_out", spy)
-    list(ppo.train(policy, critic, score, [PROMPTS] * 2, SETTINGS, stop_id=STOP, pad_id=PAD))
+    list(ppo.train(policy, critic, score, [PROMPTS] * 2, CONFIG, stop_id=STOP, pad_id=PAD))
     assert seen[0] is seen[1] and same_parameters(seen[0], parameters(new_policy()))
     assert not any(
         parameter.requires_grad or parameter.grad is not None for parameter in seen[0].parameters()
@@ -541,12 +500,12 @@ def test_the_reference_is_a_frozen_copy(policy, critic, monkeypatch):
     assert all(parameter.requires_grad for parameter in policy.parameters())
 
 
-def test_what_a_step_tells(policy, critic):
+def test_the_metrics_of_a_step(policy, critic):
     torch.manual_seed(0)
     run = ppo.train(
-        policy, critic, score, itertools.repeat(PROMPTS * 3, 2), SETTINGS, stop_id=STOP, pad_id=PAD
+        policy, critic, score, itertools.repeat(PROMPTS * 3, 2), CONFIG, stop_id=STOP, pad_id=PAD
     )
-    rollout, told = list(run)[1]
+    rollout, metrics = list(run)[1]
     sums = [
         sum(new) - sum(old)
         for new, old in zip(
@@ -554,18 +513,18 @@ def test_what_a_step_tells(policy, critic):
             rows_of(rollout.ref_log_probs, rollout.counts),
         )
     ]
-    assert told["kl"] == pytest.approx(sum(sums) / 9, abs=1e-4)
-    assert told["length"] == pytest.approx(sum(map(len, rollout.responses)) / 9)
-    assert told["stopped"] == pytest.approx(
+    assert metrics["kl"] == pytest.approx(sum(sums) / 9, abs=1e-4)
+    assert metrics["length"] == pytest.approx(sum(map(len, rollout.responses)) / 9)
+    assert metrics["stopped"] == pytest.approx(
         sum(response[-1] == STOP for response in rollout.responses) / 9
     )
-    assert told["score"] == pytest.approx(rollout.scores.mean().item())
-    assert told["explained_variance"] == pytest.approx(
+    assert metrics["score"] == pytest.approx(rollout.scores.mean().item())
+    assert metrics["explained_variance"] == pytest.approx(
         ppo.explained_variance(rollout.values, rollout.returns, rollout.counts)
     )
 
 
-def test_the_update_of_a_step_is_made_before_it_is_told(policy, critic):
+def test_a_step_is_yielded_after_its_update(policy, critic):
     before = parameters(policy)
-    next(ppo.train(policy, critic, score, [PROMPTS], SETTINGS, stop_id=STOP, pad_id=PAD))
+    next(ppo.train(policy, critic, score, [PROMPTS], CONFIG, stop_id=STOP, pad_id=PAD))
     assert not same_parameters(policy, before)

@@ -55,7 +55,7 @@ def test_ppo_ends_at_the_optimum():
         return (reached.exp() * (reached - best)).sum().item()
 
     assert distance() > 0.1
-    settings = ppo.Settings(
+    config = ppo.PPOConfig(
         beta=BETA, passes=1, minibatch=1024, learning_rate=3e-4, max_new_tokens=LONGEST
     )
     torch.manual_seed(0)
@@ -64,7 +64,7 @@ def test_ppo_ends_at_the_optimum():
         ScalarModel(policy),
         lambda _, drawn: torch.tensor([worth[tuple(r)] for r in drawn]),
         itertools.repeat([PROMPT] * 1024, 200),
-        settings,
+        config,
         stop_id=STOP,
         pad_id=PAD,
     ):

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
-from methods import reward, sampling
+from methods import reward, tokens
 from tiny import PAD, PROMPTS, STOP, new_policy
 
 PAIRS = [
@@ -30,7 +30,7 @@ def alone(model, row):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding_on_either_side_changes_no_reward(model, side):
-    ids, real = sampling.pad(PROMPTS, PAD, side=side)
+    ids, real = tokens.pad(PROMPTS, PAD, side=side)
     expected = torch.stack([alone(model, row)[-1] for row in PROMPTS])
     torch.testing.assert_close(reward.reward_at_end(model(ids, real), real), expected)
 

@@ -1,21 +1,9 @@
 """What must hold for SFT from scratch, whatever the model."""
 
-import math
-
 import pytest
 import torch
-from methods.sft import (
-    IGNORE,
-    batches,
-    collate,
-    fine_tune,
-    gradient_step,
-    mask_prompt,
-    sequence_loss,
-    sft_loss,
-    token_log_probs,
-    warm_up_and_decay,
-)
+from methods.sft import batches, fine_tune, gradient_step, sequence_loss, sft_loss
+from methods.tokens import IGNORE, collate, mask_prompt
 
 VOCAB = 7
 
@@ -41,20 +29,6 @@ def batch(seed=0):
     labels[:, :2] = IGNORE
     labels[1, 4:] = IGNORE
     return logits, labels
-
-
-def test_log_probs_are_those_of_the_following_token():
-    logits, labels = batch()
-    found = token_log_probs(logits, labels)
-    for row in range(3):
-        for t in range(5):
-            label = labels[row, t + 1].item()
-            p = (
-                math.exp(logits[row, t, label]) / sum(math.exp(z) for z in logits[row, t])
-                if label != IGNORE
-                else 1
-            )
-            assert found[row, t].item() == pytest.approx(math.log(p), abs=1e-12)
 
 
 def test_token_mean_is_the_cross_entropy_of_pytorch():
@@ -101,13 +75,6 @@ def test_padding_changes_nothing(loss):
 def test_extreme_logits_stay_finite():
     logits, labels = batch()
     assert torch.isfinite(sft_loss(logits * 1e6, labels))
-
-
-def test_masking_keeps_the_stop_token_even_where_it_is_the_padding_token():
-    stop = 1
-    ids, labels = collate([mask_prompt([3, 4], [5, stop]), mask_prompt([3], [stop])], pad_id=stop)
-    assert ids.tolist() == [[3, 4, 5, stop], [3, stop, stop, stop]]
-    assert labels.tolist() == [[IGNORE, IGNORE, 5, stop], [IGNORE, stop, IGNORE, IGNORE]]
 
 
 def test_batches_go_through_every_example_before_any_comes_again():
@@ -205,12 +172,3 @@ def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_parameters():
     with pytest.raises(FloatingPointError, match="nan at step 1.*a token that counts"):
         fine_tune(model, [nothing_counts], steps=1, learning_rate=0.1)
     assert torch.equal(model.table, before)
-
-
-def test_learning_rate_rises_stays_and_falls():
-    rate = warm_up_and_decay(30)
-    shares = [rate(step) for step in range(31)]
-    assert shares[:3] == pytest.approx([1 / 3, 2 / 3, 1]) and shares[30] == 0
-    assert set(shares[3:20]) == {1}
-    assert all(a > b for a, b in zip(shares[20:], shares[21:])), shares
-    assert warm_up_and_decay(1)(0) == 1 and rate(40) == 0

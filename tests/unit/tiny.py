@@ -45,6 +45,16 @@ def random_head(model):
     return model
 
 
+def some_tables(number):
+    """Random tables, not 0 where nothing counts, and counts: a run of 2 to 6 in each row, or up to
+    the last column."""
+    counts = torch.zeros(6, 9, dtype=torch.bool)
+    for row, (start, length) in enumerate([(1, 2), (2, 4), (3, 6), (0, 3), (2, 2), (5, 4)]):
+        counts[row, start : start + length] = True
+    generator = torch.Generator().manual_seed(2)
+    return [torch.randn(counts.shape, generator=generator) for _ in range(number)], counts
+
+
 def same_parameters(model, before):
     return all(torch.equal(new, old) for new, old in zip(model.parameters(), before, strict=True))
 
