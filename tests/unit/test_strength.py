@@ -175,12 +175,7 @@ def test_a_mutant_is_the_solution_with_the_fault():
         torch.tensor([True, True]),
         9.0,
     )
-    half = strength.build(
-        reference,
-        *found[
-            "part left out: return masked_mean(torch.maximum((values - returns).square(), (held - returns).square()), counts)"
-        ],
-    )
+    half = strength.build(reference, *found["part left out: return masked_mean(error, counts)"])
     in_helper = strength.build(
         reference,
         *found["masked_mean: other function: return (values * counts).mean() / counts.sum()"],
