@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--canvas", type=Path, help="the gradebook that Canvas exported: writes a filled copy")
     add("--moodle", type=Path, help="the worksheet that Moodle exported: writes a filled copy")
-    add("--lab", help="the lab whose points are filled in, as 01_sft; needed if there are several")
+    add("--lab", help="the lab whose points are filled in, as NN_name; needed if there are several")
     add("--column", help="the column of --canvas or --moodle to fill, if several would fit")
     add(
         "--explain",

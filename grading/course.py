@@ -34,6 +34,7 @@ __all__ = ["Check", "Exercise", "Mistake", "NOTEBOOK_SEED", "find", "one_line", 
 ROOT = Path(__file__).resolve().parents[1]
 LABS = ROOT / "labs"
 PACKAGE = "course"  # what a notebook imports; in a worker another module stands in its place
+DECORATOR = "exercise"  # from that package: @exercise("id") marks the function that answers
 IMPORTABLE = ("methods", "planning", "helpdesk")  # packages that an answer may import
 # What decides the marks beside the notebooks: files, or folders with all their Python files.
 ENGINE, LOCK = "grading", "constraints.txt"

@@ -25,7 +25,7 @@ from .records.record import State
 MAX_CELL, MAX_CELLS = 200_000, 5_000  # characters of a cell, cells of a notebook
 PYTHON_MAGIC = re.compile(r"%%(time|timeit|capture|prun)\b")
 NAMES = re.compile(r"[\w, ]+")
-MENTIONED = re.compile(r"@exercise\(\s*[\"']([\w.]+)[\"']")
+MENTIONED = re.compile(rf"@{course.DECORATOR}\(\s*[\"']([\w.]+)[\"']")
 
 
 class Ungradable(Exception):
@@ -198,7 +198,7 @@ def id_of(function: ast.FunctionDef) -> str | None:
         if (
             isinstance(decorator, ast.Call)
             and isinstance(decorator.func, ast.Name)
-            and decorator.func.id == "exercise"
+            and decorator.func.id == course.DECORATOR
         ):
             texts = [
                 argument.value

@@ -7,6 +7,7 @@ unknown option makes pytest take its value for a test folder and run a learner's
 from collections.abc import Callable
 from pathlib import Path
 
+from .records.counting import POLICIES
 from .sandbox.tiers import TIERS
 
 SHARED = {
@@ -21,9 +22,10 @@ SHARED = {
         "machines (default: a secret made for this folder)",
     },
     "--policy": {
-        "choices": ("latest", "best"),
-        "default": "latest",
-        "help": "which of several submissions by one learner for one lab counts (default: latest)",
+        "choices": POLICIES,
+        "default": POLICIES[0],
+        "help": "which of several submissions by one learner for one lab counts (default: "
+        "%(default)s)",
     },
 }
 

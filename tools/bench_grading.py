@@ -255,7 +255,7 @@ def make_nbgrader() -> Path:
 
 
 def as_assignment(lab: str, answers: dict[str, str]) -> str:
-    """The lab's exercises alone, each as an answer and a test cell for nbgrader, without training."""
+    """The lab's exercises alone, each an answer and a test cell for nbgrader, without training."""
     first = (
         f"import sys\nsys.path.insert(0, {str(ROOT / 'labs')!r})\n"
         "import torch\nfrom course import exercise, find, run_checks"

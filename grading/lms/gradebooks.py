@@ -49,8 +49,7 @@ def fill_canvas(
 
     records: of one lab, and those of no lab. counted: which submissions count, by id. column: the
     assignment, with or without its number, or the number alone; None for the only one titled like
-    the lab ("Lab 01", "01_sft"). Raises GradingError if the export is no gradebook or not exactly
-    one column fits.
+    the lab. Raises GradingError if the export is no gradebook or not exactly one column fits.
     """
     table = read_table(export, "ID")
     lab = the_lab(records, counted)
@@ -159,7 +158,7 @@ def is_named(title: str, column: str) -> bool:
 
 
 def is_titled_like(title: str, lab: str) -> bool:
-    """Whether an assignment's title holds the lab's name (01_sft) or "lab" and its number."""
+    """Whether a title holds the lab's name, or "lab" and the number that begins the name."""
     digits = re.match("[0-9]*", lab)[0]
     numbered = digits and re.search(
         rf"(?<![a-z])lab[\s_#-]*0*{int(digits)}(?![0-9])", title.casefold()

@@ -193,7 +193,7 @@ def listing(folder: Path) -> tuple[str, list[Entry]]:
 
 
 def walk(base: str) -> list[Entry]:
-    """Every visible entry of the folder; links are not followed. Unlistable folders are problems."""
+    """Every visible entry of the folder; links are not followed. Closed folders are problems."""
     entries, folders = [], [Entry((), "", "folder", 0.0)]
     while folders:
         folder = folders.pop()

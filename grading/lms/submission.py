@@ -24,7 +24,7 @@ class Submission:
 
     id: str  # the name of its record, safe as a file name on every system
     student: str  # as the export names the student
-    file: str  # relative to the folder; a member of an archive is "a.zip!inner/01_sft.ipynb"
+    file: str  # relative to the folder; a member of an archive is "a.zip!inner/b.ipynb"
     sha256: str  # of the notebook's bytes, "" if they could not be read
     attempt: int | None  # the export's own number of the attempt, if it has one
     modified: float  # seconds since the epoch: the file's time, or the archive member's

@@ -3,6 +3,10 @@
 import types
 from collections.abc import Callable
 
+from ..course import Mistake
+
+EXCEPTIONS = ("Error", Mistake.__name__)  # how the names of exceptions end
+
 
 class Nothing:
     """Whatever is done with it, the result is the same object."""
@@ -28,7 +32,7 @@ class StubModule(types.ModuleType):
     def __getattr__(self, name: str):
         if name.startswith("__"):
             raise AttributeError(name)
-        return type(name, (Exception,), {}) if name.endswith(("Error", "Mistake")) else NOTHING
+        return type(name, (Exception,), {}) if name.endswith(EXCEPTIONS) else NOTHING
 
 
 def exercise_decorator(solutions: dict[str, Callable], unattempted: set[str]) -> Callable:

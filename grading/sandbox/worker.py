@@ -141,7 +141,7 @@ class Worker:
         """Run the cells, with the solution of the exercise in question out of their reach."""
         solutions = {id: course.solution_at(place) for id, place in message["solutions"].items()}
         course.withhold(solutions[message["exercise"]])
-        sys.modules[course.PACKAGE].__dict__["exercise"] = stub.exercise_decorator(
+        sys.modules[course.PACKAGE].__dict__[course.DECORATOR] = stub.exercise_decorator(
             solutions, set(message["unattempted"])
         )
         for number, source in message["cells"]:

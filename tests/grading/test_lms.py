@@ -1,4 +1,4 @@
-"""Marks in the tables of Canvas and Moodle: the right cells are filled, and no other byte changes."""
+"""Marks in the tables of Canvas and Moodle: the right cells change, and no other byte."""
 
 import codecs
 import csv
@@ -619,7 +619,7 @@ def quoted(text, delimiter, always):
 
 
 def random_export(rng, header, rows, fixed):
-    """The bytes of a table with extra columns, and what is needed to say what they should become."""
+    """The bytes of a table with extra columns, and what is needed to say what becomes of them."""
     delimiter, end, codec = rng.choice(",;\t"), rng.choice(["\r\n", "\n"]), rng.choice(list(CODECS))
     extra = rng.randrange(4)
     lines = []

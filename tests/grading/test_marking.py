@@ -1,9 +1,11 @@
 """Marking without a sandbox: what is asked how often, what becomes of each end, and the inputs."""
 
+import json
 import os
 import socket
 import threading
 import types
+from dataclasses import asdict
 
 import psutil
 import pytest
@@ -334,6 +336,7 @@ def test_every_end_has_marks(monkeypatch, error, status):
     marks = this.mark(b"")
     assert marks.status == status and marks.reason and marks.earned == 0
     assert bool(restarted) == isinstance(error, ForkServerGone)
+    json.dumps(asdict(marks))
 
 
 # What a record depends on -------------------------------------------------------------------------

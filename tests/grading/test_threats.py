@@ -150,7 +150,7 @@ CALLS = {
 
 @pytest.mark.parametrize("way", CALLS)
 def test_g17_calling_the_solution(way):
-    """G17, worker: calling the course's own solution earns nothing, in whatever way it is called."""
+    """G17, worker: calling the course's own solution earns nothing, whatever the way."""
     attack(TIER, {"sft.loss": CALLS[way]}, {"sft.loss": {"error", "failed", "crashed"}})
 
 
@@ -168,7 +168,7 @@ def plain(value):
 
 
 def public_answers(id):
-    """The reference's values on the inputs of the notebook's own checks, by each call's arguments."""
+    """The reference's values on the inputs of the notebook's checks, by each call's arguments."""
     heard = {}
 
     def student(*arguments):
@@ -417,7 +417,7 @@ def test_g42_a_broken_check(monkeypatch, broken):
 
 
 def test_g42_a_check_that_trips_over_an_answer(monkeypatch):
-    """G42, marker: if a check fails on the answer but not on the reference, the answer has failed."""
+    """G42, marker: if a check breaks on the answer but not on the reference, the answer failed."""
     name, points, _ = find("sft.loss").checks[0]
 
     def trips(student, seed):

@@ -43,7 +43,7 @@ LOOPS = {
     "tier, loop", [(TIERS[place % len(TIERS)], loop) for place, loop in enumerate(LOOPS)]
 )
 def test_g04_an_endless_loop(tier, loop):
-    """G04, monitor: processor time counts for each call; two timeouts are enough for an exercise."""
+    """G04, monitor: processor time counts per call; two timeouts are enough for an exercise."""
     record = attack(
         tier, answers(sequence_loss=LOOPS[loop]), {"sft.sequence_loss": "timeout"}, cpu=0.3
     )
@@ -194,7 +194,7 @@ SPOOFS = [
 
 @pytest.mark.parametrize("bodies", SPOOFS, ids=["equal to everything", "subclasses"])
 def test_g21_objects_that_pretend(bodies):
-    """G21, boundary: what is not exactly of an agreed type arrives as an object that does nothing."""
+    """G21, boundary: what is not exactly of an agreed type arrives as an inert object."""
     attack("T0", answers(**bodies), {f"sft.{name}": "failed" for name in bodies})
 
 
@@ -247,8 +247,8 @@ def test_g22_values_of_another_kind_that_are_right():
 
 # What comes back is too much, or no answer --------------------------------------------------------
 
-# In the worker, from inside a call: the worker's channel, the number of the question, and a frame of
-# any content.
+# In the worker, from inside a call: the worker's channel, the number of the question, and a frame
+# of any content.
 LINE = """
 import json, struct, sys, time
 
@@ -435,7 +435,7 @@ def test_g37_objects_that_are_code_when_read(tmp_path):
         f"        return pathlib.Path.touch, (pathlib.Path({str(tmp_path / 'ran')!r}),)\nreturn Trap()"
     )
     attack("T0", answers(loss=body), {"sft.loss": "failed"})
-    record = marker_at("T0").grade(pickle.dumps([Trap()]), f"{LAB}.ipynb")
+    record = marker_at("T0").mark(pickle.dumps([Trap()]), f"{LAB}.ipynb")
     assert record.status == "ungradable" and not (tmp_path / "ran").exists()
 
 

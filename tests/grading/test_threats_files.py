@@ -53,7 +53,7 @@ def places(tmp_path):
 
 @needs_t1
 def test_g13_writing_outside_the_folder(tmp_path):
-    """G13, Landlock: files are written, moved, linked, cut or deleted only in the worker's folder."""
+    """G13, Landlock: files are written, moved, linked, cut or deleted only in the own folder."""
     there, new = tmp_path / "there", places(tmp_path)
     there.write_text("as it was")
     tries = [f"open({str(path)!r}, 'w')" for path in new] + [
@@ -95,8 +95,8 @@ def test_g13_writing_outside_the_folder(tmp_path):
 def test_g13_what_landlock_lets_through(tmp_path, change):
     """G13, seccomp: a worker cannot change a file's permissions, times or attributes.
 
-    Otherwise it could lock the grader's own files, or leave notes for the next submission on files of
-    others.
+    Otherwise it could lock the grader's own files, or leave notes for the next submission on files
+    of others.
     """
     there = tmp_path / "there"
     there.write_text("as it was")
@@ -165,7 +165,7 @@ FILLERS = {
 
 @at_each_tier
 def test_g14_a_full_disk(tier):
-    """G14, rlimit and monitor: one large file, many small ones, many of medium size; all deleted."""
+    """G14, rlimit and monitor: one large file, many small ones, many of medium size; all go."""
     attack(tier, answers(**FILLERS), {f"sft.{name}": {"crashed", "error"} for name in FILLERS})
 
 
@@ -217,7 +217,7 @@ def test_g14_a_full_disk_without_a_file(way):
 
 
 def test_g14_folders_within_folders():
-    """G14, marker: a folder 1500 levels deep is counted and deleted; it is the learner's problem."""
+    """G14, marker: a folder 1500 levels deep is counted and deleted, and harms only its learner."""
     body = "import os\nfor _ in range(1500):\n    os.mkdir('a' * 50)\n    os.chdir('a' * 50)\nRIGHT"
     marker = marker_at("T0")
     with limited(marker, files=2000):

@@ -16,7 +16,7 @@ TIER = TIERS[-1]
 
 @pytest.mark.parametrize("where", ["cell", "call"])
 def test_g45_a_slow_machine(where, tmp_path):
-    """G45, marker: a cell or a call that took too long once has a second chance, and loses nothing."""
+    """G45, marker: a cell or a call that was slow once has a second chance, and loses nothing."""
     marker = tmp_path / "wait"
     marker.touch()
     wait = f"import os, time\nwhile os.path.exists({str(marker)!r}):\n    time.sleep(0.01)\n"

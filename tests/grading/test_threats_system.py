@@ -55,7 +55,7 @@ MEMORY = {
 
 @at_each_tier
 def test_g09_memory(tier):
-    """G09, rlimit and monitor: a process cannot exceed its limit on memory, of its own or shared."""
+    """G09, rlimit and monitor: no process exceeds its limit on memory, of its own or shared."""
     before = psutil.virtual_memory().available
     attack(tier, answers(**MEMORY), {f"sft.{name}": {"error", "crashed"} for name in MEMORY})
     assert psutil.virtual_memory().available > before - 2**30
@@ -181,7 +181,7 @@ def test_g11_a_daemon_that_holds_the_line():
 
 @contextlib.contextmanager
 def unstuck_after(marker, seconds):
-    """Kill the fork server after a while, so that no marker waits for it; yields what was killed."""
+    """Kill the fork server after a while, so that no marker waits; yields what was killed."""
     killed = []
 
     def kill():
@@ -213,7 +213,7 @@ def test_g12_signals_to_the_fork_server_at_t0(monkeypatch, number):
 
 
 def test_g12_a_daemon_that_ends_the_fork_server(tmp_path):
-    """G12, marker: a daemon that ends the fork server at T0 does not outlive it, nor its children."""
+    """G12, marker: a daemon that ends the fork server at T0 does not outlive it."""
     body = (
         DAEMON.replace(
             "time.sleep(20)",
@@ -381,8 +381,8 @@ print(json.dumps(told))
 def test_g12_g14_a_grader_without_rights(tmp_path):
     """G12, G14, seccomp and marker: the same holds for a grader without special rights.
 
-    No worker slows down the fork server for all later ones, and a folder that is closed to everybody is
-    deleted too.
+    No worker slows down the fork server for all later ones, and a folder that is closed to everybody
+    is deleted too.
     """
     paths = [str(ROOT), str(ROOT / "labs"), str(ROOT / "tests" / "grading")]
     code = f"import sys; sys.path[:0] = {paths!r}\n{AS_A_USER}"
