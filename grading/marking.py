@@ -306,7 +306,9 @@ class Marking:
         if error is not None and number not in self.noted:
             self.noted.add(number)
             kind = clean(error.kind, 60)
-            self.notes.append(f"cell {number} raised {kind}; the cells after it were run anyway")
+            self.notes.append(
+                f"cell {number} raised {kind}; the cells after it were run all the same"
+            )
 
     def leave_out(self, number: int, loss: Lost | Unusable) -> None:
         """Do not run this cell again, unless it deserves a second try. Raises NeedsReview."""

@@ -92,7 +92,7 @@ def read_cells(data: bytes) -> list[Cell]:
             f"the file is no notebook that Jupyter could read ({type(error).__name__})"
         ) from None
     if len(found) > MAX_CELLS:
-        raise Ungradable(f"the notebook has {len(found)} code cells, and {MAX_CELLS} are allowed")
+        raise Ungradable(f"the notebook has {len(found)} code cells, and {MAX_CELLS} are the most")
     if not any(cell.source.strip() for cell in found):
         raise Ungradable("the notebook has no code")
     for cell in found:
@@ -317,7 +317,7 @@ def answer_to(id: str, name: str, cells: list[Cell], own: list[Cell]) -> Answer:
         if found := functions_named(name, own):
             flags.append("found by the function's name: its @exercise line is missing or changed")
         elif any(binds(name, id, cell.tree) for cell in own):
-            flag = "found by its name, which is not that of a function at the top level of a cell"
+            flag = "found by its name, which is not that of a function at the top"
             return Answer(id, State.ATTEMPTED, name, flags=(flag,))
         else:
             return Answer(id, State.MISSING)

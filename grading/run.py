@@ -65,7 +65,7 @@ def secret_of(results: Path, file: Path | None) -> bytes:
         ) from None
     if len(secret) < 16:
         raise GradingError(
-            f"The secret in {file or own} has fewer than 16 characters: make a longer one, with "
+            f"The secret in {file or own} has fewer than 16 characters: take a longer one, as from "
             "python -c 'import secrets; print(secrets.token_hex())'."
         )
     return secret

@@ -289,7 +289,7 @@ def match(record: Record, rows: list[Row]) -> Match:
         found = [row for row in rows if row.number == id]
         if len(found) == 1 and not agrees(name, found[0]):
             owner = clean(found[0].name, 60)
-            return Match([], f"{mark} belongs to {owner}, who has a different name")
+            return Match([], f"{mark} belongs to {owner}, whose name is another")
     else:
         mark, key = "this name", name_key(record.student)
         found = [row for row in rows if key in row.keys or record.student in row.logins]

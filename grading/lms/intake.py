@@ -291,7 +291,7 @@ def check_regular(about: os.stat_result) -> None:
 
 def too_big(size: str) -> str:
     limit = f"{MAX_BYTES / 1e6:.0f} MB"
-    return f"it has {size}, and the limit is {limit}: ask for less output, or unpack the archive"
+    return f"it has {size}, and {limit} are the limit: ask for less output, or unpack the archive"
 
 
 def unreadable(error: OSError) -> str:
@@ -362,7 +362,7 @@ def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> tup
         return b"", "it is encrypted: ask for an archive without a password"
     # zipfile cannot limit what the other methods unpack to.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        problem = "its compression is unusual: ask for an ordinary zip archive, or for the notebook"
+        problem = "it is packed in a rare way: ask for an ordinary zip archive, or for the notebook itself"
         return b"", problem
     content = bytearray()
     try:
@@ -393,7 +393,7 @@ def read_submission(folder: Path, submission: Submission) -> bytes:
                 data = unpacked(archive, archive.getinfo(unescape(inner[0])), MAX_BYTES)[0]
     except (GradingError, KeyError) as error:
         raise GradingError(
-            f"{name} could be read before and cannot be read now ({clean(str(error), 200)})."
+            f"{name} was there and cannot be read now ({clean(str(error), 200)})."
         ) from None
     if hashlib.sha256(data).hexdigest() != submission.sha256:
         raise GradingError(

@@ -84,7 +84,7 @@ def decoded(export: bytes) -> tuple[bytes, str, str]:
                 return bom, codec, export[len(bom) :].decode(codec)
             except UnicodeDecodeError:
                 raise GradingError(
-                    f"The export is damaged: it begins as {codec} but is not valid {codec}. "
+                    f"The export is damaged: it begins as {codec} and does not go on so. "
                     "Export the table again."
                 ) from None
     for codec in CODECS[:-1]:

@@ -10,7 +10,7 @@ PENDING = "These marks are not final: your instructor looks at a part of this su
 CHECK_HELP = {
     Result.FAILED: "Your function ran, and its answer is wrong.",
     Result.TIMEOUT: "No answer came within the time limit: look for a loop that does not end.",
-    Result.CRASHED: "Your function ended Python itself: look for an endless recursion or for too "
+    Result.CRASHED: "Python itself ended in your function: look for an endless recursion or for too "
     "much memory.",
     Result.ERROR: "Your function raised an error.",
     Result.MISSING: "This function was not found in your notebook: put its cell back, with the id "

@@ -50,7 +50,7 @@ def tier_for(required: str | None) -> str:
     best = available()
     if required and TIERS.index(required) > TIERS.index(best):
         raise TierUnmet(
-            f"This machine offers tier {best} and {required} is required: grade on Linux 5.13 or "
+            f"This machine gives tier {best} and {required} is required: grade on Linux 5.13 or "
             "newer, or lower --require-tier; nothing was graded."
         )
     return max(required or "T0", min(best, "T1"))

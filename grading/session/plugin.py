@@ -158,7 +158,7 @@ def conclude(config, exitstatus):
     problems = run.finish(this, config.option.all_submissions, config.option.policy)
     if course.digest_of_all_that_decides_marks() != config.option.trusted:
         problems.append(
-            "files of the course have changed during the run: check them out again and grade afresh"
+            "files of the course have changed during the run: check them out again, and grade afresh"
         )
     for problem in problems:
         print(problem, file=sys.stderr)

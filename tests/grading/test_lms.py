@@ -146,7 +146,7 @@ def test_a_number_of_somebody_else_is_not_believed():
     filled, told = canvas(record("mallory", "mallory_4321_98765_01_sft.ipynb"))
     assert filled == CANVAS.encode()
     assert about(
-        told, "the number 4321 of its path belongs to Ångström, Zoë, who has a different name"
+        told, "the number 4321 of its path belongs to Ångström, Zoë, whose name is another"
     )
 
 

@@ -279,7 +279,7 @@ def test_what_a_cell_raised_is_told_once():
     for _ in range(3):
         this.note_what_was_raised(4, {"raised": "ValueError", "name": "Own"})
         this.note_what_was_raised(5, {"raised": None})
-    assert this.notes == ["cell 4 raised Own; the cells after it were run anyway"]
+    assert this.notes == ["cell 4 raised Own; the cells after it were run all the same"]
 
 
 # Whose fault --------------------------------------------------------------------------------------
