@@ -22,8 +22,10 @@ from .limits import Limits
 from .resources import POLL_SECONDS, ResourceMonitor
 
 ROOT = Path(__file__).resolve().parents[2]
+# Ctrl-C reaches the fork server too. Its parent ends it then, and it must not print a traceback.
 START = (
-    "import sys; sys.path.insert(0, {root!r}); "
+    "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "sys.path.insert(0, {root!r}); "
     "from grading.sandbox import worker; worker.main({control})"
 )
 TIMEOUT_SECONDS = 5  # for the fork server, which is never busy

@@ -25,6 +25,7 @@ import linecache
 import operator
 import os
 import random
+import signal
 import socket
 import sys
 import traceback
@@ -81,6 +82,7 @@ def fork_worker(channel: socket.socket, connection: int, settings: dict) -> int:
 
 def run_worker(connection: int, settings: dict) -> None:
     tiers.enter(settings["tier"], settings["folder"], settings["limits"], keep=connection)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a notebook
     sys.path[:] = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
     sys.stdout = sys.stderr = Nowhere()
     sys.modules[course.PACKAGE] = stub.StubModule(course.PACKAGE)

@@ -212,6 +212,16 @@ def test_g12_signals_to_the_fork_server_at_t0(monkeypatch, number):
     leaves_nothing(marker)
 
 
+def test_an_interrupt_ends_a_call_but_not_the_fork_server():
+    """G12, fork server: Ctrl-C is the marker's affair; in a worker it is as in a notebook."""
+    server = marker_at("T0").fork_server.process
+    os.kill(server.pid, signal.SIGINT)
+    body = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nRIGHT"
+    record = attack("T0", answers(loss=body), {"sft.loss": "error"})
+    assert "KeyboardInterrupt" in mistakes(record, "sft.loss")[0]
+    assert marker_at("T0").fork_server.process is server and server.poll() is None
+
+
 def test_g12_a_daemon_that_ends_the_fork_server(tmp_path):
     """G12, marker: a daemon that ends the fork server at T0 does not outlive it."""
     body = (
