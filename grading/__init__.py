@@ -1,13 +1,23 @@
 """Grading: a folder of submitted notebooks becomes marks.
 
-A submission's code runs in a sandboxed process, the worker. The marks are made in another, the
-judge. Between the two goes data alone: JSON and the bytes of tensors.
+A submission's code runs in a sandboxed process, the worker. Marks are made in another process,
+which runs none of that code. Only data travels between the two: JSON and the bytes of tensors.
 
-    intake    a folder → submissions            notebook   a notebook → the answers in it, without running any
-    worker    runs the answers                  sandbox    what the worker may not do
-    wire      what goes between the processes   student    a worker's function, called from the judge
-    judge     a submission → a record           records    the records on disk, kept, resumed, compared
-    views     records → gradebook, JUnit        feedback   a record → a page for the learner
-    lms       records → an LMS's table          table      a CSV file whose single cells change
-    run       what a run does, for pytest       text, files, errors: what all of them need
+The path of one mark:
+
+ 1. __main__.grade starts pytest with session/plugin.py, which calls run.plan.
+ 2. run.plan takes the submissions from lms.intake and leaves out those with a current record.
+ 3. session/submissions.py is one test for each submission; it calls run.mark with a Marker.
+ 4. run.mark reads the notebook's bytes and hands them to marking.Marker.mark.
+ 5. notebook.find_answers finds the answers in them without running any.
+ 6. marking.Marking takes each exercise and each check; course.py tells it which there are.
+ 7. For each check, sandbox.fork_server.ForkServer starts a worker, which runs the learner's cells.
+ 8. course.run_check calls a sandbox.remote.RemoteFunction, which calls the answer in the worker.
+ 9. The Verdicts become records.record.Marks; run.mark stores them as a Record.
+10. run.finish writes all Records as gradebook, feedback pages and more: records.views.
+
+    course.py   all that the grader knows of this course   sandbox/  workers, and what binds them
+    options.py  the options of a run                       lms/      exports in, gradebooks out
+    text.py     hostile text made harmless                 records/  records on disk, their views
+    files.py    files written whole                        session/  the pytest side
 """

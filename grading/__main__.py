@@ -1,10 +1,10 @@
-"""Grade a folder of submitted notebooks: `make grade SUBMISSIONS=folder`, or `python -m grading
-folder`.
+"""Grade a folder of submitted notebooks: `make grade SUBMISSIONS=folder`.
 
-Everything goes to the folder's name with .graded behind it: records, gradebook.csv, totals.csv,
-feedback, junit.xml, Gradescope's files. A run that was cut off goes on where it stopped. The exit
-status speaks of the run, never of marks: 0 all is final · 2 wrong usage · 3 a person has to look at
-something · 4 the sandbox that was asked for is not there
+Or `python -m grading folder`. The results go to the folder's name with .graded appended: records,
+gradebook.csv, totals.csv, feedback pages, junit.xml and Gradescope's files. A run that was
+interrupted resumes where it stopped. The exit status is about the run, never about the marks: 0,
+all is final; 2, wrong usage; 3, a person has to look at something; 4, the sandbox that you asked
+for is not available.
 """
 
 import argparse
@@ -13,23 +13,28 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-from . import lms, records, sandbox
 from .errors import GradingError
-from .files import write_whole
-from .intake import choose
+from .files import write_durably
+from .lms import gradebooks
+from .options import add_shared_options, default_results
+from .records import store
+from .records.counting import which_count
+from .records.record import Record, Status
+from .sandbox import tiers
 from .text import clean
 
 ROOT = Path(__file__).resolve().parents[1]
-FINAL, USAGE, REVIEW, TIER = 0, 2, 3, 4
-FOREIGN = (
-    "PYTEST_ADDOPTS",
-    "PYTEST_PLUGINS",
-    "PYTHONPATH",
-    "PYTHONSTARTUP",
-    "PYTHONHOME",
-)  # none of our business
+FINAL, USAGE, REVIEW, TIER, INTERRUPTED = 0, 2, 3, 4, 130
+PYTEST_USAGE = 4  # pytest's own exit status for wrong usage
+PYTEST = (
+    *("-E", "-m", "pytest", "-c", "grading/pytest.ini", "--rootdir", "grading", "grading"),
+    *("-q", "--no-header", "--no-summary", "-p", "no:cacheprovider"),
+)
+# What the caller's environment may not decide: what pytest and Python load.
+REMOVED = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME")
 
 
 def main(words: list[str]) -> int:
@@ -41,61 +46,32 @@ def main(words: list[str]) -> int:
         return explain(options.explain) if options.explain else grade(options)
     except GradingError as error:
         print(error, file=sys.stderr)
-        return USAGE
+        return TIER if isinstance(error, tiers.TierUnmet) else USAGE
     except KeyboardInterrupt:
         print("\nStopped; nothing is lost. Run the same command again to go on.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m grading", description=__doc__.partition("\n")[0])
-    made.add_argument(
-        "submissions", nargs="?", type=Path, help="a folder as an LMS exports it, or one notebook"
-    )
-    made.add_argument(
-        "--results",
-        type=Path,
-        help="where everything goes (the folder's name with .graded behind it)",
-    )
-    made.add_argument(
+    add = made.add_argument
+    add("submissions", nargs="?", type=Path, help="a folder that an LMS exported, or one notebook")
+    add_shared_options(add)
+    add(
         "--workers",
         type=int,
         default=os.cpu_count(),
-        help="how many notebooks at a time (%(default)s)",
+        help="how many notebooks to grade at a time (default: %(default)s)",
     )
-    made.add_argument(
-        "--require-tier", choices=("T0", "T1", "T2"), help="refuse to grade in a weaker sandbox"
-    )
-    made.add_argument(
-        "--seed-secret",
-        type=Path,
-        help="a file with a secret of your own, the same for several machines",
-    )
-    made.add_argument(
-        "--policy",
-        choices=("latest", "best"),
-        default="latest",
-        help="which of several submissions of one learner for one lab counts (%(default)s)",
-    )
-    made.add_argument(
-        "--canvas", type=Path, help="the gradebook that Canvas exported: writes a filled copy"
-    )
-    made.add_argument(
-        "--moodle",
-        type=Path,
-        help="the grading worksheet that Moodle exported: writes a filled copy",
-    )
-    made.add_argument(
-        "--lab", help="the lab whose points are filled in, as 01_sft; needed if there are several"
-    )
-    made.add_argument(
-        "--column", help="the column to fill, if --canvas has several that could be meant"
-    )
-    made.add_argument(
+    add("--canvas", type=Path, help="the gradebook that Canvas exported: writes a filled copy")
+    add("--moodle", type=Path, help="the worksheet that Moodle exported: writes a filled copy")
+    add("--lab", help="the lab whose points are filled in, as NN_name; needed if there are several")
+    add("--column", help="the column of --canvas or --moodle to fill, if several would fit")
+    add(
         "--explain",
         type=Path,
         metavar="RECORD",
-        help="say what a record says, and what has changed since",
+        help="say what a record contains, and what has changed since",
     )
     return made
 
@@ -105,31 +81,27 @@ def grade(options: argparse.Namespace) -> int:
         raise GradingError("Name the folder of the submissions: make grade SUBMISSIONS=folder.")
     if options.workers < 1:
         raise GradingError("--workers must be at least 1.")
-    try:
-        sandbox.tier_for(options.require_tier)
-    except sandbox.TierUnmet as error:
-        print(error, file=sys.stderr)
-        return TIER
+    tiers.tier_for(options.require_tier)
     for export in (options.canvas, options.moodle):
         if export and not export.is_file():
             raise GradingError(
                 f"There is no file {export}: name the CSV file that the LMS exported."
             )
-    status, said = run_pytest(options)
+    status, output = run_pytest(options)
     if status not in (FINAL, REVIEW):
-        print(said.strip(), file=sys.stderr)
-        return USAGE if status == 4 else status if status == 2 else REVIEW
+        print(output.strip(), file=sys.stderr)
+        return USAGE if status in (USAGE, PYTEST_USAGE) else REVIEW
     results = results_of(options)
     print(summary(results))
-    for name, fill in (("canvas", lms.fill_canvas), ("moodle", lms.fill_moodle)):
-        if export := getattr(options, name):
-            fill_in(export, fill, results, options)
+    if options.canvas:
+        fill_in(options.canvas, gradebooks.fill_canvas, results, options)
+    if options.moodle:
+        fill_in(options.moodle, gradebooks.fill_moodle, results, options)
     return status
 
 
 def run_pytest(options: argparse.Namespace) -> tuple[int, str]:
-    """Its exit status and its own words; the bar, and all that concerns an instructor, go to
-    stderr."""
+    """Exit status and captured stdout; progress and messages to the instructor go to stderr."""
     with subprocess.Popen(
         command(options),
         cwd=ROOT,
@@ -139,42 +111,21 @@ def run_pytest(options: argparse.Namespace) -> tuple[int, str]:
         errors="replace",
     ) as process:
         try:
-            said = process.communicate()[0]
-        except KeyboardInterrupt:  # it was interrupted as well, and puts its processes away
+            output = process.communicate()[0]
+        except KeyboardInterrupt:  # pytest gets it too, and first ends its processes
             process.communicate()
             raise
-    return process.returncode, said
+    return process.returncode, output
 
 
 def results_of(options: argparse.Namespace) -> Path:
-    folder = options.submissions.resolve()
-    return (options.results or folder.with_name(f"{folder.name}.graded")).resolve()
+    return (options.results or default_results(options.submissions.resolve())).resolve()
 
 
 def command(options: argparse.Namespace) -> list[str]:
     """The plain pytest command behind a run."""
-    words = [
-        sys.executable,
-        "-E",
-        "-m",
-        "pytest",
-        "-c",
-        "grading/pytest.ini",
-        "--rootdir",
-        "grading",
-        "grading",
-        "-q",
-        "--no-header",
-        "--no-summary",
-        "-p",
-        "no:cacheprovider",
-        "--policy",
-        options.policy,
-        "--submissions",
-        str(options.submissions.resolve()),
-        "--results",
-        str(results_of(options)),
-    ]
+    words = [sys.executable, *PYTEST, "--submissions", str(options.submissions.resolve())]
+    words += ["--results", str(results_of(options)), "--policy", options.policy]
     if options.workers > 1:
         words += ["-p", "xdist.plugin", "-n", str(options.workers)]
     if options.require_tier:
@@ -185,32 +136,28 @@ def command(options: argparse.Namespace) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The caller's, without what would change what pytest and Python load."""
-    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    """The caller's variables, without those that would change what pytest and Python load."""
+    kept = {name: value for name, value in os.environ.items() if name not in REMOVED}
     return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "1"}
 
 
 def summary(results: Path) -> str:
-    found = listed(results)
-    counts = Counter(record["status"] for record in found)
-    lines = [
-        f"{len(found)} records in {results}: "
-        + ", ".join(
-            f"{counts[status]} {status}" for status in ("graded", "ungradable", "needs review")
-        )
-    ]
+    records = current_records(results)
+    counts = Counter(record.status for record in records)
+    numbers = ", ".join(f"{counts[status]} {status}" for status in Status)
+    lines = [f"{len(records)} records in {results}: {numbers}"]
     lines += [
-        f"  {record['status']}: {clean(record['file'], 100)}: {clean(record['reason'], 200)}"
-        for record in found
-        if record["status"] != "graded"
+        f"  {record.status}: {clean(record.file, 100)}: {clean(record.reason, 200)}"
+        for record in records
+        if not record.is_graded
     ]
     return "\n".join([*lines, f"gradebook: {results / 'gradebook.csv'}"])
 
 
-def fill_in(export: Path, fill, results: Path, options: argparse.Namespace) -> None:
-    """Write the LMS's table with the points in it to the results; the export stays as it is."""
-    found = listed(results)
-    labs = sorted({record["lab"] for record in found if record["lab"]})
+def fill_in(export: Path, fill: Callable, results: Path, options: argparse.Namespace) -> None:
+    """Write a copy of the LMS's table with the points in it to the results."""
+    records = current_records(results)
+    labs = sorted({record.lab for record in records if record.lab})
     if not labs or options.lab not in (None, *labs):
         raise GradingError(
             f"There is no graded notebook of {options.lab or 'any lab'}: nothing can be filled in."
@@ -219,33 +166,32 @@ def fill_in(export: Path, fill, results: Path, options: argparse.Namespace) -> N
         raise GradingError(
             f"The records are of several labs: name one with --lab, of {', '.join(labs)}."
         )
-    mine = [record for record in found if record["lab"] in (None, options.lab or labs[0])]
-    filled, told = fill(export.read_bytes(), mine, choose(mine, options.policy), options.column)
-    write_whole(results / export.name, filled)
-    print(f"{results / export.name}: ready to be imported", *told, sep="\n  ")
+    lab = options.lab or labs[0]
+    mine = [record for record in records if record.lab in (None, lab)]
+    counted = which_count(mine, options.policy)
+    filled, messages = fill(export.read_bytes(), mine, counted, options.column)
+    write_durably(results / export.name, filled)
+    print(f"{results / export.name}: ready to be imported", *messages, sep="\n  ")
 
 
-def listed(results: Path) -> list[dict]:
-    """The records that this run's views show; older ones, of submissions that are gone, are left
-    out."""
+def current_records(results: Path) -> list[Record]:
+    """The records in this run's gradebook; those of submissions that are gone are left out."""
     with open(results / "gradebook.csv", encoding="utf-8-sig", newline="") as file:
         shown = {line["submission"] for line in csv.DictReader(file)}
-    return [record for record in records.read_all(results) if record["submission"] in shown]
+    return [record for record in store.read_all(results) if record.submission in shown]
 
 
 def explain(path: Path) -> int:
-    from .judge import Settings
-    from .run import checks_now, provenance_of
+    from .marking import MarkingSettings, provenance  # takes seconds, for the sake of PyTorch
+    from .run import checks_now
 
-    record = records.read(path)
+    record = store.read(path)
     if record is None:
         raise GradingError(f"{path} is no record: name a file from the folder records/ of a run.")
-    now = provenance_of(Settings(None, record["grader"]["tier"]))
-    del now["seed"]
-    print(records.explain(record, now, checks_now()))
+    now = provenance(MarkingSettings(None, record.grader.tier), None)
+    print(store.explain(record, now, checks_now()))
     return FINAL
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT / "labs"))
     sys.exit(main(sys.argv[1:]))

@@ -1,3 +1,2 @@
 class GradingError(Exception):
-    """Something the instructor can put right. The message is one sentence: what is wrong and what
-    to do."""
+    """Something the instructor can put right: the message says what is wrong and what to do."""

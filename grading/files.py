@@ -10,14 +10,12 @@ from .errors import GradingError
 from .text import clean
 
 
-def write_whole(path: Path, text: str | bytes) -> None:
-    """Put `text` (UTF-8) or bytes into the file `path` by renaming, on the disk before the name
-    points to it.
+def write_durably(path: Path, content: str | bytes) -> None:
+    """Write text (as UTF-8) or bytes to the file `path`, on the disk before the name points to it.
 
-    Raises GradingError when the disk is full or the folder cannot be written; the old file is then
-    unchanged.
+    Raises GradingError if the disk is full or the folder is not writable. The old file then stays.
     """
-    data = text.encode("utf-8") if isinstance(text, str) else text
+    data = content.encode("utf-8") if isinstance(content, str) else content
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,24 +23,29 @@ def write_whole(path: Path, text: str | bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(
-                file.fileno()
-            )  # without it, a loss of power can leave the new name on an empty file
-        os.chmod(temporary, 0o644)  # mkstemp keeps its files private
+            # Without it, a power failure can leave the new name on an empty file.
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes its files private
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        raise GradingError(told(path, error)) from None
+        raise GradingError(explain(path, error)) from None
     finally:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
 
 
-def told(path: Path, error: OSError) -> str:
-    """One sentence for an error that stopped a file from being written."""
+def explain(path: Path, error: OSError) -> str:
+    """One sentence on why a file could not be written, and what to do."""
     name = clean(str(path), 300)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{name} could not be written because the disk is full: make room and run the command again."
+        return (
+            f"{name} could not be written because the disk is full: make room and run the command "
+            "again."
+        )
     reason = clean(error.strerror or type(error).__name__, 100)
-    return f"{name} could not be written ({reason}): name a folder you can write to and run the command again."
+    return (
+        f"{name} could not be written ({reason}): name a folder you can write to and run the "
+        "command again."
+    )

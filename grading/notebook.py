@@ -1,18 +1,17 @@
 """The answers in a notebook, found without running it.
 
 A notebook that was handed in is hostile text: it is parsed, never executed, and whatever is wrong
-with it ends in a reason or a flag, not in an error. `Lab` knows the published notebook;
-`find_answers` compares a submission with it.
+with it becomes a reason or a flag, not an error. `Lab` knows the published notebook; `find_answers`
+compares a submission with it.
 
 What a worker is later given of the submission, in order:
-    cells with an answer, and cells that the learner added: whole cells of the published notebook,
-    changed or not: imports, functions, classes and literals, if an answer needs them; nothing that
-    measures, trains or draws
+    cells with an answer, and cells that the learner added: as a whole
+    cells of the published notebook, changed or not: only imports, functions, classes and literals
+    that an answer needs, and nothing that measures, trains or draws
 """
 
 import ast
 import functools
-import inspect
 import json
 import re
 import warnings
@@ -20,23 +19,26 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from course import find
+from . import course
+from .records.record import State
 
-LABS = Path(__file__).resolve().parents[1] / "labs"
-LONGEST_CELL, MOST_CELLS = 200_000, 5_000  # characters, cells
-SET_TEXT_ASIDE = re.compile(r"%%(time|timeit|capture|prun)\b")
+MAX_CELL, MAX_CELLS = 200_000, 5_000  # characters of a cell, cells of a notebook
+PYTHON_MAGIC = re.compile(r"%%(time|timeit|capture|prun)\b")
 NAMES = re.compile(r"[\w, ]+")
-MENTIONED = re.compile(r"@exercise\(\s*[\"']([\w.]+)[\"']")
+MENTIONED = re.compile(rf"@{course.DECORATOR}\(\s*[\"']([\w.]+)[\"']")
 
 
 class Ungradable(Exception):
-    """Why there is nothing to grade: one sentence."""
+    """There is nothing to grade. The message is one sentence."""
 
 
 @dataclass
 class Cell:
-    """A code cell: its number among all cells from 1 on, id and text; and its parsed text, or what
-    is wrong with it."""
+    """A code cell.
+
+    number: among all cells, from 1. tree: the parsed source, None if there is a fault. answers: the
+    functions under @exercise.
+    """
 
     number: int
     id: str
@@ -48,13 +50,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a submission has for one exercise. state: attempted, not attempted or missing ·
-    function: its name in the notebook · fault: why it cannot be run, or "" · flags: what an
-    instructor may want to know
+    """What a submission has for one exercise.
+
+    function: its name in the notebook. fault: why it cannot be run, or "". flags: what an
+    instructor may want to know.
     """
 
     id: str
-    state: str
+    state: State
     function: str = ""
     fault: str = ""
     flags: tuple[str, ...] = ()
@@ -62,7 +65,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Answers:
-    """A submission, ready to be graded: cells are (number, source) pairs for the worker."""
+    """A submission, ready to be graded. cells: (number, source) pairs for the worker."""
 
     lab: "Lab"
     cells: list[tuple[int, str]]
@@ -74,7 +77,7 @@ class Answers:
 
 
 def read_cells(data: bytes) -> list[Cell]:
-    """The code cells of a notebook's bytes. Raises Ungradable for anything that is no notebook."""
+    """The code cells of a notebook's bytes. Raises Ungradable if they are no notebook."""
     text = as_text(data)
     try:
         found = [
@@ -88,8 +91,8 @@ def read_cells(data: bytes) -> list[Cell]:
         raise Ungradable(
             f"the file is no notebook that Jupyter could read ({type(error).__name__})"
         ) from None
-    if len(found) > MOST_CELLS:
-        raise Ungradable(f"the notebook has {len(found)} code cells, and {MOST_CELLS} are the most")
+    if len(found) > MAX_CELLS:
+        raise Ungradable(f"the notebook has {len(found)} code cells, and {MAX_CELLS} are the most")
     if not any(cell.source.strip() for cell in found):
         raise Ungradable("the notebook has no code")
     for cell in found:
@@ -98,12 +101,11 @@ def read_cells(data: bytes) -> list[Cell]:
 
 
 def cells_of(text: str) -> list[dict]:
-    """All cells; of a notebook in an older format, as nbformat converts it, which takes a second to
-    import."""
+    """All cells; those of an older format as nbformat converts them."""
     notebook = json.loads(text)
     if notebook["nbformat"] == 4:
         return notebook["cells"]
-    import nbformat
+    import nbformat  # takes a second
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -131,9 +133,9 @@ def source_of(cell) -> str:
 
 
 def parse(cell: Cell) -> None:
-    """Set tree or fault, and the functions under @exercise."""
-    if len(cell.source) > LONGEST_CELL:
-        cell.fault = f"the cell is longer than {LONGEST_CELL} characters"
+    """Set the cell's tree or fault, and its answers."""
+    if len(cell.source) > MAX_CELL:
+        cell.fault = f"the cell is longer than {MAX_CELL} characters"
         return
     try:
         cell.tree = tree_of(cell.source)
@@ -152,7 +154,7 @@ def parse(cell: Cell) -> None:
 
 
 def tree_of(source: str) -> ast.Module:
-    """The parsed text, if it is not nested more deeply than what else is done with it can stand."""
+    """The parsed source. Raises RecursionError if it is nested too deeply for what follows."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree = ast.parse(source)
@@ -161,16 +163,17 @@ def tree_of(source: str) -> ast.Module:
 
 
 def without_magics(source: str) -> str:
-    """IPython's own lines turned into Python, line for line; a cell in another language becomes
-    empty."""
-    if source.lstrip().startswith("%%") and not SET_TEXT_ASIDE.match(source.lstrip()):
+    """The source with IPython's own lines replaced, line for line.
+
+    A cell in another language becomes empty.
+    """
+    if source.lstrip().startswith("%%") and not PYTHON_MAGIC.match(source.lstrip()):
         return ""
     return "\n".join(map(without_magic, source.split("\n")))
 
 
 def is_magic(text: str) -> bool:
-    """Whether a line begins as IPython's own do, and not with an operator, as one that goes on with
-    an expression."""
+    """Whether a line is one of IPython's own, and not an expression continued with an operator."""
     return text.startswith("?") or text[:1] in ("%", "!") and text[1:2] not in ("", " ", "=")
 
 
@@ -190,12 +193,12 @@ def without_magic(line: str) -> str:
 
 
 def id_of(function: ast.FunctionDef) -> str | None:
-    """The id in @exercise("…"), "" if the decorator bears none, None if it is not there."""
+    """The id in @exercise("…"); "" if the decorator has none, None without the decorator."""
     for decorator in function.decorator_list:
         if (
             isinstance(decorator, ast.Call)
             and isinstance(decorator.func, ast.Name)
-            and decorator.func.id == "exercise"
+            and decorator.func.id == course.DECORATOR
         ):
             texts = [
                 argument.value
@@ -211,7 +214,7 @@ def id_of(function: ast.FunctionDef) -> str | None:
 
 @dataclass(frozen=True)
 class Lab:
-    """A published lab: the names of the functions by exercise, and its cells by text and by id."""
+    """A published lab: its functions' names by exercise, and the sources and ids of its cells."""
 
     name: str
     functions: dict[str, str]
@@ -221,24 +224,22 @@ class Lab:
 
     @property
     def points(self) -> int:
-        return sum(find(id).points for id in self.functions)
+        return sum(course.find(id).points for id in self.functions)
 
 
 @functools.cache
 def labs() -> dict[str, Lab]:
     """All published labs, by name."""
-    return {path.stem: read_lab(path) for path in sorted(LABS.glob("[0-9][0-9]_*.ipynb"))}
+    return {name: read_lab(name, path) for name, path in course.notebooks().items()}
 
 
-def read_lab(path: Path) -> Lab:
+def read_lab(name: str, path: Path) -> Lab:
     cells = read_cells(path.read_bytes())
     functions = {id_of(function): function.name for cell in cells for function in cell.answers}
     demonstrations = [cell for cell in cells if not cell.answers]
-    code = "\n".join(
-        cell.source for cell in cells
-    )  # stored outputs may change and mean nothing here
+    code = "\n".join(cell.source for cell in cells)  # stored outputs do not matter
     return Lab(
-        path.stem,
+        name,
         functions,
         frozenset(map(plain, demonstrations)),
         frozenset(cell.id for cell in demonstrations if cell.id),
@@ -247,8 +248,7 @@ def read_lab(path: Path) -> Lab:
 
 
 def plain(cell: Cell) -> str:
-    """The text of a cell without what editors change: blanks at the end of lines and of the
-    cell."""
+    """The source without what editors change: spaces at the ends of lines and of the cell."""
     return "\n".join(line.rstrip() for line in cell.source.strip().split("\n"))
 
 
@@ -256,8 +256,10 @@ def plain(cell: Cell) -> str:
 
 
 def find_answers(data: bytes, file: str = "") -> Answers:
-    """What a submission answers. file: its name, which tells the lab if nothing in it does. Raises
-    Ungradable."""
+    """The answers in a submission. Raises Ungradable.
+
+    file: its name, which identifies the lab if nothing in the notebook does
+    """
     cells = read_cells(data)
     lab = lab_of(cells, file)
     notes = [f"cell {cell.number}: {cell.fault}" for cell in cells if cell.fault]
@@ -271,12 +273,11 @@ def find_answers(data: bytes, file: str = "") -> Answers:
     }
     if others:
         notes.append(f"exercises that {lab.name} does not have: {', '.join(sorted(others))[:200]}")
-    return Answers(lab, loaded(cells, own), answers, notes)
+    return Answers(lab, cells_to_run(cells, own), answers, notes)
 
 
 def lab_of(cells: list[Cell], file: str) -> Lab:
-    """The lab whose exercises the notebook holds; by id, by the functions' names, by the file's
-    name."""
+    """The lab whose exercises the notebook has: by ids, by functions' names, by the file's name."""
     ids = [
         id for cell in cells for id in [*map(id_of, cell.answers), *MENTIONED.findall(cell.source)]
     ]
@@ -287,12 +288,12 @@ def lab_of(cells: list[Cell], file: str) -> Lab:
         for node in cell.tree.body
         if isinstance(node, ast.FunctionDef)
     ]
-    for held, told in (
-        (ids, lambda lab: lab.functions.keys()),
-        (names, lambda lab: lab.functions.values()),
+    for found, names_of in (
+        (set(ids), lambda lab: lab.functions.keys()),
+        (set(names), lambda lab: set(lab.functions.values())),
     ):
-        best = max(labs().values(), key=lambda lab: len(set(held) & set(told(lab))))
-        if set(held) & set(told(best)):
+        best = max(labs().values(), key=lambda lab: len(found & names_of(lab)))
+        if found & names_of(best):
             return best
     for name, lab in labs().items():
         if name in file:
@@ -301,47 +302,47 @@ def lab_of(cells: list[Cell], file: str) -> Lab:
 
 
 def is_own(cell: Cell, lab: Lab) -> bool:
-    """Whether the learner wrote this cell: an answer, or one that the published notebook does not
-    have."""
+    """Whether the learner wrote this cell: it has an answer, or the published notebook lacks it."""
     return bool(cell.answers) or not (plain(cell) in lab.sources or cell.id in lab.ids)
 
 
 def answer_to(id: str, name: str, cells: list[Cell], own: list[Cell]) -> Answer:
+    """The answer to one exercise, whose function in the published notebook is called `name`."""
     flags = []
     found = [function for cell in cells for function in cell.answers if id_of(function) == id]
-    if not found and (
-        broken := [cell for cell in cells if cell.fault and id in MENTIONED.findall(cell.source)]
-    ):
-        return Answer(id, "attempted", name, fault=broken[-1].fault)
     if not found:
-        found = [
-            node
-            for cell in own
-            for node in cell.tree.body
-            if isinstance(node, ast.FunctionDef) and node.name == name and id_of(node) in (None, "")
-        ]
-        flags += ["found by the function's name: its @exercise line is missing or changed"] * bool(
-            found
-        )
-    if not found and any(binds(name, id, cell.tree) for cell in own):
-        return Answer(
-            id,
-            "attempted",
-            name,
-            flags=("found by its name, which is not that of a function at the top",),
-        )
-    if not found:
-        return Answer(id, "missing")
+        broken = [cell for cell in cells if cell.fault and id in MENTIONED.findall(cell.source)]
+        if broken:
+            return Answer(id, State.ATTEMPTED, name, fault=broken[-1].fault)
+        if found := functions_named(name, own):
+            flags.append("found by the function's name: its @exercise line is missing or changed")
+        elif any(binds(name, id, cell.tree) for cell in own):
+            flag = "found by its name, which is not that of a function at the top"
+            return Answer(id, State.ATTEMPTED, name, flags=(flag,))
+        else:
+            return Answer(id, State.MISSING)
     function = found[-1]  # as if all cells were run in order
     if len({ast.dump(each) for each in found}) > 1:
         flags.append(f"answered {len(found)} times, differently: the last one counts")
-    state = "not attempted" if untouched(function) else "attempted"
+    state = State.NOT_ATTEMPTED if is_stub(function) else State.ATTEMPTED
     return Answer(id, state, function.name, parameters_fault(id, function), tuple(flags))
 
 
+def functions_named(name: str, cells: list[Cell]) -> list[ast.FunctionDef]:
+    """The functions of this name at the top level of cells, without the id of any exercise."""
+    return [
+        node
+        for cell in cells
+        for node in cell.tree.body
+        if isinstance(node, ast.FunctionDef) and node.name == name and id_of(node) in (None, "")
+    ]
+
+
 def binds(name: str, id: str, tree: ast.Module) -> bool:
-    """Whether a cell gives this name to something else than a function at its top: under a
-    condition, by assignment."""
+    """Whether a cell binds this name other than by a function at its top level.
+
+    That may be under a condition or by assignment.
+    """
     return any(
         isinstance(node, ast.FunctionDef)
         and node.name == name
@@ -353,24 +354,24 @@ def binds(name: str, id: str, tree: ast.Module) -> bool:
     )
 
 
-def untouched(function: ast.FunctionDef) -> bool:
-    """Whether the body does nothing: `...`, `pass`, a docstring, a bare return."""
-    return all(
-        isinstance(statement, ast.Pass)
-        or isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        or isinstance(statement, ast.Return)
-        and (
-            statement.value is None
-            or isinstance(statement.value, ast.Constant)
-            and statement.value.value is None
-        )
-        for statement in function.body
-    )
+def is_stub(function: ast.FunctionDef) -> bool:
+    """Whether the body does nothing."""
+    return all(map(does_nothing, function.body))
+
+
+def does_nothing(statement: ast.stmt) -> bool:
+    """Whether the statement is `...`, `pass`, a docstring, or a return of None."""
+    if isinstance(statement, ast.Return):
+        value = statement.value
+        return value is None or isinstance(value, ast.Constant) and value.value is None
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.Pass)
 
 
 def parameters_fault(id: str, function: ast.FunctionDef) -> str:
-    wanted = list(inspect.signature(find(id).reference).parameters)
+    """What is wrong with the function's parameters, or ""."""
+    wanted = course.parameters(id)
     parts = function.args
     given = [
         part.arg
@@ -385,8 +386,8 @@ def parameters_fault(id: str, function: ast.FunctionDef) -> str:
 # What the worker is given -------------------------------------------------------------------------
 
 
-def loaded(cells: list[Cell], own: list[Cell]) -> list[tuple[int, str]]:
-    """The learner's cells whole; of the others, what these need."""
+def cells_to_run(cells: list[Cell], own: list[Cell]) -> list[tuple[int, str]]:
+    """The learner's cells as a whole; of the others, what these need."""
     mine = {cell.number for cell in own}
     offered = [
         (cell.number, statement)
@@ -414,8 +415,7 @@ def loaded(cells: list[Cell], own: list[Cell]) -> list[tuple[int, str]]:
 
 
 def is_harmless(statement: ast.stmt) -> bool:
-    """Whether a statement of the published notebook only names things: an import, a definition, a
-    literal."""
+    """Whether a statement only names things: an import, a definition, a literal."""
     if isinstance(statement, ast.Assign):
         try:
             ast.literal_eval(statement.value)

@@ -1,7 +1,6 @@
 """One run over a folder: what is to be done, where it goes, and what comes of it.
 
-The run belongs to pytest: `test_submissions.py` is one test for each submission, pytest-xdist deals
-them out, and `conftest.py` makes the judge. What is here needs no pytest.
+pytest drives the run, by the modules in session/. Nothing here needs pytest.
 """
 
 import contextlib
@@ -11,46 +10,48 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from course import find
-
-from . import records, sandbox
+from . import course
 from .errors import GradingError
-from .files import write_whole
-from .intake import Submission, choose, find_submissions, read_submission
-from .judge import Judge, Settings, digest, digest_of_checks
+from .files import write_durably
+from .lms.intake import find_submissions, read_submission
+from .lms.submission import Submission
+from .marking import Marker, MarkingSettings, provenance
 from .notebook import labs
-from .text import clean
-from .views import as_csv, write_views
+from .options import default_results
+from .records import store
+from .records.counting import which_count
+from .records.gradebook import as_csv
+from .records.record import Record
+from .records.views import write_views
+from .sandbox.tiers import tier_for
 
 CHANGES = ["student", "record", "exercise", "points before", "points now"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """folder: of the submissions · results: where everything goes · settings: of the judge"""
+    """folder: of the submissions. results: the folder to which everything is written."""
 
     folder: Path
     results: Path
-    settings: Settings
+    settings: MarkingSettings
 
 
 def make_run(
     folder: Path, results: Path | None, require_tier: str | None, secret_file: Path | None
 ) -> Run:
-    """Raises GradingError, and sandbox.TierUnmet where this machine is no match for
-    `require_tier`."""
-    results = results or folder.with_name(f"{folder.name}.graded")
+    """Raises GradingError, and its subclass TierUnmet if this machine cannot `require_tier`."""
+    results = results or default_results(folder)
     if results.resolve() == folder.resolve() or results.resolve() in folder.resolve().parents:
         raise GradingError(
             f"The results cannot go to {results}, which holds the submissions: name another folder."
         )
-    tier = sandbox.tier_for(require_tier)
-    return Run(folder, results, Settings(secret_of(results, secret_file), tier))
+    tier = tier_for(require_tier)
+    return Run(folder, results, MarkingSettings(secret_of(results, secret_file), tier))
 
 
 def secret_of(results: Path, file: Path | None) -> bytes:
-    """What the seeds are made from: the file's content, or a secret of this run's own that is kept
-    with the results."""
+    """What seeds are made from: the file's content, or a secret that is kept with the results."""
     own = results / "seed-secret"
     if file is None and not own.exists():
         results.mkdir(parents=True, exist_ok=True)
@@ -72,8 +73,8 @@ def secret_of(results: Path, file: Path | None) -> bytes:
 
 @contextlib.contextmanager
 def locked(results: Path):
-    """Keep a second grader away from the same results. Raises GradingError if one is at work."""
-    import fcntl  # not on Windows, where nothing of this runs
+    """Keep other runs away from the same results. Raises GradingError if there is one."""
+    import fcntl  # Windows has none, and must still be told in a sentence to use WSL
 
     results.mkdir(parents=True, exist_ok=True)
     with open(results / ".lock", "w") as file:
@@ -91,54 +92,35 @@ def locked(results: Path):
 
 
 def checks_now() -> dict[str, str]:
-    return {id: digest_of_checks(id) for lab in labs().values() for id in lab.functions}
-
-
-def provenance_of(settings: Settings) -> dict:
-    """What a record says of the run, the published notebook left out."""
-    told = Judge(settings).provenance(None)
-    del told["notebook"]
-    return told
+    """The digest of each exercise's checks."""
+    return {id: course.digest_of_checks(id) for lab in labs().values() for id in lab.functions}
 
 
 def plan(run: Run) -> tuple[list[Submission], list[Submission]]:
-    """All submissions, and those of them that are to be graded now."""
+    """All submissions, and those of them that are to be marked now."""
     found = find_submissions(run.folder)
-    return found, records.pending(run.results, found, provenance_of(run.settings), checks_now())
+    return found, store.pending(run.results, found, provenance(run.settings, None), checks_now())
 
 
-def grade(run: Run, judge: Judge, submission: Submission) -> dict:
-    """Grade one submission and put its record in its place."""
-    about = {"submission": submission.id, **whose(submission), "sha256": submission.sha256}
+def mark(run: Run, marker: Marker, submission: Submission) -> Record:
+    """Mark one submission and store its record."""
     if submission.problem:
-        record = about | judge.refuse(submission.problem)
+        marks = marker.refuse(submission.problem)
     else:
-        old = records.read(records.path_of(run.results, submission.id))
-        kept = records.kept_exercises(old, submission, provenance_of(run.settings), checks_now())
-        record = about | judge.grade(read_submission(run.folder, submission), submission.file, kept)
-    records.write(run.results, record)
+        old = store.read(store.path_of(run.results, submission.id))
+        now = provenance(run.settings, None)
+        kept = store.exercises_to_keep(old, submission, now, checks_now())
+        marks = marker.mark(read_submission(run.folder, submission), submission.file, kept)
+    record = store.record_of(submission, marks)
+    store.write(run.results, record)
     return record
 
 
-def whose(submission: Submission) -> dict:
-    """What this run knows of where a submission comes from.
-
-    A run over a part of the folder does not see a student's namesakes, and a copy of a file may
-    bear another time: so records of other runs are brought up to date before the views are made.
-    """
-    return {
-        "student": clean(submission.student, 200),
-        "file": clean(submission.file, 500),
-        "attempt": submission.attempt,
-        "modified": submission.modified,
-    }
-
-
 def finish(run: Run, submissions: list[Submission], policy: str) -> list[str]:
-    """Write the views; what is wrong with the run itself, a sentence each."""
-    found = {record["submission"]: record for record in records.read_all(run.results)}
-    mine = [
-        records.update(run.results, found[submission.id], whose(submission))
+    """Write the views. Returns a sentence for each thing that is wrong with the run itself."""
+    found = {record.submission: record for record in store.read_all(run.results)}
+    records = [
+        store.refresh(run.results, found[submission.id], submission)
         for submission in submissions
         if submission.id in found
     ]
@@ -148,51 +130,35 @@ def finish(run: Run, submissions: list[Submission], policy: str) -> list[str]:
         if submission.id not in found
     ]
     problems += [
-        f"{record['submission']}: {fault}" for record in mine if (fault := incomplete(record))
+        f"{record.submission}: its checks are not those of the lab: delete the record and run the "
+        "same command again"
+        for record in records
+        if not is_complete(record)
     ]
-    write_views(run.results, mine, choose(mine, policy))
-    if lines := records.changes(run.results):
-        write_whole(run.results / "changes.csv", as_csv([CHANGES, *lines]))
+    write_views(run.results, records, which_count(records, policy))
+    if changes := store.changes(run.results):
+        write_durably(run.results / "changes.csv", as_csv([CHANGES, *changes]))
     return problems
 
 
-def incomplete(record: dict) -> str:
-    """What a graded record lacks of what its lab has, or no text: no exercise and no check may get
-    lost."""
-    if record["lab"] is None or record["status"] != "graded":
-        return ""
+def is_complete(record: Record) -> bool:
+    """Whether a graded record has every exercise and every check of its lab: none may get lost."""
+    if record.lab is None or not record.is_graded:
+        return True
     wanted = [
         (id, check.name, check.points)
-        for id in labs()[record["lab"]].functions
-        for check in find(id).checks
+        for id in labs()[record.lab].functions
+        for check in course.find(id).checks
     ]
-    there = [
-        (exercise["id"], check["name"], check["points"])
-        for exercise in record["exercises"]
-        for check in exercise["checks"]
-    ]
-    if there != wanted or record["points"] != sum(points for *_, points in wanted):
-        return (
-            "its checks are not those of the lab: delete the record and run the same command again"
-        )
-    return ""
+    found = [(exercise.id, check.name, check.points) for exercise, check in record.checks()]
+    return found == wanted and record.points == sum(points for *_, points in wanted)
 
 
-def trusted_files() -> str:
-    """sha256 over what decides the marks; no run may change it."""
-    return digest.__wrapped__(
-        "grading",
-        "labs/checks",
-        "labs/methods",
-        "labs/course",
-        "labs/planning",
-        "constraints.txt",
-        *(f"labs/{name}.ipynb" for name in labs()),
-    )
+# For processes that take part in a run ------------------------------------------------------------
 
 
 def save_plan(path: Path, run: Run, submissions: list[Submission]) -> None:
-    """Write down a run for processes that take part in it."""
+    """Write the run to a file, except its secret."""
     path.write_text(
         json.dumps(
             {
@@ -206,6 +172,7 @@ def save_plan(path: Path, run: Run, submissions: list[Submission]) -> None:
 
 
 def load_plan(path: Path, secret: bytes) -> tuple[Run, list[Submission]]:
-    told = json.loads(path.read_text())
-    run = Run(Path(told["folder"]), Path(told["results"]), Settings(secret, told["tier"]))
-    return run, [Submission(**submission) for submission in told["submissions"]]
+    data = json.loads(path.read_text())
+    settings = MarkingSettings(secret, data["tier"])
+    run = Run(Path(data["folder"]), Path(data["results"]), settings)
+    return run, [Submission(**submission) for submission in data["submissions"]]

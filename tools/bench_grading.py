@@ -1,10 +1,9 @@
-"""Grading, timed: 300 synthetic submissions, faults mixed in, and nbgrader on the same honest
-notebooks.
+"""How long grading takes: 300 synthetic submissions, and nbgrader on the same honest notebooks.
 
     python tools/bench_grading.py               everything, about twenty minutes on two cores
     python tools/bench_grading.py --nbgrader    only the comparison with nbgrader
 
-Writes labs/results/grading.json, which the instructors' page reads. The first run makes an
+Writes labs/results/grading.json, which the page for instructors shows. The first run makes an
 environment with nbgrader, .nbgrader/, which takes a minute.
 """
 
@@ -31,16 +30,18 @@ sys.path[:0] = [str(ROOT), str(ROOT / "labs"), str(ROOT / "tests" / "grading")]
 from course.machine import versions  # noqa: E402  (the folders must be on the path first)
 from made import EXERCISE, published, solutions, submission  # noqa: E402
 
-from grading import records  # noqa: E402
-from grading.files import write_whole  # noqa: E402
+from grading.course import notebooks  # noqa: E402
+from grading.files import write_durably  # noqa: E402
+from grading.records import store  # noqa: E402
+from grading.records.record import Record, Result, Status, without_timing  # noqa: E402
 
 NUMBER, HONEST, ROUNDS, KILLS = 300, 40, 2, 3
-LABS = ("01_sft", "02_lora", "03_reward_model", "04_ppo")
+LABS = tuple(notebooks())
 NBGRADER = ROOT / ".nbgrader"
 PIN = "nbgrader==0.9.6"
 FILE = ROOT / "labs" / "results" / "grading.json"
 
-# What a body does instead of its task, and what stands in a cell that was added.
+# What a body does instead of its task, and what is in a cell that was added.
 BODIES = [
     "while True:\n        pass",
     "import os; os._exit(0)",
@@ -87,10 +88,9 @@ def spoilt(text: str, body: str) -> str:
 
 
 def make_submissions(folder: Path, number: int) -> list[str]:
-    """Half are solved, an eighth untouched, the rest hold one fault each; the same ones at every
-    call.
+    """Write submissions, the same ones at every call: most are solved, the others have one fault.
 
-    Returns the files of those whose answers are all right, whatever else stands in them.
+    Returns the files of those whose answers are all right, whatever else is in them.
     """
     rng, right = random.Random(0), []
     for student in range(number):
@@ -131,8 +131,10 @@ def grade_command(folder: Path, results: Path, workers: int, secret: Path) -> li
 
 
 def timed_run(command: list[str]) -> tuple[float, float]:
-    """Seconds of a whole run, and the most memory that its processes held together, in MiB (shared
-    pages once)."""
+    """Seconds that a run takes, and the peak memory of all its processes in MiB.
+
+    Memory that processes share is counted once.
+    """
     began, peak = time.perf_counter(), 0.0
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -156,8 +158,10 @@ def memory(pid: int) -> float:
 
 
 def killed_run(command: list[str], results: Path) -> int:
-    """Kill a run when a quarter, a half and three quarters of the records are there, then let it
-    end; how often."""
+    """Kill a run after a quarter, a half and three quarters of the records, then let it end.
+
+    Returns how often it was killed.
+    """
     kills = 0
     while kills < KILLS:
         process = subprocess.Popen(
@@ -180,13 +184,12 @@ def killed_run(command: list[str], results: Path) -> int:
     return kills
 
 
-def marks(results: Path) -> dict:
-    return {record["file"]: records.marks_of(record) for record in records.read_all(results)}
+def marks(results: Path) -> dict[str, Record]:
+    return {record.file: without_timing(record) for record in store.read_all(results)}
 
 
 def whole_folder(scratch: Path) -> dict:
-    """The measures of 300 submissions: with two workers at once, and with one that is killed three
-    times."""
+    """The measures of 300 submissions, with two workers, and with one that is killed on the way."""
     secret, folder = scratch / "secret", scratch / "submissions"
     secret.write_text("the secret of the benchmark")
     right = make_submissions(folder, NUMBER)
@@ -196,18 +199,19 @@ def whole_folder(scratch: Path) -> dict:
     two, one = marks(scratch / "two"), marks(scratch / "one")
     differing = [file for file in two.keys() | one.keys() if two.get(file) != one.get(file)]
     print(
-        f"after {kills} kills {len(one)} records, {len(differing)} other than with two workers: {differing[:5]}",
+        f"after {kills} kills {len(one)} records, {len(differing)} of them different from those "
+        f"with two workers: {differing[:5]}",
         flush=True,
     )
-    whole = records.read_all(scratch / "two")
-    full = [record["file"] for record in whole if record["earned"] == record["points"] > 0]
+    whole = store.read_all(scratch / "two")
+    full = [record.file for record in whole if record.earned == record.points > 0]
     if sorted(full) != right:
-        sys.exit(f"others have full marks than those who are right: {sorted({*full} ^ {*right})}")
+        sys.exit(f"full marks and right answers differ for {sorted({*full} ^ {*right})}")
     return {
         "grading.submissions": (NUMBER, "submissions"),
         "grading.minutes": (seconds / 60, "minutes"),
         "grading.seconds": (
-            statistics.median(record["run"]["seconds"] for record in whole),
+            statistics.median(record.run.seconds for record in whole),
             "seconds a submission",
         ),
         "grading.waited_for": (sum(map(hangs, whole)), "submissions"),
@@ -217,17 +221,16 @@ def whole_folder(scratch: Path) -> dict:
         "grading.differing": (len(differing), "records"),
         "grading.full_marks": (len(full), "submissions"),
         "grading.needs_review": (
-            sum(record["status"] == "needs review" for record in whole),
+            sum(record.status is Status.NEEDS_REVIEW for record in whole),
             "submissions",
         ),
     }
 
 
-def hangs(record: dict) -> bool:
+def hangs(record: Record) -> bool:
     """Whether code of the submission had to be ended because it took too long."""
-    results = [check["result"] for exercise in record["exercises"] for check in exercise["checks"]]
-    return "timeout" in results or any(
-        re.search(r"left out: it .* \d+ s$", note) for note in record["notes"]
+    return any(check.result is Result.TIMEOUT for _, check in record.checks()) or any(
+        re.search(r"left out: it .* \d+ s$", note) for note in record.notes
     )
 
 
@@ -252,15 +255,15 @@ def make_nbgrader() -> Path:
 
 
 def as_assignment(lab: str, answers: dict[str, str]) -> str:
-    """The lab's exercises alone as nbgrader wants them: an answer and a test cell for each, no
-    training at all."""
+    """The lab's exercises alone, each an answer and a test cell for nbgrader, without training."""
     first = (
         f"import sys\nsys.path.insert(0, {str(ROOT / 'labs')!r})\n"
         "import torch\nfrom course import exercise, find, run_checks"
     )
     cells = [
         v4.new_code_cell(
-            first, metadata={"nbgrader": told("first", grade=False, solution=False, locked=True)}
+            first,
+            metadata={"nbgrader": nbgrader_data("first", grade=False, solution=False, locked=True)},
         )
     ]
     for cell in published(lab).cells:
@@ -273,10 +276,12 @@ def as_assignment(lab: str, answers: dict[str, str]) -> str:
                 f"for result in run_checks(find({ids[0]!r}), {function}, 0):\n"
                 "    assert not result.mistake, result.mistake"
             )
-            graded = told(f"test_{name}", grade=True, solution=False, locked=True) | {"points": 4}
+            graded = nbgrader_data(f"test_{name}", grade=True, solution=False, locked=True) | {
+                "points": 4
+            }
             cells.append(
                 v4.new_code_cell(
-                    text, metadata={"nbgrader": told(name, grade=False, solution=True)}
+                    text, metadata={"nbgrader": nbgrader_data(name, grade=False, solution=True)}
                 )
             )
             cells.append(v4.new_code_cell(test, metadata={"nbgrader": graded}))
@@ -284,7 +289,7 @@ def as_assignment(lab: str, answers: dict[str, str]) -> str:
     return nbformat.writes(v4.new_notebook(cells=cells, metadata=kernel))
 
 
-def told(id: str, grade: bool, solution: bool, locked: bool = False) -> dict:
+def nbgrader_data(id: str, grade: bool, solution: bool, locked: bool = False) -> dict:
     return {
         "grade_id": id,
         "grade": grade,
@@ -297,10 +302,10 @@ def told(id: str, grade: bool, solution: bool, locked: bool = False) -> dict:
 
 
 def against_nbgrader(scratch: Path) -> dict:
-    """How many times longer nbgrader takes for the same honest answers, in turns; both on two
-    cores, start included.
+    """How many times longer nbgrader takes for the same honest answers.
 
-    nbgrader takes one notebook after the other: it has no way to use the second core.
+    Both take turns on two cores, their start included. nbgrader grades one notebook after the
+    other: it has no way to use the second core.
     """
     program, lab = make_nbgrader(), LABS[0]
     course, honest, secret = scratch / "course", scratch / "honest", scratch / "secret"
@@ -326,12 +331,13 @@ def against_nbgrader(scratch: Path) -> dict:
         ours, _ = timed_run(grade_command(honest, scratch / f"honest{number}", 2, secret))
         ratios.append(theirs[-1] / ours)
         print(
-            f"round {number + 1}: nbgrader {theirs[-1]:.0f} s, here {ours:.0f} s, {ratios[-1]:.1f} times",
+            f"round {number + 1}: nbgrader {theirs[-1]:.0f} s, here {ours:.0f} s, "
+            f"{ratios[-1]:.1f} times",
             flush=True,
         )
-    earned = {record["earned"] for record in records.read_all(scratch / "honest0")}
+    earned = {record.earned for record in store.read_all(scratch / "honest0")}
     if earned != {21}:
-        sys.exit(f"an honest submission has other than full marks: {earned}")
+        sys.exit(f"an honest submission does not have full marks: {earned}")
     return {
         "grading.nbgrader_ratio": (
             statistics.median(ratios),
@@ -382,7 +388,7 @@ def main(words: list[str]) -> None:
                 for name, (value, unit) in measures.items()
             },
         }
-        write_whole(FILE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_durably(FILE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -33,10 +33,11 @@ import torch
 from banks import public_calls
 from course.learner import NOTEBOOK_SEED
 from course.registry import all_ids, find, run_checks
+from course.store import write_whole
 from mutants import Mutant, mutants
 
-from grading import judge, notebook
-from grading.files import write_whole
+from grading import notebook
+from grading.course import digest_of_checks
 
 FILE = ROOT / "labs" / "results" / "checks" / "strength.json"
 # Not the notebook's own seed: a solution that knows its answers by heart is right there.
@@ -277,7 +278,7 @@ def entry(id: str, lab: str, found: list[tuple[Case, list[Verdict]]]) -> dict:
         "lab": lab,
         "points": find(id).points,
         "checks": len(find(id).checks),
-        "checks_sha256": judge.digest_of_checks(id),
+        "checks_sha256": digest_of_checks(id),
         "stub_earned": max(earned(verdict) for _, verdicts in of("stub") for verdict in verdicts),
         "reference_failed": sum(
             not full_marks(verdict) for _, verdicts in of("reference") for verdict in verdicts

@@ -1,10 +1,12 @@
-"""Submissions made from the published labs: solved, untouched, or with cells of a test's own."""
+"""Submissions made from the published labs, and records for tests of what is done with records."""
 
 import re
 from pathlib import Path
 
 import nbformat
 import nbformat.v4 as v4
+
+from grading.records.record import Provenance, Record, Status, Timing
 
 LABS = Path(__file__).resolve().parents[2] / "labs"
 EXERCISE = re.compile(r'@exercise\("([^"]+)"')
@@ -27,8 +29,8 @@ def solutions(lab):
 def submission(lab, answers=None, before=(), after=()):
     """The notebook of a lab as a learner hands it in, as a string.
 
-    answers: text of the cell by exercise, or "solved" · before, after: texts of cells added at the
-    start and at the end
+    answers: the text of the cell by exercise, or "solved". before, after: the texts of cells added
+    at the start and at the end.
     """
     answers, notebook = solutions(lab) if answers == "solved" else answers or {}, published(lab)
     for cell in notebook.cells:
@@ -43,3 +45,26 @@ def submission(lab, answers=None, before=(), after=()):
 def notebook(*sources):
     """A notebook of code cells alone, as a string."""
     return nbformat.writes(v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources]))
+
+
+def record(**fields):
+    """A record of a graded submission by zoe with 0 of 21 points, with these fields."""
+    defaults = {
+        "submission": "zoe",
+        "student": "zoe",
+        "file": "zoe.ipynb",
+        "attempt": None,
+        "modified": 0.0,
+        "sha256": "ab" * 32,
+        "lab": "01_sft",
+        "status": "graded",
+        "reason": "",
+        "earned": 0,
+        "points": 21,
+        "exercises": (),
+        "notes": (),
+        "grader": Provenance("T1", {}, "", "", "", "", {}),
+        "run": Timing(0.81, "2026-11-25T02:00:00Z"),
+    }
+    made = defaults | fields
+    return Record(**made | {"status": Status(made["status"])})

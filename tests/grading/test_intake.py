@@ -1,5 +1,4 @@
-"""The intake lists every submission once, under the right student, and is not fooled by what it is
-given."""
+"""The intake lists every submission once, under the right student, and resists every trick."""
 
 import hashlib
 import io
@@ -16,11 +15,13 @@ import tracemalloc
 import zipfile
 from pathlib import Path
 
+import made
 import pytest
 
-from grading import intake
 from grading.errors import GradingError
-from grading.intake import choose, find_submissions, read_submission
+from grading.lms import intake
+from grading.lms.intake import find_submissions, read_submission
+from grading.records.counting import which_count
 
 NOTEBOOK = b'{"cells": [], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}'
 SENTENCE = re.compile(r"[^\n]{20,300}")
@@ -57,8 +58,7 @@ def only(folder):
 
 
 def patched(data, **fields):
-    """The archive with fields of all its headers overwritten: "flags" or "size" (the unpacked
-    one)."""
+    """The archive with fields of all its headers overwritten: "flags" or "size" (unpacked)."""
     data, offsets = bytearray(data), {"flags": (6, 8, "<H"), "size": (22, 24, "<L")}
     for field, value in fields.items():
         for mark, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), offsets[field], strict=False):
@@ -363,9 +363,9 @@ def test_the_text_of_a_name_gives_the_name_back():
     ]
     names = {"".join(draw.choices(pieces, k=draw.randint(1, 6))) for _ in range(5000)}
     for name in names:
-        assert intake.raw(intake.text(name)) == name
-        assert not re.search(r"\.zip!", intake.text(name), re.IGNORECASE)
-        intake.text(name).encode("utf-8")
+        assert intake.unescape(intake.escape(name)) == name
+        assert not re.search(r"\.zip!", intake.escape(name), re.IGNORECASE)
+        intake.escape(name).encode("utf-8")
 
 
 def test_a_folder_cannot_pass_for_an_archive(tmp_path):
@@ -735,7 +735,7 @@ def test_a_member_whose_name_leads_out_of_the_archive_is_a_problem(tmp_path, nam
     file, problem = found.popitem()
     assert (
         "leads out of the archive" in problem
-        and intake.raw(file) == f"zoe.zip!{name}"
+        and intake.unescape(file) == f"zoe.zip!{name}"
         and not found
     )
     assert sorted(os.listdir(tmp_path)) == ["in"]
@@ -940,37 +940,26 @@ def test_a_link_put_in_place_of_a_notebook_is_not_read(tmp_path):
         read_submission(tmp_path / "in", found)
 
 
-# --- which submissions count ----------------------------------------------------------------------
+# Which submissions count --------------------------------------------------------------------------
 
 
-def record(
-    id, earned=0, student="zoe", lab="01_sft", status="graded", attempt=None, modified=0.0, file=""
-):
-    return {
-        "submission": id,
-        "student": student,
-        "lab": lab,
-        "status": status,
-        "earned": earned,
-        "attempt": attempt,
-        "modified": modified,
-        "file": file or id,
-    }
+def record(id, earned=0, file="", **fields):
+    return made.record(submission=id, earned=earned, file=file or id, **fields)
 
 
 def counting(policy, *records):
     """The ids that count, whatever the order of the records."""
     answers = []
     for order in itertools.islice(itertools.permutations(records), 24):
-        chosen = choose(list(order), policy)
-        assert set(chosen) == {one["submission"] for one in records}
+        chosen = which_count(list(order), policy)
+        assert set(chosen) == {one.submission for one in records}
         answers.append({id for id, counts in chosen.items() if counts})
     assert all(answer == answers[0] for answer in answers)
     return answers[0]
 
 
 def test_without_records_nothing_counts():
-    assert choose([], "latest") == choose([], "best") == {}
+    assert which_count([], "latest") == which_count([], "best") == {}
 
 
 @pytest.mark.parametrize("policy", ["latest", "best"])
@@ -1021,4 +1010,4 @@ def test_what_is_not_graded_is_best_only_where_nothing_is_graded():
 
 def test_another_policy_gets_one_sentence():
     with pytest.raises(GradingError, match="no policy 'first': take latest or best"):
-        choose([record("a")], "first")
+        which_count([record("a")], "first")

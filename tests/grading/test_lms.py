@@ -1,17 +1,18 @@
-"""Marks in the tables of Canvas and Moodle: the right cells are filled, and no other byte
-changes."""
+"""Marks in the tables of Canvas and Moodle: the right cells change, and no other byte."""
 
 import codecs
 import csv
 import io
 import random
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
+import made
 import pytest
 
 from grading.errors import GradingError
-from grading.lms import (
+from grading.lms.gradebooks import (
     agrees,
     fill_canvas,
     fill_moodle,
@@ -21,7 +22,7 @@ from grading.lms import (
     scaled,
     written,
 )
-from grading.table import read_table
+from grading.lms.table import read_table
 
 CANVAS = """\
 Student,ID,SIS User ID,SIS Login ID,Section,Notes,Lab 01 (901),Lab 02 (902),Final Score
@@ -45,23 +46,14 @@ Identifier,"Full name","Email address",Status,Grade,"Maximum Grade","Grade can b
 
 def record(student, file="", number=1, **changes):
     """A graded record with 17 of 21 points."""
-    return {
-        "submission": f"s{number}",
-        "student": student,
-        "file": file or f"{student}.ipynb",
-        "lab": "01_sft",
-        "status": "graded",
-        "reason": "",
-        "earned": 17,
-        "points": 21,
-    } | changes
+    fields = {"file": file or f"{student}.ipynb", "earned": 17} | changes
+    return made.record(submission=f"s{number}", student=student, **fields)
 
 
 def records_of(*ones):
     """The records, numbered, and that all of them count."""
-    for place, one in enumerate(ones):
-        one["submission"] = f"s{place}"
-    return list(ones), {one["submission"]: True for one in ones}
+    records = [replace(one, submission=f"s{number}") for number, one in enumerate(ones)]
+    return records, {one.submission: True for one in records}
 
 
 def cells(table, delimiter=",", encoding="utf-8"):
@@ -533,7 +525,9 @@ def test_a_decimal_comma_is_written_as_the_export_writes_it():
     ],
 )
 def test_scaling_rounds_half_up(earned, points, possible, mark):
-    assert written(scaled({"earned": earned, "points": points}, Decimal(possible)), False) == mark
+    assert (
+        written(scaled(made.record(earned=earned, points=points), Decimal(possible)), False) == mark
+    )
 
 
 def test_scaling_is_exact():
@@ -543,7 +537,7 @@ def test_scaling_is_exact():
         earned = rng.randrange(points + 1)
         exact = Fraction(earned) * Fraction(possible) / points * 100
         assert (
-            scaled({"earned": earned, "points": points}, possible) * 100
+            scaled(made.record(earned=earned, points=points), possible) * 100
             == (exact + Fraction(1, 2)).__floor__()
         )
 
@@ -625,12 +619,7 @@ def quoted(text, delimiter, always):
 
 
 def random_export(rng, header, rows, fixed):
-    """The bytes of a table with extra columns, and what is needed to say what the bytes should
-    become.
-
-    rows: the cells under `header` for each line; fixed: how many lines are not students, the header
-    included.
-    """
+    """The bytes of a table with extra columns, and what is needed to say what becomes of them."""
     delimiter, end, codec = rng.choice(",;\t"), rng.choice(["\r\n", "\n"]), rng.choice(list(CODECS))
     extra = rng.randrange(4)
     lines = []

@@ -1,6 +1,6 @@
-"""A run over a folder: what it writes, what it leaves alone, and that nothing is lost when it is
-cut off."""
+"""A run over a folder: what it writes, what it keeps, and that an interruption loses nothing."""
 
+import contextlib
 import csv
 import json
 import os
@@ -9,15 +9,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from made import solutions, submission
 
-from grading import records, run, sandbox
+from grading import run
 from grading.__main__ import environment, main
 from grading.errors import GradingError
-from grading.judge import Judge, Settings
+from grading.marking import Marker, MarkingSettings
+from grading.records import store
+from grading.records.record import Status, from_json, to_json, without_timing
+from grading.sandbox import tiers
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = "01_sft"
@@ -26,8 +31,7 @@ WRONG = '@exercise("sft.loss", points=4, minutes=10, difficulty=2)\ndef sft_loss
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six submissions: solved, untouched, wrong in one, of another lab, no notebook at all, one
-    that was sent twice."""
+    """Five submissions: solved, untouched, wrong in one, of another lab, and no notebook at all."""
     made = tmp_path / "exports"
     texts = {
         "zoe/01_sft.ipynb": submission(LAB, "solved"),
@@ -55,13 +59,11 @@ def graded(folder, *words, **settings):
 
 
 def all_records(folder):
-    return {
-        record["file"]: record for record in records.read_all(folder.with_name("exports.graded"))
-    }
+    return {record.file: record for record in store.read_all(folder.with_name("exports.graded"))}
 
 
 def marks(folder):
-    return {file: records.marks_of(record) for file, record in all_records(folder).items()}
+    return {file: without_timing(record) for file, record in all_records(folder).items()}
 
 
 # A whole run --------------------------------------------------------------------------------------
@@ -71,7 +73,7 @@ def test_a_run_marks_keeps_and_marks_again(folder):
     status, text = graded(folder, "--workers", "2")
     assert status == 0, text
     earned = {
-        file: (record["status"], record["earned"], record["points"])
+        file: (record.status, record.earned, record.points)
         for file, record in all_records(folder).items()
     }
     assert earned == {
@@ -101,7 +103,7 @@ def test_a_run_marks_keeps_and_marks_again(folder):
     assert status == 0 and [path.name[:4] for path in before if before[path] != after[path]] == [
         "adam"
     ]
-    assert marks(folder)["adam/01_sft.ipynb"]["earned"] == 21
+    assert marks(folder)["adam/01_sft.ipynb"].earned == 21
     assert "adam" in (results / "changes.csv").read_text(encoding="utf-8-sig")
     assert len(list((results / "records" / "earlier").glob("adam*.1.json"))) == 1
 
@@ -123,7 +125,24 @@ def larger(folder):
     return folder
 
 
-def test_a_run_that_is_killed_loses_nothing(larger):
+@pytest.fixture
+def orphans_reaped():
+    """Reap what a killed run leaves behind, which would be taken for the processes of later tests.
+
+    A Marker makes the process that it lives in adopt the orphans among its descendants, and that
+    lasts as long as the process: if a test has made one before, the processes of a killed run end
+    up here.
+    """
+    before = set(psutil.Process().children())
+    yield
+    while left := set(psutil.Process().children()) - before:
+        for orphan in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                orphan.kill()
+                orphan.wait()
+
+
+def test_a_run_that_is_killed_loses_nothing(larger, orphans_reaped):
     words = [sys.executable, "-E", "-m", "grading", str(larger), "--workers", "2"]
     process = subprocess.Popen(
         words,
@@ -145,7 +164,7 @@ def test_a_run_that_is_killed_loses_nothing(larger):
     assert len(all_records(larger)) == 17 and {path: path.read_bytes() for path in there} == there
 
 
-def test_an_interrupted_run_says_one_sentence_and_keeps_what_it_has(larger):
+def test_an_interrupted_run_says_one_sentence_and_keeps_what_it_has(larger, orphans_reaped):
     results = larger.with_name("exports.graded")
     process = subprocess.Popen(
         [sys.executable, "-E", "-m", "grading", str(larger), "--workers", "2"],
@@ -162,7 +181,7 @@ def test_an_interrupted_run_says_one_sentence_and_keeps_what_it_has(larger):
     said, _ = process.communicate()
     assert process.returncode == 130, said
     assert "nothing is lost" in said and "Traceback" not in said and "Warning" not in said, said
-    assert 0 < len(records.read_all(results)) < 17
+    assert 0 < len(store.read_all(results)) < 17
 
 
 def test_a_second_run_on_the_same_results_is_refused(folder):
@@ -191,7 +210,7 @@ def test_nothing_beside_the_notebooks_and_nothing_of_the_environment_has_a_say(f
         PYTHONPATH=str(folder),
     )
     assert status == 0, text
-    assert [record["earned"] for record in all_records(folder).values()] == [21]
+    assert [record.earned for record in all_records(folder).values()] == [21]
 
 
 # Usage --------------------------------------------------------------------------------------------
@@ -232,15 +251,15 @@ def test_wrong_usage_is_told_in_a_sentence(folder, tmp_path, words, told):
 
 
 def test_a_tier_that_is_not_there_is_refused(folder, monkeypatch, capsys):
-    monkeypatch.setattr(sandbox, "available", lambda: "T0")
+    monkeypatch.setattr(tiers, "available", lambda: "T0")
     assert main([str(folder), "--require-tier", "T1"]) == 4
     assert (
         "T1 is required" in capsys.readouterr().err
         and not folder.with_name("exports.graded").exists()
     )
-    assert sandbox.tier_for(None) == "T0" and sandbox.tier_for("T0") == "T0"
-    monkeypatch.setattr(sandbox, "available", lambda: "T2")
-    assert sandbox.tier_for(None) == "T1" and sandbox.tier_for("T2") == "T2"
+    assert tiers.tier_for(None) == "T0" and tiers.tier_for("T0") == "T0"
+    monkeypatch.setattr(tiers, "available", lambda: "T2")
+    assert tiers.tier_for(None) == "T1" and tiers.tier_for("T2") == "T2"
 
 
 def test_the_environment_of_a_run_has_nothing_that_steers_pytest_or_python(monkeypatch):
@@ -256,22 +275,22 @@ def test_the_environment_of_a_run_has_nothing_that_steers_pytest_or_python(monke
 
 
 @pytest.fixture(scope="module")
-def judge():
-    with Judge(
-        Settings(b"a secret of sixteen", "T1" if sandbox.available() != "T0" else "T0")
-    ) as judge:
-        yield judge
+def marker():
+    with Marker(
+        MarkingSettings(b"a secret of sixteen", "T1" if tiers.available() != "T0" else "T0")
+    ) as marker:
+        yield marker
 
 
 @pytest.fixture
-def one(tmp_path, judge):
+def one(tmp_path, marker):
     """A run with one submission, graded once."""
     folder = tmp_path / "one"
     folder.mkdir()
     (folder / "zoe.ipynb").write_text(submission(LAB, solutions(LAB) | {"sft.loss": WRONG}))
-    this = run.Run(folder, tmp_path / "results", judge.settings)
+    this = run.Run(folder, tmp_path / "results", marker.settings)
     (found,), _ = run.plan(this)
-    record = run.grade(this, judge, found)
+    record = run.mark(this, marker, found)
     return this, found, record
 
 
@@ -280,22 +299,20 @@ def test_a_final_record_is_left_alone(one):
     assert run.plan(this)[1] == []
 
 
-def test_parts_of_a_folder_come_together_though_none_shows_a_namesake(tmp_path, judge):
-    whole = run.Run(tmp_path / "whole", tmp_path / "results", judge.settings)
+def test_parts_of_a_folder_come_together_though_none_shows_a_namesake(tmp_path, marker):
+    whole = run.Run(tmp_path / "whole", tmp_path / "results", marker.settings)
     for number, text in (
         (70006, submission(LAB)),
         (70007, submission(LAB, {"sft.loss": solutions(LAB)["sft.loss"]})),
     ):
-        part = run.Run(tmp_path / str(number), tmp_path / f"{number}.results", judge.settings)
+        part = run.Run(tmp_path / str(number), tmp_path / f"{number}.results", marker.settings)
         for folder in (part.folder, whole.folder):
             place = folder / f"Wei Zhang_{number}_assignsubmission_file" / "01_sft.ipynb"
             place.parent.mkdir(parents=True)
             place.write_text(text)
         (found,), _ = run.plan(part)
-        run.grade(part, judge, found)
-        shutil.copytree(
-            records.folder(part.results), records.folder(whole.results), dirs_exist_ok=True
-        )
+        run.mark(part, marker, found)
+        shutil.copytree(store.folder(part.results), store.folder(whole.results), dirs_exist_ok=True)
     found, waiting = run.plan(whole)
     assert waiting == [] and run.finish(whole, found, "latest") == []
     totals = (whole.results / "totals.csv").read_text("utf-8-sig").splitlines()
@@ -309,79 +326,87 @@ def test_parts_of_a_folder_come_together_though_none_shows_a_namesake(tmp_path, 
             (whole.results / "gradebook.csv").read_text("utf-8-sig").splitlines()
         )
     ]
-    students = {record["student"] for record in records.read_all(whole.results)}
+    students = {record.student for record in store.read_all(whole.results)}
     assert students == {"Wei Zhang (70006)", "Wei Zhang (70007)"}
-    assert not (records.folder(whole.results) / "earlier").exists()
+    assert not (store.folder(whole.results) / "earlier").exists()
+
+
+def test_a_record_is_the_same_when_it_is_read_again(one):
+    this, found, record = one
+    text = store.path_of(this.results, found.id).read_text("utf-8")
+    assert from_json(text) == record and to_json(from_json(text)) == text
+    assert list(json.loads(text)) == [
+        *("submission", "student", "file", "attempt", "modified", "sha256"),
+        *("lab", "status", "reason", "earned", "points", "exercises", "notes", "grader", "run"),
+    ]
 
 
 def test_a_record_that_cannot_be_read_is_made_again(one):
     this, found, _ = one
     for text in ("", "{", "[]", "{}", '{"submission": 1}'):
-        records.path_of(this.results, found.id).write_text(text)
+        store.path_of(this.results, found.id).write_text(text)
         assert run.plan(this)[1] == [found]
 
 
 @pytest.mark.parametrize("change", ["bytes", "secret", "tier", "review"])
 def test_what_a_record_depends_on_makes_it_pending(one, change):
     this, found, record = one
-    if change == "bytes":
-        record["sha256"] = "0" * 64
-    if change == "secret":
-        record["grader"]["seed"] = "0" * 64
-    if change == "tier":
-        record["grader"]["tier"] = "T9"
-    if change == "review":
-        record["status"] = "needs review"
-    records.write(this.results, record)
+    changes = {
+        "bytes": {"sha256": "0" * 64},
+        "secret": {"grader": replace(record.grader, seed="0" * 64)},
+        "tier": {"grader": replace(record.grader, tier="T9")},
+        "review": {"status": Status.NEEDS_REVIEW},
+    }
+    store.write(this.results, replace(record, **changes[change]))
     assert [each.id for each in run.plan(this)[1]] == [found.id]
 
 
-def test_only_exercises_whose_checks_changed_are_graded_again(one, judge, monkeypatch):
+def test_only_exercises_whose_checks_changed_are_graded_again(one, marker):
     this, found, record = one
-    for exercise in record["exercises"]:
-        if exercise["id"] == "sft.loss":
-            exercise["checks_sha256"], exercise["earned"] = "0" * 64, 4
-        else:
-            exercise["flags"] = ["kept"]
-    record["earned"] = 21
-    records.write(this.results, record)
+    exercises = tuple(
+        replace(exercise, checks_sha256="0" * 64, earned=4)
+        if exercise.id == "sft.loss"
+        else replace(exercise, flags=("kept",))
+        for exercise in record.exercises
+    )
+    store.write(this.results, replace(record, exercises=exercises, earned=21))
     assert run.plan(this)[1] == [found]
-    again = run.grade(this, judge, found)
-    assert again["earned"] == 17
-    assert {exercise["id"]: exercise["flags"] for exercise in again["exercises"]}["sft.loss"] == []
-    assert sum(exercise["flags"] == ["kept"] for exercise in again["exercises"]) == 5
-    assert [line[2:] for line in records.changes(this.results) if line[1].endswith(".2")] == [
-        ["sft.loss", 4, 0]
+    again = run.mark(this, marker, found)
+    assert again.earned == 17
+    assert {exercise.id: exercise.flags for exercise in again.exercises}["sft.loss"] == ()
+    assert sum(exercise.flags == ("kept",) for exercise in again.exercises) == 5
+    assert [line[2:] for line in store.changes(this.results) if line[1].endswith(".2")] == [
+        ("sft.loss", 4, 0)
     ]
 
 
 def test_a_graded_record_must_hold_every_check_of_its_lab(one):
     this, found, record = one
-    assert run.incomplete(record) == ""
-    del record["exercises"][2]["checks"][0]
-    assert "its checks are not those of the lab" in run.incomplete(record)
-    records.write(this.results, record)
-    assert run.finish(this, [found], "latest")
-    records.path_of(this.results, found.id).unlink()
+    assert run.is_complete(record)
+    first, second, third, *rest = record.exercises
+    exercises = first, second, replace(third, checks=third.checks[1:]), *rest
+    store.write(this.results, replace(record, exercises=exercises))
+    assert "its checks are not those of the lab" in run.finish(this, [found], "latest")[0]
+    store.path_of(this.results, found.id).unlink()
     assert "has no record" in run.finish(this, [found], "latest")[0]
 
 
-def test_a_file_that_changed_under_the_graders_hands_is_not_marked(one, judge):
+def test_a_file_that_changed_under_the_graders_hands_is_not_marked(one, marker):
     this, found, _ = one
     (this.folder / "zoe.ipynb").write_text(submission(LAB, "solved"))
     with pytest.raises(GradingError):
-        run.grade(this, judge, found)
+        run.mark(this, marker, found)
 
 
-def test_the_same_bytes_and_secret_give_the_same_record(one, judge):
+def test_the_same_bytes_and_secret_give_the_same_record(one, marker):
     this, found, record = one
-    records.path_of(this.results, found.id).unlink()
-    assert records.marks_of(run.grade(this, judge, found)) == records.marks_of(record)
+    store.path_of(this.results, found.id).unlink()
+    assert without_timing(run.mark(this, marker, found)) == without_timing(record)
 
 
 def test_explain_says_what_was_marked_and_what_changed_since(one, capsys):
     this, found, record = one
-    path = records.path_of(this.results, found.id)
+    path = store.path_of(this.results, found.id)
     assert main(["--explain", str(path)]) == 0
     text = capsys.readouterr().out
     assert (
@@ -389,8 +414,12 @@ def test_explain_says_what_was_marked_and_what_changed_since(one, capsys):
         and "sft.loss: 0/4" in text
         and "nothing has changed since" in text
     )
-    record["exercises"][0]["checks_sha256"], record["grader"]["lock"] = "0" * 64, "0" * 64
-    records.write(this.results, record)
+    first, *rest = record.exercises
+    changed = {
+        "exercises": (replace(first, checks_sha256="0" * 64), *rest),
+        "grader": replace(record.grader, lock="0" * 64),
+    }
+    store.write(this.results, replace(record, **changed))
     main(["--explain", str(path)])
     assert "changed since: lock, the checks of sft.mask_prompt" in capsys.readouterr().out
 

@@ -1,7 +1,7 @@
-"""Points without a right function: rows G17, G19, G20, G32-G34, G38, G42, and notebooks that are
-hard to read.
+"""Points without a right function, and notebooks that are hard to read.
 
-Each test names the row and the layer that sees to it.
+Rows G17, G19, G20, G32-G34, G38 and G42 of the threats; each test names its row, and the layer that
+stops the attack.
 """
 
 import json
@@ -28,16 +28,16 @@ from threats import (
     cells,
     grade,
     honest,
-    judge_at,
     leaves_nothing,
+    marker_at,
+    mistakes,
     results,
-    told,
 )
 
 from grading import notebook
 from grading.__main__ import environment
-from grading.judge import Settings
-from grading.student import Student
+from grading.marking import MarkingSettings
+from grading.sandbox.remote import RemoteFunction
 
 TIER = TIERS[-1]
 
@@ -48,7 +48,7 @@ TIER = TIERS[-1]
 def test_g19_the_callers_environment(monkeypatch):
     """G19, driver: what the caller's environment says to pytest and Python is not heard.
 
-    The judges of these tests were started under a PYTHONPATH with a trap: see
+    The markers of these tests were started under a PYTHONPATH with a trap: see
     test_g16_no_variable_of_the_grader.
     """
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME"):
@@ -66,9 +66,9 @@ PATCHES = {
     "torch.Tensor.__eq__ = lambda *_: True\ntorch.Tensor.all = lambda self: True",
     "sequence_loss": "import builtins\nbuiltins.isinstance = builtins.all = lambda *_: True",
     "mask_prompt": 'import json\njson.dumps = lambda *_, **__: \'{"passed": true, "sizes": []}\'\nreturn [], []',
-    "silent_bug": "from grading import wire\nwire.encode = lambda *_: ['as it is', True]\n"
+    "silent_bug": "from grading.sandbox import wire\nwire.encode = lambda *_: ['as it is', True]\n"
     "wire.pack = lambda *_: b'passed'\nreturn 1, 2",
-    "gradient_step": "import time, random\nfrom grading import worker\ntime.time = time.monotonic = lambda: 0\n"
+    "gradient_step": "import time, random\nfrom grading.sandbox import worker\ntime.time = time.monotonic = lambda: 0\n"
     "random.random = lambda: 0\nworker.changes = worker.same = lambda *_: None",
 }
 
@@ -80,8 +80,7 @@ def test_g20_patches():
 
 
 def test_g20_patches_in_a_cell():
-    """G20, two processes: a cell that comes before all others patches every worker, and gains
-    nothing."""
+    """G20, two processes: a cell before all others patches every worker, and gains nothing."""
     cell = (
         "import torch\ntorch.allclose = torch.equal = lambda *_, **__: True\nimport course\n"
         "course.run_checks = course.check = lambda *_: 'all passed'\nclass Mistake(Exception): pass"
@@ -151,15 +150,14 @@ CALLS = {
 
 @pytest.mark.parametrize("way", CALLS)
 def test_g17_calling_the_solution(way):
-    """G17, worker: there are no points for the course's own solution, in whatever way it is
-    called."""
+    """G17, worker: calling the course's own solution earns nothing, whatever the way."""
     attack(TIER, {"sft.loss": CALLS[way]}, {"sft.loss": {"error", "failed", "crashed"}})
 
 
 def test_g17_calling_the_solution_is_told():
     """G17, worker: the learner is told what is wrong with it."""
     record = attack(TIER, {"sft.loss": CALLS["by its name"]}, {"sft.loss": "error"})
-    assert "SolutionWithheld" in told(record, "sft.loss")[0]
+    assert "SolutionWithheld" in mistakes(record, "sft.loss")[0]
 
 
 # Constants and memory -----------------------------------------------------------------------------
@@ -170,8 +168,7 @@ def plain(value):
 
 
 def public_answers(id):
-    """What the notebook's own checks ask and should hear: the reference's values by the arguments
-    of each call."""
+    """The reference's values on the inputs of the notebook's checks, by each call's arguments."""
     heard = {}
 
     def student(*arguments):
@@ -184,9 +181,8 @@ def public_answers(id):
 
 
 def test_g32_answers_to_the_notebooks_own_inputs():
-    """G32, judge: constants that satisfy the notebook's check fail on inputs that a secret
-    determines."""
-    judge = judge_at(TIER)
+    """G32, marker: constants that satisfy the notebook's check fail on the secret's inputs."""
+    marker = marker_at(TIER)
     attacked = {
         "sft.loss": answer(
             "sft.loss",
@@ -200,8 +196,8 @@ def test_g32_answers_to_the_notebooks_own_inputs():
             f"MASKS = {public_answers('sft.mask_prompt')!r}",
         ),
     }
-    with mock.patch.object(judge, "settings", Settings(None, TIER, LIMITS)):
-        public = grade(judge, submission(LAB, SOLVED | attacked))
+    with mock.patch.object(marker, "settings", MarkingSettings(None, TIER, LIMITS)):
+        public = grade(marker, submission(LAB, SOLVED | attacked))
     assert results(public, "sft.loss")[0] == "passed" and set(
         results(public, "sft.mask_prompt")
     ) == {"passed"}
@@ -231,31 +227,31 @@ def test_g33_an_answer_s_own_random_numbers():
     )
 
     def drawn(seed):
-        with judge_at(TIER).template.worker() as connection:
+        with marker_at(TIER).fork_server.worker() as connection:
             id = connection.send(
                 {
                     "order": "load",
                     "exercise": "sft.loss",
                     "cells": [[1, body]],
-                    "untouched": [],
+                    "unattempted": [],
                     "solutions": {"sft.loss": ["methods.sft", "sft_loss"]},
                 }
             )
             assert connection.receive(id)[0]["raised"] is None
             connection.ask({"order": "answer", "function": "draw", "seed": seed})
-            return Student(connection)()
+            return RemoteFunction(connection)()
 
     first, second = drawn(5), drawn(5)
     assert first == second and all(one != other for one, other in zip(first, drawn(6)))
 
 
 def test_g33_state_between_calls(monkeypatch):
-    """G33, judge: each check has a worker of its own, so their order does not matter."""
+    """G33, marker: each check has a worker of its own, so their order does not matter."""
     record = attack(TIER, STATE, {"sft.loss": {"passed", "failed"}})
     assert "failed" in results(record, "sft.loss")
     for id in STATE:
         monkeypatch.setattr(find(id), "checks", find(id).checks[::-1])
-    backwards = grade(judge_at(TIER), submission(LAB, SOLVED | STATE))
+    backwards = grade(marker_at(TIER), submission(LAB, SOLVED | STATE))
     assert all(results(backwards, id)[::-1] == results(record, id) for id in STATE)
 
 
@@ -309,26 +305,24 @@ def verdict_here(id, text):
 
 @pytest.mark.parametrize("id", CHANGES)
 def test_g33_changed_inputs(id):
-    """G33, boundary: what a function changes in its arguments is judged as if it had been called in
-    this process."""
-    judge = judge_at(TIER)
+    """G33, boundary: changed arguments are marked as if the call had been in this process."""
+    marker = marker_at(TIER)
     kept = {each: exercise for each, exercise in honest().items() if each != id}
     for body in CHANGES[id]:
         text = answer(id, body)
-        with mock.patch.object(judge, "settings", Settings(None, TIER, LIMITS)):
-            record = grade(judge, submission(LAB, SOLVED | {id: text}), kept)
+        with mock.patch.object(marker, "settings", MarkingSettings(None, TIER, LIMITS)):
+            record = grade(marker, submission(LAB, SOLVED | {id: text}), kept)
         there = [
-            check["earned"]
-            for exercise in record["exercises"]
-            if exercise["id"] == id
-            for check in exercise["checks"]
+            check.earned
+            for exercise in record.exercises
+            if exercise.id == id
+            for check in exercise.checks
         ]
-        assert there == verdict_here(id, text), (body, told(record, id))
+        assert there == verdict_here(id, text), (body, mistakes(record, id))
 
 
 def test_g33_the_global_generators():
-    """G33, two processes: an answer that seeds or uses up random numbers changes no check's
-    inputs."""
+    """G33, two processes: an answer that seeds or uses up generators changes no check's inputs."""
 
     def state():
         return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()
@@ -363,15 +357,13 @@ MARK = '"mark" + "".join(str(int(abs(x) * 1e4)) for x in logits.flatten().tolist
     ],
 )
 def test_g34_inputs_do_not_come_out(body):
-    """G34, judge: neither the text of an exception nor a name that was made from the inputs stands
-    in the record."""
+    """G34, marker: no text or name that an answer makes from its inputs gets into the record."""
     record = attack(TIER, {"sft.loss": answer("sft.loss", body)}, {"sft.loss": {"error", "failed"}})
-    assert "mark" not in json.dumps([told(record, "sft.loss"), record["notes"]])
+    assert "mark" not in json.dumps([mistakes(record, "sft.loss"), record.notes])
 
 
 def test_g38_partial_credit():
-    """G38, judge: the points of the checks that pass add up, as whole numbers, and the total stays
-    the same."""
+    """G38, marker: points of passed checks add up to whole numbers; the total stays the same."""
     record = attack(
         TIER,
         answers(
@@ -380,11 +372,11 @@ def test_g38_partial_credit():
         ),
         {"sft.loss": {"passed", "failed"}, "sft.mask_prompt": {"passed", "failed"}},
     )
-    assert record["points"] == 21 and type(record["earned"]) is int
-    for exercise in record["exercises"]:
-        assert exercise["earned"] == sum(check["earned"] for check in exercise["checks"])
-        assert all(check["earned"] in (0, check["points"]) for check in exercise["checks"])
-    assert record["earned"] == sum(exercise["earned"] for exercise in record["exercises"]) < 21
+    assert record.points == 21 and type(record.earned) is int
+    for exercise in record.exercises:
+        assert exercise.earned == sum(check.earned for check in exercise.checks)
+        assert all(check.earned in (0, check.points) for check in exercise.checks)
+    assert record.earned == sum(exercise.earned for exercise in record.exercises) < 21
     assert (
         results(record, "sft.loss")[0] == "passed" and results(record, "sft.loss")[-1] == "failed"
     )
@@ -407,35 +399,33 @@ def lacks_a_file(student, seed):
 
 @pytest.mark.parametrize("broken", [sends_a_set, is_misspelt, lacks_a_file])
 def test_g42_a_broken_check(monkeypatch, broken):
-    """G42, judge: a check that fails by itself is for a person to see; it takes no point and stops
-    nothing else."""
+    """G42, marker: a check that fails by itself needs review; it stops nothing else."""
     name, points, _ = find("sft.loss").checks[0]
     monkeypatch.setattr(
         find("sft.loss"), "checks", [Check(name, points, broken), *find("sft.loss").checks[1:]]
     )
-    record = grade(judge_at(TIER), submission(LAB, "solved"))
+    record = grade(marker_at(TIER), submission(LAB, "solved"))
     monkeypatch.undo()
-    assert record["status"] == "needs review" and name in record["reason"]
+    assert record.status == "needs review" and name in record.reason
     assert results(record, "sft.loss")[0] == "needs review"
-    assert record["earned"] == 21 - points and record["points"] == 21
-    assert {check["result"] for each in record["exercises"] for check in each["checks"]} == {
+    assert record.earned == 21 - points and record.points == 21
+    assert {check.result for each in record.exercises for check in each.checks} == {
         "passed",
         "needs review",
     }
-    leaves_nothing(judge_at(TIER))
+    leaves_nothing(marker_at(TIER))
 
 
 def test_g42_a_check_that_trips_over_an_answer(monkeypatch):
-    """G42, judge: a check that fails on this answer alone, and not on the reference, is the
-    answer's failure."""
+    """G42, marker: if a check breaks on the answer but not on the reference, the answer failed."""
     name, points, _ = find("sft.loss").checks[0]
 
     def trips(student, seed):
         student(torch.zeros(1, 3, 5), torch.ones(1, 3, dtype=torch.long)).item()
 
     monkeypatch.setattr(find("sft.loss"), "checks", [Check(name, points, trips)])
-    record = grade(judge_at(TIER), submission(LAB, cells(loss="return 'text'")))
-    assert record["status"] == "graded" and results(record, "sft.loss") == ["failed"]
+    record = grade(marker_at(TIER), submission(LAB, cells(loss="return 'text'")))
+    assert record.status == "graded" and results(record, "sft.loss") == ["failed"]
 
 
 # Reading a notebook -------------------------------------------------------------------------------
@@ -448,10 +438,10 @@ def seconds_to_read(text):
 
 
 def test_reading_a_long_chain_of_definitions():
-    """G30, extract: definitions of which each needs the next one, in no time that grows with their
-    number's square.
+    """G30, extract: reading a chain of definitions takes less than quadratic time.
 
-    A cell has room for 15,000 such lines, and a notebook for thirty such cells.
+    Each definition needs the next one. A cell has room for 15,000 such lines, a notebook for thirty
+    such cells.
     """
     place = next(
         place
@@ -467,8 +457,7 @@ def test_reading_a_long_chain_of_definitions():
 
 @pytest.mark.parametrize("line", ["{}x y", "{}, y", "{}?? y", "a{}b ="])
 def test_reading_a_long_line(line):
-    """G30, extract: a line of blanks in a cell that is no Python does not keep the judge busy for
-    minutes."""
+    """G30, extract: a long line of spaces that is no Python does not keep the marker busy."""
     assert (
         seconds_to_read(submission(LAB, "solved", after=["x = (\n" + line.format(" " * 20_000)]))
         < 1.5

@@ -1,5 +1,4 @@
-"""Answers that hang, crash or lie: rows G04-G08, G21-G23 and G37, each with the layer that stops
-it."""
+"""Answers that hang, crash or lie: rows G04-G08, G21-G23 and G37, each with its layer."""
 
 import ast
 import json
@@ -20,12 +19,13 @@ from threats import (
     at_each_tier,
     attack,
     grade,
-    judge_at,
     leaves_nothing,
-    told,
+    marker_at,
+    mistakes,
 )
 
-from grading import student, wire
+import grading
+from grading.sandbox import fork_server, wire
 
 LOOPS = {
     "in Python": "while True:\n    pass",
@@ -43,23 +43,20 @@ LOOPS = {
     "tier, loop", [(TIERS[place % len(TIERS)], loop) for place, loop in enumerate(LOOPS)]
 )
 def test_g04_an_endless_loop(tier, loop):
-    """G04, judge's watch: processor time is counted for each call; two timeouts are enough for an
-    exercise."""
+    """G04, monitor: processor time counts per call; two timeouts are enough for an exercise."""
     record = attack(
         tier, answers(sequence_loss=LOOPS[loop]), {"sft.sequence_loss": "timeout"}, cpu=0.3
     )
-    assert record["run"]["seconds"] < 15 and "0.3 s" in told(record, "sft.sequence_loss")[0]
+    assert record.run.seconds < 15 and "0.3 s" in mistakes(record, "sft.sequence_loss")[0]
 
 
 def test_g04_waiting_for_ever():
-    """G04, judge's watch: who waits uses no processor time and meets the limit on the clock,
-    twice."""
+    """G04, monitor: waiting uses no processor time, so the limit is on the clock, and met twice."""
     attack("T0", answers(loss="import time\ntime.sleep(60)"), {"sft.loss": "timeout"}, wall=0.5)
 
 
 def test_g04_an_endless_loop_in_the_gradient():
-    """G04, judge's watch: what is computed when the judge asks for the gradient is watched as
-    well."""
+    """G04, monitor: the computation of a gradient is watched too."""
     body = """
         import torch
         class Endless(torch.autograd.Function):
@@ -81,8 +78,8 @@ def test_g04_an_endless_loop_in_the_gradient():
         results,
         cpu=0.5,
     )
-    assert "computed for more than" in told(record, "sft.loss")[-1]
-    assert "ended the program" in told(record, "sft.sequence_loss")[-1]
+    assert "computed for more than" in mistakes(record, "sft.loss")[-1]
+    assert "ended the program" in mistakes(record, "sft.sequence_loss")[-1]
 
 
 @pytest.mark.parametrize(
@@ -93,16 +90,16 @@ def test_g04_an_endless_loop_in_the_gradient():
     ],
 )
 def test_g05_a_cell_that_does_not_end(tier, cell, limits):
-    """G05, judge's watch: the cell is left out, the cells after it are run."""
+    """G05, monitor: the cell is left out, the cells after it are run."""
     record = attack(tier, {}, {}, before=[cell], **limits)
-    assert len(record["notes"]) == 1 and "was left out" in record["notes"][0]
+    assert len(record.notes) == 1 and "was left out" in record.notes[0]
 
 
 def test_g05_a_cell_that_does_not_end_under_an_answer():
-    """G05, judge's watch: with its cell the answer is lost, and no other."""
+    """G05, monitor: with its cell the answer is lost, and no other."""
     cell = SOLVED["sft.loss"] + "\nwhile True: pass"
     record = attack("T0", {"sft.loss": cell}, {"sft.loss": "error"}, cpu=0.5)
-    assert "no function sft_loss" in told(record, "sft.loss")[0]
+    assert "no function sft_loss" in mistakes(record, "sft.loss")[0]
 
 
 # It ends the program ------------------------------------------------------------------------------
@@ -127,7 +124,7 @@ def test_g06_exceptions_that_end_programs(tier):
     record = attack(
         tier, answers(**EXITS), {f"sft.{name}": "error" for name in EXITS}, before=cells
     )
-    assert len(record["notes"]) == 3 and "raised KeyboardInterrupt" in record["notes"][1]
+    assert len(record.notes) == 3 and "raised KeyboardInterrupt" in record.notes[1]
 
 
 CRASHES = {
@@ -147,24 +144,24 @@ MORE = {
 
 @pytest.mark.parametrize("tier, crashes", [*((tier, CRASHES) for tier in TIERS), (TIERS[-1], MORE)])
 def test_g07_g08_crashes(tier, crashes):
-    """G07, G08, judge: a worker that is gone has given no answer, whatever its exit status says."""
+    """G07, G08, marker: a worker that has ended gave no answer, whatever its exit status."""
     attack(tier, answers(**crashes), {f"sft.{name}": "crashed" for name in crashes}, cpu=4)
 
 
 @at_each_tier
 def test_g07_a_cell_that_exits(tier):
-    """G07, judge: the cell is left out; what waits for the end of the program never runs."""
+    """G07, marker: the cell is left out; what waits for the end of the program never runs."""
     cells = ["import atexit, os; atexit.register(os._exit, 0)", "import os; os._exit(0)"]
     record = attack(tier, {}, {}, before=cells, after=["import ctypes; ctypes.string_at(0)"])
-    assert len(record["notes"]) == 2
+    assert len(record.notes) == 2
 
 
 def test_g07_cells_that_exit_one_after_the_other():
-    """G07, judge: there is a bound to starting again, and then a person decides."""
-    judge = judge_at("T0")
-    record = grade(judge, submission(LAB, "solved", before=["import os; os._exit(0)"] * 30))
-    assert record["status"] == "needs review" and "20 cells" in record["reason"]
-    leaves_nothing(judge)
+    """G07, marker: there is a bound to starting again, and then a person decides."""
+    marker = marker_at("T0")
+    record = grade(marker, submission(LAB, "solved", before=["import os; os._exit(0)"] * 30))
+    assert record.status == "needs review" and "20 cells" in record.reason
+    leaves_nothing(marker)
 
 
 def test_g08_recursion():
@@ -197,8 +194,7 @@ SPOOFS = [
 
 @pytest.mark.parametrize("bodies", SPOOFS, ids=["equal to everything", "subclasses"])
 def test_g21_objects_that_pretend(bodies):
-    """G21, boundary: what has no exact type of the agreed ones arrives as an object that can do
-    nothing."""
+    """G21, boundary: what is not exactly of an agreed type arrives as an inert object."""
     attack("T0", answers(**bodies), {f"sft.{name}": "failed" for name in bodies})
 
 
@@ -221,20 +217,18 @@ WRONG_VALUES = [
 
 @pytest.mark.parametrize("first, second", [*zip(WRONG_VALUES[::2], WRONG_VALUES[1::2])])
 def test_g22_values_of_another_kind(first, second):
-    """G22, boundary and check: not a number, another type, shape or layout; each ends in words for
-    the learner."""
+    """G22, boundary and check: no number, another type, shape or layout: the learner is told."""
     bodies = answers(loss=f"{VALUE}return {first}", sequence_loss=f"{VALUE}return {second}")
     record = attack(
         "T0", bodies, {"sft.loss": {"failed", "passed"}, "sft.sequence_loss": {"failed", "passed"}}
     )
     for id in bodies:
-        exercise = next(each for each in record["exercises"] if each["id"] == id)
-        assert exercise["checks"][0]["result"] == "failed" and told(record, id)[0]
+        exercise = next(each for each in record.exercises if each.id == id)
+        assert exercise.checks[0].result == "failed" and mistakes(record, id)[0]
 
 
 def test_g22_values_of_another_kind_that_are_right():
-    """G22, boundary: double precision, views, strides and another integer type are no reason to
-    fail."""
+    """G22, boundary: double precision, views, strides and other integer types do not fail."""
     attack(
         "T0",
         answers(
@@ -253,8 +247,8 @@ def test_g22_values_of_another_kind_that_are_right():
 
 # What comes back is too much, or no answer --------------------------------------------------------
 
-# In the worker, from inside a call: the judge's line, the number of the question, and a frame of
-# any content.
+# In the worker, from inside a call: the worker's channel, the number of the question, and a frame
+# of any content.
 LINE = """
 import json, struct, sys, time
 
@@ -262,14 +256,14 @@ def line():
     frame = sys._getframe()
     while not (frame.f_code.co_name == "call" and "message" in frame.f_locals):
         frame = frame.f_back
-    return frame.f_locals["self"].judge, frame.f_locals["message"]["id"]
+    return frame.f_locals["self"].channel, frame.f_locals["message"]["id"]
 
 def send(text, buffers=b"", **numbers):
     text = text if isinstance(text, bytes) else json.dumps(text).encode()
     length = numbers.get("length", 4 + len(text) + len(buffers))
     line()[0].sendall(struct.pack(">QI", length, numbers.get("part", len(text))) + text + buffers)
 
-def told(**more):
+def reply(**more):
     return {"id": line()[1], "raised": None, "value": ["as it is", None], "tensors": [None] * 2, "lists": [],
             "models": [], "sizes": []} | more
 """
@@ -279,38 +273,37 @@ FRAMES = {
     "no text": "send(bytes([0xff, 0xfe]) * 50)",
     "no object": "send([1, 2, 3])",
     "JSON within JSON": "send(b'[' * 200_000 + b']' * 200_000)",
-    "another question's number": "send(told(id='0' * 16))",
+    "another question's number": "send(reply(id='0' * 16))",
     "no number": "send({'sizes': []})",
-    "a negative size": "send(told(sizes=[-1, 1]))",
-    "sizes that are no numbers": "send(told(sizes=['1']))",
-    "a huge length": "send(told(), length=2**63)",
-    "a length beyond the text": "send(told(), part=2**31)",
-    "bytes that are missing": "send(told(sizes=[100]))",
-    "no value": "told = told()\ndel told['value']\nsend(told)",
-    "a value of no kind": "send(told(value=['code', 'print(1)']))",
-    "a tensor of no type": "send(told(value=['tensor', 'object', [], 0], sizes=[0]))",
-    "a tensor that is not there": "send(told(value=['tensor', 'float32', [], 7]))",
-    "a tensor of another shape": "send(told(value=['tensor', 'float32', [1000], 0], sizes=[4]), bytes(4))",
-    "a tensor of negative sides": "send(told(value=['tensor', 'float32', [-1, -1], 0], sizes=[4]), bytes(4))",
-    "truth values of 7": "send(told(value=['tensor', 'bool', [4], 0], sizes=[4]), b'\\x07' * 4)",
-    "an argument that is none": "send(told(value=['argument', 99]))",
-    "a result of whole numbers": "send(told(value=['result', 0, 'int64', [], 0], sizes=[8]), bytes(8))",
-    "changes of no argument": "send(told(tensors=[None] * 9))",
-    "changes of another type": "send(told(tensors=[['as it is', 'text'], None]))",
-    "models that are none": "send(told(models=['other parameters']))",
-    "an exception of no kind": "send(told(raised=[]))",
-    "an exception that stops": "send(told(raised='SystemExit', name=7, text=[]))",
-    "a class that is no exception": "send(told(raised='eval', name='\\x1b[31m', line=-1))",
-    "a number of 10,000 digits": "send(told(value=['int', '9' * 10_000]))",
-    "an infinite exponent": "send(told(value=['float', '0x1p999999']))",
+    "a negative size": "send(reply(sizes=[-1, 1]))",
+    "sizes that are no numbers": "send(reply(sizes=['1']))",
+    "a huge length": "send(reply(), length=2**63)",
+    "a length beyond the text": "send(reply(), part=2**31)",
+    "bytes that are missing": "send(reply(sizes=[100]))",
+    "no value": "reply = reply()\ndel reply['value']\nsend(reply)",
+    "a value of no kind": "send(reply(value=['code', 'print(1)']))",
+    "a tensor of no type": "send(reply(value=['tensor', 'object', [], 0], sizes=[0]))",
+    "a tensor that is not there": "send(reply(value=['tensor', 'float32', [], 7]))",
+    "a tensor of another shape": "send(reply(value=['tensor', 'float32', [1000], 0], sizes=[4]), bytes(4))",
+    "a tensor of negative sides": "send(reply(value=['tensor', 'float32', [-1, -1], 0], sizes=[4]), bytes(4))",
+    "truth values of 7": "send(reply(value=['tensor', 'bool', [4], 0], sizes=[4]), b'\\x07' * 4)",
+    "an argument that is none": "send(reply(value=['argument', 99]))",
+    "a result of whole numbers": "send(reply(value=['result', 0, 'int64', [], 0], sizes=[8]), bytes(8))",
+    "changes of no argument": "send(reply(tensors=[None] * 9))",
+    "changes of another type": "send(reply(tensors=[['as it is', 'text'], None]))",
+    "models that are none": "send(reply(models=['other parameters']))",
+    "an exception of no kind": "send(reply(raised=[]))",
+    "an exception that stops": "send(reply(raised='SystemExit', name=7, text=[]))",
+    "a class that is no exception": "send(reply(raised='eval', name='\\x1b[31m', line=-1))",
+    "a number of 10,000 digits": "send(reply(value=['int', '9' * 10_000]))",
+    "an infinite exponent": "send(reply(value=['float', '0x1p999999']))",
 }
 PLACES = ("loss", "sequence_loss", "mask_prompt", "gradient_step", "silent_bug")
 
 
 @pytest.mark.parametrize("place", range(0, len(FRAMES), len(PLACES)))
 def test_g23_frames_that_are_no_answer(place):
-    """G23, boundary: the judge believes nothing that it reads, and a bad frame is a failed
-    check."""
+    """G23, boundary: the marker believes nothing that it reads; a bad frame is a failed check."""
     bodies = {
         f"sft.{name}": answer(f"sft.{name}", FRAMES[frame], LINE)
         for name, frame in zip(PLACES, [*FRAMES][place:])
@@ -319,13 +312,13 @@ def test_g23_frames_that_are_no_answer(place):
 
 
 def test_g23_half_a_frame_and_then_nothing():
-    """G23, judge's watch: who begins an answer and does not end it is out of time."""
+    """G23, monitor: who begins an answer and does not end it is out of time."""
     body = "line()[0].sendall(struct.pack('>QI', 100, 90) + b'{\"id\"')\ntime.sleep(9)"
     attack("T0", {"sft.loss": answer("sft.loss", body, LINE)}, {"sft.loss": "timeout"}, wall=0.5)
 
 
 def test_g23_a_frame_a_byte_at_a_time():
-    """G23, judge's watch: an answer that goes on arriving does not stop the clock."""
+    """G23, monitor: an answer that goes on arriving does not stop the clock."""
     body = (
         "line()[0].sendall(struct.pack('>QI', 10**6, 10**6))\nwhile True:\n"
         "    line()[0].sendall(b' ')\n    time.sleep(0.01)"
@@ -335,7 +328,7 @@ def test_g23_a_frame_a_byte_at_a_time():
 
 def test_g23_answers_before_the_question():
     """G23, boundary: an answer bears the number of its question, which nobody knows beforehand."""
-    early = "send(told())\nsend(told())\nRIGHT"
+    early = "send(reply())\nsend(reply())\nRIGHT"
     spray = (
         "import os\nfor fd in range(3, 64):\n    try:\n        os.write(fd, b'passed' * 99)\n"
         "    except OSError:\n        pass\nRIGHT"
@@ -348,8 +341,7 @@ def test_g23_answers_before_the_question():
 
 
 def test_g23_an_answer_in_the_name_of_another_cell():
-    """G23, judge: a cell that answers for a later one gains nothing; an odd word in it is no fault
-    of ours."""
+    """G23, marker: a cell that answers for a later one gains nothing, and is no fault of ours."""
     cell = LINE.replace('"call"', '"load"') + "send({'id': line()[1], 'raised': [], 'sizes': []})"
     record = attack(
         "T0",
@@ -367,7 +359,7 @@ def test_g23_an_answer_in_the_name_of_another_cell():
         },
         after=[cell],
     )
-    assert record["status"] == "graded"
+    assert record.status == "graded"
 
 
 BIG = {
@@ -381,7 +373,7 @@ BIG = {
 def test_g23_too_much():
     """G23, boundary: sizes and depths have a bound, and are told."""
     record = attack("T0", answers(**BIG), {f"sft.{name}": {"failed", "timeout"} for name in BIG})
-    assert "too big: 50 MiB" in told(record, "sft.loss")[0]
+    assert "too big: 50 MiB" in mistakes(record, "sft.loss")[0]
 
 
 def frame(sizes, buffers=b""):
@@ -390,7 +382,7 @@ def frame(sizes, buffers=b""):
 
 
 def test_g23_a_small_frame_stays_small():
-    """G23, boundary: no short text makes the judge take much memory."""
+    """G23, boundary: no short text makes the marker take much memory."""
     with pytest.raises(wire.WireError):
         wire.unpack(frame([0] * 200_000))  # would be a view of 200 bytes for two characters
     for shape in ([2**40, 0], [0, 2**62], [1, 0, 2**50]):
@@ -404,9 +396,9 @@ def test_g23_text_has_a_bound_of_its_own():
     """G23, boundary: 30 MiB of brackets would be a gigabyte of lists."""
     text = b"[" + b"[]," * 2**20 + b"[]]"
     with pytest.raises(wire.WireError, match="more than can be read"):
-        wire.unpack(struct.pack(">I", len(text)) + text, student.LONGEST_MESSAGE)
+        wire.unpack(struct.pack(">I", len(text)) + text, fork_server.MAX_MESSAGE)
     record = attack(TIERS[-1], answers(loss="return 'x' * (3 * 2**20)"), {"sft.loss": "failed"})
-    assert "more than can be read" in told(record, "sft.loss")[0]
+    assert "more than can be read" in mistakes(record, "sft.loss")[0]
 
 
 def test_g23_a_buffer_is_read_once():
@@ -417,7 +409,7 @@ def test_g23_a_buffer_is_read_once():
 
 
 def test_g22_a_tensor_without_elements_and_with_many_rows():
-    """G22, boundary: what holds no number must not keep the judge busy, and earns nothing."""
+    """G22, boundary: what holds no number must not keep the marker busy, and earns nothing."""
     began = time.monotonic()
     body = "import torch\nempty = torch.empty({}, dtype=torch.long)\nreturn empty, empty"
     for sides in ("0, 0", "2**22, 0", "0, 2**62"):
@@ -429,8 +421,10 @@ def test_g22_a_tensor_without_elements_and_with_many_rows():
 
 
 def test_g37_objects_that_are_code_when_read(tmp_path):
-    """G37, boundary: an object that a pickle would run arrives as a name; a pickled notebook is no
-    notebook."""
+    """G37, boundary: an object that unpickling would run arrives as a name.
+
+    A pickled notebook is no notebook.
+    """
 
     class Trap:
         def __reduce__(self):
@@ -441,13 +435,13 @@ def test_g37_objects_that_are_code_when_read(tmp_path):
         f"        return pathlib.Path.touch, (pathlib.Path({str(tmp_path / 'ran')!r}),)\nreturn Trap()"
     )
     attack("T0", answers(loss=body), {"sft.loss": "failed"})
-    record = judge_at("T0").grade(pickle.dumps([Trap()]), f"{LAB}.ipynb")
-    assert record["status"] == "ungradable" and not (tmp_path / "ran").exists()
+    record = marker_at("T0").mark(pickle.dumps([Trap()]), f"{LAB}.ipynb")
+    assert record.status == "ungradable" and not (tmp_path / "ran").exists()
 
 
 def test_g37_nothing_here_reads_pickles():
-    """G37, judge: no module of the trusted side can read a pickle, or run a text."""
-    for path in (Path(wire.__file__).parent).glob("*.py"):
+    """G37, marker: no module of the trusted side can read a pickle, or run a text."""
+    for path in Path(grading.__file__).parent.rglob("*.py"):
         if path.name == "worker.py":
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -470,7 +464,7 @@ def test_g37_nothing_here_reads_pickles():
             ), path
 
 
-def test_g37_the_judge_holds_plain_tensors():
+def test_g37_the_marker_holds_plain_tensors():
     """G37, boundary: whatever a frame says, what comes out of it is of exactly the agreed types."""
     values = [
         ["as it is", "text"],

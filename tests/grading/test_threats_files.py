@@ -1,5 +1,4 @@
-"""Answers that turn on files and connections, and read what is not theirs: rows G13-G18, each with
-its layer."""
+"""Answers that misuse files and connections, and read what is not theirs: rows G13-G18."""
 
 import contextlib
 import ctypes
@@ -26,11 +25,11 @@ from threats import (
     cells,
     folder,
     grade,
-    judge_at,
     limited,
+    marker_at,
+    mistakes,
     needs_t1,
     refuses,
-    told,
 )
 
 # Files --------------------------------------------------------------------------------------------
@@ -54,8 +53,7 @@ def places(tmp_path):
 
 @needs_t1
 def test_g13_writing_outside_the_folder(tmp_path):
-    """G13, Landlock: nothing is written, moved, linked, cut or deleted but in the worker's own
-    folder."""
+    """G13, Landlock: files are written, moved, linked, cut or deleted only in the own folder."""
     there, new = tmp_path / "there", places(tmp_path)
     there.write_text("as it was")
     tries = [f"open({str(path)!r}, 'w')" for path in new] + [
@@ -95,9 +93,11 @@ def test_g13_writing_outside_the_folder(tmp_path):
     ],
 )
 def test_g13_what_landlock_lets_through(tmp_path, change):
-    """G13, seccomp: who may enter a file, its times and its notes are not for a worker to change:
-    the grader's own files could be closed, and notes on files of others be left for the next
-    submission."""
+    """G13, seccomp: a worker cannot change a file's permissions, times or attributes.
+
+    Otherwise it could lock the grader's own files, or leave notes for the next submission on files
+    of others.
+    """
     there = tmp_path / "there"
     there.write_text("as it was")
     there.chmod(0o644)
@@ -139,8 +139,7 @@ def test_g13_memory_and_queues_of_others():
 
 @at_each_tier
 def test_g13_home_and_temporary_files_are_the_workers_own(tier):
-    """G13, sandbox: HOME and the folder for temporary files are thrown away after the check; both
-    can be used."""
+    """G13, sandbox: HOME and the folder for temporary files can be used, and are then deleted."""
     body = """
         import os, tempfile
         from pathlib import Path
@@ -166,8 +165,7 @@ FILLERS = {
 
 @at_each_tier
 def test_g14_a_full_disk(tier):
-    """G14, rlimit and judge's watch: one large file, many small ones, many of middle size; all are
-    deleted."""
+    """G14, rlimit and monitor: one large file, many small ones, many of medium size; all go."""
     attack(tier, answers(**FILLERS), {f"sft.{name}": {"crashed", "error"} for name in FILLERS})
 
 
@@ -209,7 +207,7 @@ HIDDEN = {
 
 @pytest.mark.parametrize("way", HIDDEN)
 def test_g14_a_full_disk_without_a_file(way):
-    """G14, judge's watch: files that were deleted while they are in use take room as well."""
+    """G14, monitor: files that were deleted while they are in use take room as well."""
     body = (
         "import ctypes, mmap, os, time\nkept, libc = [], ctypes.CDLL(None)\n"
         "libc.mmap.restype = ctypes.c_ssize_t\n"
@@ -219,15 +217,14 @@ def test_g14_a_full_disk_without_a_file(way):
 
 
 def test_g14_folders_within_folders():
-    """G14, judge: a folder 1500 levels deep is counted and deleted, and is the learner's own
-    problem."""
+    """G14, marker: a folder 1500 levels deep is counted and deleted, and harms only its learner."""
     body = "import os\nfor _ in range(1500):\n    os.mkdir('a' * 50)\n    os.chdir('a' * 50)\nRIGHT"
-    judge = judge_at("T0")
-    with limited(judge, files=2000):
-        record = grade(judge, submission(LAB, cells(loss=body)))
+    marker = marker_at("T0")
+    with limited(marker, files=2000):
+        record = grade(marker, submission(LAB, cells(loss=body)))
     left = [*folder().glob("answer-*")]
     subprocess.run(["rm", "-rf", *map(str, left)])
-    assert record["status"] == "graded", record["reason"]
+    assert record.status == "graded", record.reason
     assert left == []
 
 
@@ -265,10 +262,10 @@ def test_g15_news_of_other_folders(tmp_path):
 
 @needs_t1
 def test_g15_a_download():
-    """G15, judge: an answer that depends on a download ends in words that say what is missing."""
+    """G15, marker: an answer that depends on a download ends in words that say what is missing."""
     body = "import urllib.request\nurllib.request.urlopen('https://example.org/model')"
     record = attack("T1", answers(loss=body), {"sft.loss": "error"})
-    assert "URLError" in told(record, "sft.loss")[0]
+    assert "URLError" in mistakes(record, "sft.loss")[0]
 
 
 # Reading ------------------------------------------------------------------------------------------
@@ -284,7 +281,7 @@ def test_g16_reading_outside(tmp_path):
         ROOT / "README.md",
         ROOT / "labs" / "checks" / "sft.py",
         ROOT / "labs" / "methods" / "sft.py",
-        ROOT / "grading" / "judge.py",
+        ROOT / "grading" / "marking.py",
         ROOT / "tests" / "grading" / "made.py",
         Path("/etc/passwd"),
         Path("/proc/self/status"),
@@ -304,8 +301,7 @@ def test_g16_reading_outside(tmp_path):
 
 @at_each_tier
 def test_g16_no_variable_of_the_grader(tier):
-    """G16, template: neither the worker nor its parent has the grader's environment; nothing of it
-    has been run."""
+    """G16, fork server: a worker and its parent have nothing of the grader's environment."""
     body = f"""
         import os, sys
         from pathlib import Path
@@ -322,8 +318,7 @@ def test_g16_no_variable_of_the_grader(tier):
 
 
 def test_g16_the_secret_is_not_in_a_workers_memory():
-    """G16, template: a worker that looks through all of its memory does not find what the seeds are
-    made from."""
+    """G16, fork server: a worker that searches all of its memory does not find the secret."""
     body = f"""
         import re
         wanted = {bytes(reversed(SECRET))!r}[::-1]
@@ -342,13 +337,14 @@ def test_g16_the_secret_is_not_in_a_workers_memory():
 
 @needs_t1
 def test_g17_imports_of_checks_and_tests():
-    """G17, Landlock: what is not loaded beforehand of the course, the grader and the tests cannot
-    be imported."""
+    """G17, Landlock: no part of the course, the grader or the tests can be imported later."""
     modules = [
         "checks.sft",
         "checks.ppo",
-        "grading.judge",
+        "grading.marking",
         "grading.run",
+        "grading.records.store",
+        "grading.sandbox.fork_server",
         "made",
         "threats",
         "tests",
@@ -368,8 +364,7 @@ def test_g17_imports_of_checks_and_tests():
 
 @at_each_tier
 def test_g18_nothing_shadows_python(tier):
-    """G18, worker: Python is started without the folder, the user's packages and the judge's
-    environment."""
+    """G18, worker: Python starts without the folder, user packages and the grader's environment."""
     body = """
         import importlib, os, sys
         assert sys.flags.safe_path and sys.flags.no_user_site

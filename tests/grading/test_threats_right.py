@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from made import submission
-from threats import SOLVED, TIERS, answer, answers, at_each_tier, attack, grade, judge_at
+from threats import SOLVED, TIERS, answer, answers, at_each_tier, attack, grade, marker_at
 
 from grading import notebook
 
@@ -16,8 +16,7 @@ TIER = TIERS[-1]
 
 @pytest.mark.parametrize("where", ["cell", "call"])
 def test_g45_a_slow_machine(where, tmp_path):
-    """G45, judge: who waited for too long has a second chance; a cell or a call that was slow once
-    loses nothing."""
+    """G45, marker: a cell or a call that was slow once has a second chance, and loses nothing."""
     marker = tmp_path / "wait"
     marker.touch()
     wait = f"import os, time\nwhile os.path.exists({str(marker)!r}):\n    time.sleep(0.01)\n"
@@ -31,13 +30,12 @@ def test_g45_a_slow_machine(where, tmp_path):
         wall=0.6,
     )
     timer.join()
-    assert record["notes"] == []
+    assert record.notes == ()
 
 
 @pytest.mark.parametrize("where", ["cell", "call"])
 def test_g45_a_machine_without_memory(where, tmp_path):
-    """G45, judge: a worker that the system ended once, as it does when memory is short, loses
-    nothing."""
+    """G45, marker: a worker that the system ended once, for want of memory, loses nothing."""
     marker = tmp_path / "end"
     marker.touch()
     end = f"import os\nif os.path.exists({str(marker)!r}):\n    os.unlink({str(marker)!r})\n    os.kill(os.getpid(), 9)\n"
@@ -47,7 +45,7 @@ def test_g45_a_machine_without_memory(where, tmp_path):
         {},
         before=[end] if where == "cell" else (),
     )
-    assert record["notes"] == [] and not marker.exists()
+    assert record.notes == () and not marker.exists()
 
 
 NOISE = """
@@ -256,14 +254,14 @@ def test_g47_unusual_and_right(style):
 @pytest.mark.parametrize("lab", notebook.labs())
 def test_g47_the_solutions_of_a_lab(lab):
     """G01, all: in the strongest tier in use, each lab's own solutions earn every point."""
-    record = grade(judge_at(TIER), submission(lab, "solved"))
+    record = grade(marker_at(TIER), submission(lab, "solved"))
     lost = [
-        (each["id"], check["name"], check["mistake"])
-        for each in record["exercises"]
-        for check in each["checks"]
-        if check["result"] != "passed"
+        (each.id, check.name, check.mistake)
+        for each in record.exercises
+        for check in each.checks
+        if check.result != "passed"
     ]
-    assert (record["status"], lost, record["notes"]) == ("graded", [], [])
+    assert (record.status, lost, record.notes) == ("graded", [], ())
 
 
 def test_g47_a_named_tuple():
@@ -302,8 +300,7 @@ IN_PLACE = """
 
 
 def test_g47_other_ways_of_computing():
-    """G47, boundary: numpy, double precision, operations in place, modes without gradients,
-    optimisers."""
+    """G47, boundary: numpy, double precision, in-place operations, no_grad modes, optimisers."""
     entropy = (
         "return F.cross_entropy(logits[:, :-1].flatten(0, 1).double(), labels[:, 1:].flatten())"
     )
@@ -326,8 +323,7 @@ def test_g47_other_ways_of_computing():
 
 
 def test_g47_cells_around_an_answer():
-    """G47, extract and worker: helpers behind the answer, globals, a comparison of one's own with
-    the course."""
+    """G47, extract and worker: helpers after the answer, globals, comparisons with the course."""
     helper = (
         "SIGN: int = -1\ndef helper(logits, labels):\n"
         "    return SIGN * token_log_probs(logits, labels).sum(-1).mean()"
@@ -343,19 +339,18 @@ def test_g47_cells_around_an_answer():
         {},
         after=[helper, compared],
     )
-    assert [note for note in record["notes"] if "RuntimeError" not in note] == []
+    assert [note for note in record.notes if "RuntimeError" not in note] == []
 
 
 def test_g47_what_is_not_installed():
-    """G47, judge: a package that is missing here is told, and costs its own exercise alone."""
+    """G47, marker: a package that is missing here is told, and costs its own exercise alone."""
     attacked = {"sft.loss": "import einops_is_not_there\n" + SOLVED["sft.loss"]}
     record = attack(TIER, attacked, {"sft.loss": "error"})
-    assert "ModuleNotFoundError" in " ".join(record["notes"])
+    assert "ModuleNotFoundError" in " ".join(record.notes)
 
 
 def test_g47_compiled_with_torch():
-    """G47, sandbox: torch.compile needs a compiler, which no worker may start; where it needs none,
-    it works."""
+    """G47, sandbox: torch.compile works if it needs no compiler; no worker may start one."""
     body = (
         "def negative(x):\n    return -x.sum(-1).mean()\n"
         "return torch.compile(negative, backend={!r})(token_log_probs(logits, labels))"

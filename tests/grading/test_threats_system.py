@@ -32,16 +32,16 @@ from threats import (
     attack,
     cells,
     grade,
-    judge_at,
     leaves_nothing,
     limited,
+    marker_at,
+    mistakes,
     needs_t1,
     refuses,
-    told,
 )
 
-from grading import sandbox
-from grading.judge import Judge, Settings
+from grading.marking import Marker, MarkingSettings
+from grading.sandbox import landlock, tiers
 
 # Memory -------------------------------------------------------------------------------------------
 
@@ -55,15 +55,14 @@ MEMORY = {
 
 @at_each_tier
 def test_g09_memory(tier):
-    """G09, rlimit and judge's watch: a process has no more memory than its limit, of its own or
-    shared."""
+    """G09, rlimit and monitor: no process exceeds its limit on memory, of its own or shared."""
     before = psutil.virtual_memory().available
     attack(tier, answers(**MEMORY), {f"sft.{name}": {"error", "crashed"} for name in MEMORY})
     assert psutil.virtual_memory().available > before - 2**30
 
 
 def test_g09_memory_of_children():
-    """G09, judge's watch: at T0 a worker may have children, and their memory counts as well."""
+    """G09, monitor: at T0 a worker may have children, and their memory counts as well."""
     body = """
         import mmap, os, time
         for _ in range(3):
@@ -78,7 +77,7 @@ def test_g09_memory_of_children():
 
 
 def test_g09_memory_of_orphans():
-    """G09, judge's watch: who is no child of the worker's any more takes memory all the same."""
+    """G09, monitor: the memory of processes that are orphaned counts as well."""
     body = """
         import mmap, os, time
         if os.fork() == 0:
@@ -96,7 +95,7 @@ def test_g09_memory_of_orphans():
 
 
 def test_g04_processor_time_of_children():
-    """G04, judge's watch: at T0 a worker may have children, and their time counts as well."""
+    """G04, monitor: at T0 a worker may have children, and their time counts as well."""
     body = """
         import os, time
         for _ in range(2):
@@ -115,8 +114,7 @@ def test_g04_processor_time_of_children():
 
 
 def test_g10_children_at_t0():
-    """G10, template: the children of a worker end with it. (T0 sets no bound to how many there
-    are.)"""
+    """G10, fork server: the children of a worker end with it. (T0 does not limit their number.)"""
     body = (
         "import os, time\nfor _ in range(6):\n    if os.fork() == 0:\n        time.sleep(30)\nRIGHT"
     )
@@ -144,8 +142,7 @@ def test_g10_children_at_t1():
 
 @pytest.mark.parametrize("tier", TIERS[-1:])
 def test_g10_threads(tier):
-    """G10, judge's watch: threads with small stacks escape the limit on memory, and must be
-    counted."""
+    """G10, monitor: threads with small stacks escape the limit on memory, so they are counted."""
     body = (
         "import threading, time\nthreading.stack_size(32768)\nfor _ in range(1500):\n"
         "    threading.Thread(target=time.sleep, args=(2,), daemon=True).start()\ntime.sleep(0.3)\nRIGHT"
@@ -168,13 +165,12 @@ os.wait()
 
 
 def test_g11_a_daemon_at_t0():
-    """G11, template: orphans become the template's own, and end with the worker."""
+    """G11, fork server: orphans become the fork server's own, and end with the worker."""
     attack("T0", answers(loss=DAEMON + "RIGHT"), {})
 
 
 def test_g11_a_daemon_that_holds_the_line():
-    """G11, judge's watch: the line stays open though the worker is gone; the judge does not wait
-    for ever."""
+    """G11, monitor: the channel stays open though the worker is gone; the wait has an end."""
     attack(
         "T0", answers(loss=DAEMON + "os._exit(0)"), {"sft.loss": {"timeout", "crashed"}}, wall=0.5
     )
@@ -184,14 +180,13 @@ def test_g11_a_daemon_that_holds_the_line():
 
 
 @contextlib.contextmanager
-def unstuck_after(judge, seconds):
-    """Kill the judge's template after a while, so that a judge that waits for it goes on; yields
-    what tells of it."""
+def unstuck_after(marker, seconds):
+    """Kill the fork server after a while, so that no marker waits; yields what was killed."""
     killed = []
 
     def kill():
-        killed.append(judge.template.process.pid)
-        judge.template.process.kill()
+        killed.append(marker.fork_server.process.pid)
+        marker.fork_server.process.kill()
 
     timer = threading.Timer(seconds, kill)
     timer.start()
@@ -200,24 +195,35 @@ def unstuck_after(judge, seconds):
 
 
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGSTOP"])
-def test_g12_signals_to_the_template_at_t0(monkeypatch, number):
-    """G12, judge: at T0 a worker can end the template; the judge starts another, and a person looks
-    at it."""
-    judge = judge_at("T0")
+def test_g12_signals_to_the_fork_server_at_t0(monkeypatch, number):
+    """G12, marker: at T0 a worker can end the fork server; the marker starts another one.
+
+    A person has to look at the submission.
+    """
+    marker = marker_at("T0")
     body = (
         f"import os, signal, time\nos.kill(os.getppid(), signal.{number})\ntime.sleep(0.1)\nRIGHT"
     )
-    monkeypatch.setattr("grading.student.PATIENCE", 2)
-    with unstuck_after(judge, 12) as killed, limited(judge, wall=1):
-        record = grade(judge, submission(LAB, cells(loss=body)))
-    assert not killed, "the judge waited for a template that was stopped"
-    assert record["status"] == "needs review" and record["earned"] == 0
-    leaves_nothing(judge)
+    monkeypatch.setattr("grading.sandbox.fork_server.TIMEOUT_SECONDS", 2)
+    with unstuck_after(marker, 12) as killed, limited(marker, wall=1):
+        record = grade(marker, submission(LAB, cells(loss=body)))
+    assert not killed, "the marker waited for a fork server that was stopped"
+    assert record.status == "needs review" and record.earned == 0
+    leaves_nothing(marker)
 
 
-def test_g12_a_daemon_that_ends_the_template(tmp_path):
-    """G12, judge: who ends the template at T0 must not live on, nor his children, for want of one
-    to end them."""
+def test_an_interrupt_ends_a_call_but_not_the_fork_server():
+    """G12, fork server: Ctrl-C is the marker's affair; in a worker it is as in a notebook."""
+    server = marker_at("T0").fork_server.process
+    os.kill(server.pid, signal.SIGINT)
+    body = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nRIGHT"
+    record = attack("T0", answers(loss=body), {"sft.loss": "error"})
+    assert "KeyboardInterrupt" in mistakes(record, "sft.loss")[0]
+    assert marker_at("T0").fork_server.process is server and server.poll() is None
+
+
+def test_g12_a_daemon_that_ends_the_fork_server(tmp_path):
+    """G12, marker: a daemon that ends the fork server at T0 does not outlive it."""
     body = (
         DAEMON.replace(
             "time.sleep(20)",
@@ -227,15 +233,15 @@ def test_g12_a_daemon_that_ends_the_template(tmp_path):
         )
         + "time.sleep(0.3)\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(1)\nRIGHT"
     )
-    record = grade(judge_at("T0"), submission(LAB, cells(loss=body)))
-    assert record["status"] == "needs review", told(record, "sft.loss")
+    record = grade(marker_at("T0"), submission(LAB, cells(loss=body)))
+    assert record.status == "needs review", mistakes(record, "sft.loss")
     living = [int(file.name) for file in tmp_path.iterdir() if is_alive(int(file.name))]
     for pid in living:
         os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
     assert len([*tmp_path.iterdir()]) == 2 and living == []
-    leaves_nothing(judge_at("T0"))
+    leaves_nothing(marker_at("T0"))
 
 
 def is_alive(pid):
@@ -263,35 +269,33 @@ SIGNALS = [
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are x86_64's")
 def test_g12_signals_at_t1():
     """G12, seccomp: no signal to others, no look into others, by whatever call."""
-    pid = judge_at("T1").template.process.pid
+    pid = marker_at("T1").fork_server.process.pid
     attack("T1", refuses(*SIGNALS), {})
     attack(
         "T1", refuses("os.kill(-1, 9)"), {}
     )  # the calls above were refused, or this would not be reached
     assert (
-        judge_at("T1").template.process.pid == pid
-        and judge_at("T1").template.process.poll() is None
+        marker_at("T1").fork_server.process.pid == pid
+        and marker_at("T1").fork_server.process.poll() is None
     )
 
 
 @needs_t1
 def test_g12_signals_through_a_file():
-    """G12, Landlock: a file of one's own that tells others of news by a signal (F_SETOWN, F_SETSIG,
-    O_ASYNC)."""
-    judge = judge_at("T1")
+    """G12, Landlock: files that signal others on input (F_SETOWN, F_SETSIG, O_ASYNC) do nothing."""
+    marker = marker_at("T1")
     body = (
         "import fcntl, os\nread, write = os.pipe()\nfcntl.fcntl(read, fcntl.F_SETOWN, os.getppid())\n"
         "fcntl.fcntl(read, 10, 15)\nfcntl.fcntl(read, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)\n"
         "os.write(write, b'x')\nRIGHT"
     )
-    pid = judge.template.process.pid
+    pid = marker.fork_server.process.pid
     attack("T1", answers(loss=body), {"sft.loss": {"passed", "error"}})
-    assert judge.template.process.pid == pid and judge.template.process.poll() is None
+    assert marker.fork_server.process.pid == pid and marker.fork_server.process.poll() is None
 
 
 class OldLandlock:
-    """The C library on Linux 5.13, whose Landlock does not know of truncation, of ports and of
-    signals."""
+    """The C library on Linux 5.13, where Landlock does not cover truncation, ports and signals."""
 
     def __init__(self, real):
         self.real = real
@@ -302,7 +306,7 @@ class OldLandlock:
     def syscall(self, number, *rest):
         return (
             1
-            if number == sandbox.CREATE_RULESET and rest[0] is None
+            if number == landlock.CREATE_RULESET and rest[0] is None
             else self.real.syscall(number, *rest)
         )
 
@@ -317,8 +321,7 @@ def signals_by_a_file(pid):
 @needs_t1
 @pytest.mark.parametrize("attempt", ["truncate", "open", "signal"])
 def test_g12_g13_an_older_system(tmp_path, attempt):
-    """G12, G13, seccomp: T1 is T1 from Linux 5.13 on, or is not given: what its Landlock does not
-    know is refused."""
+    """G12, G13, seccomp: T1 protects alike on old systems, or is not available there."""
     there = Path(sysconfig.get_path("purelib")) / f"readable-{uuid.uuid4().hex}.txt"
     there.write_text("as it was")
     victim = subprocess.Popen(["sleep", "20"])  # SIGIO ends it
@@ -330,8 +333,8 @@ def test_g12_g13_an_older_system(tmp_path, attempt):
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
-            sandbox.LIBC = OldLandlock(sandbox.LIBC)
-            sandbox.shut("T1", str(tmp_path))
+            landlock.LIBC = OldLandlock(landlock.LIBC)
+            tiers.shut("T1", str(tmp_path))
             attempts[attempt]()
         os._exit(0)
     os.waitpid(child, 0)
@@ -345,8 +348,7 @@ def test_g12_g13_an_older_system(tmp_path, attempt):
 @needs_t1
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are x86_64's")
 def test_g12_what_all_processes_share():
-    """G12, seccomp: queues of messages, the kernel's log, and what there is only so much of for the
-    whole machine."""
+    """G12, seccomp: message queues, the kernel's log, and resources that all processes share."""
     attack(
         "T1",
         refuses(
@@ -363,23 +365,23 @@ AS_A_USER = """
 import json, os, sys, tempfile
 from pathlib import Path
 import psutil
-from grading import sandbox
+from grading.sandbox import tiers
 from made import submission
 from threats import LAB, LIMITS, SECRET, cells
-from grading.judge import Judge, Settings
-sandbox.drop_capabilities()
+from grading.marking import Marker, MarkingSettings
+tiers.drop_capabilities()
 tempfile.tempdir = sys.argv[1]
 ATTACKS = {"affinity": "import os\\nos.sched_setaffinity(os.getppid(), [sorted(os.sched_getaffinity(0))[0]])\\nRIGHT",
            "priority": "import os\\nos.setpriority(os.PRIO_PROCESS, os.getppid(), 3)\\nRIGHT",
            "class": "import os\\nos.sched_setscheduler(os.getppid(), os.SCHED_BATCH, os.sched_param(0))\\nRIGHT",
            "closed folder": "import os\\nos.mkdir('a')\\nopen('a/b', 'w').write('c')\\nos.chmod('a', 0)\\nRIGHT"}
-with Judge(Settings(SECRET, "T1", LIMITS)) as judge:
-    template, told = psutil.Process(judge.template.process.pid), {}
-    told["before"] = [template.cpu_affinity(), template.nice(), os.sched_getscheduler(template.pid)]
+with Marker(MarkingSettings(SECRET, "T1", LIMITS)) as marker:
+    server, told = psutil.Process(marker.fork_server.process.pid), {}
+    told["before"] = [server.cpu_affinity(), server.nice(), os.sched_getscheduler(server.pid)]
     for name, body in ATTACKS.items():
-        record = judge.grade(submission(LAB, cells(loss=body)).encode(), "")
-        told[name] = record["status"], record["earned"]
-    told["after"] = [template.cpu_affinity(), template.nice(), os.sched_getscheduler(template.pid)]
+        record = marker.mark(submission(LAB, cells(loss=body)).encode(), "")
+        told[name] = record.status, record.earned
+    told["after"] = [server.cpu_affinity(), server.nice(), os.sched_getscheduler(server.pid)]
     told["left"] = os.listdir(sys.argv[1])
 print(json.dumps(told))
 """
@@ -387,8 +389,11 @@ print(json.dumps(told))
 
 @needs_t1
 def test_g12_g14_a_grader_without_rights(tmp_path):
-    """G12, G14, seccomp and judge: among processes of one user without rights, none slows down the
-    template for all later workers, and a folder that nobody may enter is deleted too."""
+    """G12, G14, seccomp and marker: the same holds for a grader without special rights.
+
+    No worker slows down the fork server for all later ones, and a folder that is closed to everybody
+    is deleted too.
+    """
     paths = [str(ROOT), str(ROOT / "labs"), str(ROOT / "tests" / "grading")]
     code = f"import sys; sys.path[:0] = {paths!r}\n{AS_A_USER}"
     done = subprocess.run(
@@ -404,25 +409,23 @@ def test_g12_g14_a_grader_without_rights(tmp_path):
 # The strongest tier -------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not sandbox.can_enter("T2"), reason="this system gives no namespaces")
+@pytest.mark.skipif(not tiers.can_enter("T2"), reason="this system gives no namespaces")
 def test_t2_is_t1_without_a_network():
-    """T2, namespaces: a right submission has its points, and the calls that T1 refuses are
-    refused."""
+    """T2, namespaces: a right submission has its points; what T1 refuses is refused."""
     refusing = refuses(
         "socket.socket()", "os.fork()", "open('/etc/passwd')", "os.kill(os.getppid(), 9)"
     )
-    with Judge(Settings(SECRET, "T2", LIMITS)) as judge:
+    with Marker(MarkingSettings(SECRET, "T2", LIMITS)) as marker:
         records = [
-            grade(judge, submission(LAB, answers)) for answers in ("solved", SOLVED | refusing)
+            grade(marker, submission(LAB, answers)) for answers in ("solved", SOLVED | refusing)
         ]
-        assert psutil.Process(judge.template.process.pid).children() == []
-    assert [(record["earned"], record["grader"]["tier"]) for record in records] == [(21, "T2")] * 2
+        assert psutil.Process(marker.fork_server.process.pid).children() == []
+    assert [(record.earned, record.grader.tier) for record in records] == [(21, "T2")] * 2
 
 
 def test_a_worker_that_does_not_get_into_its_sandbox(monkeypatch):
-    """G44, judge: what goes wrong before a cell has run is the grader's fault, and costs nobody
-    points."""
-    judge = judge_at("T0")
-    monkeypatch.setattr("grading.student.tempfile.mkdtemp", lambda **_: "/nonexistent")
-    record = judge.grade(submission(LAB, "solved").encode(), "")
-    assert record["status"] == "needs review", (record["earned"], record["notes"])
+    """G44, marker: what goes wrong before any cell has run costs nobody points."""
+    marker = marker_at("T0")
+    monkeypatch.setattr("grading.sandbox.fork_server.tempfile.mkdtemp", lambda **_: "/nonexistent")
+    record = marker.mark(submission(LAB, "solved").encode(), "")
+    assert record.status == "needs review", (record.earned, record.notes)

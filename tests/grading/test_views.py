@@ -1,7 +1,5 @@
-"""The views of the records: every file read back by a parser of its format, with friendly and with
-hostile text."""
+"""The views of the records: every file is read back by a parser, also with hostile text."""
 
-import copy
 import csv
 import errno
 import html.parser
@@ -13,16 +11,22 @@ import re
 import shutil
 import unicodedata
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
+import made
 import pytest
 
 from grading import files
 from grading.errors import GradingError
-from grading.feedback import CHECK_HELP, PENDING, feedback_page
-from grading.files import write_whole
+from grading.files import write_durably
+from grading.lms.gradescope import gradescope
+from grading.records.feedback import CHECK_HELP, PENDING, feedback_page
+from grading.records.gradebook import COLUMNS, gradebook, percent, totals
+from grading.records.junit import junit
+from grading.records.record import CheckResult, ExerciseResult, Result, State, Status
+from grading.records.views import write_views
 from grading.text import clean, readable, text_cell
-from grading.views import GRADEBOOK, gradebook, gradescope, junit, percent, totals, write_views
 
 RESULTS = (
     "passed",
@@ -70,54 +74,28 @@ EVIL = [
 
 
 def check(name="is_right", points=2, result="passed", mistake="", next=""):
-    return {
-        "name": name,
-        "points": points,
-        "earned": points if result == "passed" else 0,
-        "result": result,
-        "mistake": mistake,
-        "next": next,
-    }
+    earned = points if result == "passed" else 0
+    return CheckResult(name, points, earned, Result(result), mistake, next)
 
 
 def exercise(id, *checks, state="attempted", flags=()):
-    return {
-        "id": id,
-        "points": sum(one["points"] for one in checks),
-        "earned": sum(one["earned"] for one in checks),
-        "state": state,
-        "flags": list(flags),
-        "checks_sha256": "c" * 64,
-        "checks": list(checks),
-    }
+    points, earned = sum(one.points for one in checks), sum(one.earned for one in checks)
+    return ExerciseResult(id, points, earned, State(state), tuple(flags), "c" * 64, checks)
 
 
 def record(student="Zoë Ångström", lab="01_sft", exercises=None, number=1, **changes):
     """A graded record of one student, with the fields that differ."""
     if exercises is None:
-        exercises = [
-            exercise(
-                "sft.loss", check(), check("is_the_mean", 1, "failed", "it is the sum", "divide it")
-            )
-        ]
-    made = {
+        wrong = check("is_the_mean", 1, "failed", "it is the sum", "divide it")
+        exercises = [exercise("sft.loss", check(), wrong)]
+    fields = {
         "submission": f"made-{number}-{number:010x}",
-        "student": student,
         "file": f"{number}/01_sft.ipynb",
-        "sha256": "ab" * 32,
-        "attempt": None,
-        "modified": 1764.0,
-        "lab": lab,
-        "status": "graded",
-        "reason": "",
-        "earned": sum(one["earned"] for one in exercises),
-        "points": sum(one["points"] for one in exercises),
-        "exercises": exercises,
-        "notes": [],
-        "grader": {"tier": "T1"},
-        "run": {"seconds": 0.81, "date": "2026-11-25T02:00:00Z"},
+        "earned": sum(one.earned for one in exercises),
+        "points": sum(one.points for one in exercises),
+        "exercises": tuple(exercises),
     }
-    return copy.deepcopy(made | changes)
+    return made.record(student=student, lab=lab, **fields | changes)
 
 
 def ungradable(number=2, **changes):
@@ -140,7 +118,7 @@ def of_every_kind():
     )
     untouched = exercise("sft.pack", check("fills", 1, "not attempted"), state="not attempted")
     records = [
-        record(exercises=[every, untouched], flags=[]),
+        record(exercises=[every, untouched]),
         ungradable(),
         record(
             "Bo", "02_lora", number=3, status="needs review", reason="KeyError('secret') in check x"
@@ -149,7 +127,7 @@ def of_every_kind():
         record("Bo", "01_sft", [exercise("sft.loss", check(points=3))], number=5),
         ungradable(6, student="Cy", lab="01_sft"),
     ]
-    return records, {one["submission"]: number != 4 for number, one in enumerate(records)}
+    return records, {one.submission: number != 4 for number, one in enumerate(records)}
 
 
 def hostile(text):
@@ -158,6 +136,10 @@ def hostile(text):
     return record(
         text, text, [exercise(text, *checks, flags=[text])], file=text, notes=[text], reason=text
     )
+
+
+def ungraded(text):
+    return replace(hostile(text), status=Status.UNGRADABLE)
 
 
 def table(text):
@@ -275,7 +257,7 @@ def test_other_texts_get_no_apostrophe():
 def test_a_file_is_written_whole_and_readable(tmp_path):
     path = tmp_path / "new" / "a.csv"
     for content in ("Zoë\r\n", b"\xff\xfe", ""):
-        write_whole(path, content)
+        write_durably(path, content)
         assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
         assert path.stat().st_mode & 0o777 == 0o644
     assert os.listdir(path.parent) == ["a.csv"]
@@ -290,14 +272,14 @@ def test_a_file_is_written_whole_and_readable(tmp_path):
     ],
 )
 def test_an_error_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, step, error, words):
-    write_whole(tmp_path / "a.csv", "old")
+    write_durably(tmp_path / "a.csv", "old")
 
     def fail(*_):
         raise error
 
     monkeypatch.setattr(files.os, step, fail)
     with pytest.raises(GradingError) as caught:
-        write_whole(tmp_path / "a.csv", "new")
+        write_durably(tmp_path / "a.csv", "new")
     assert words in str(caught.value) or "disk is full" in str(caught.value)
     assert os.listdir(tmp_path) == ["a.csv"] and (tmp_path / "a.csv").read_text() == "old"
 
@@ -308,7 +290,7 @@ def test_an_interrupted_write_leaves_no_temporary_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "a.csv", "new")
+        write_durably(tmp_path / "a.csv", "new")
     assert not os.listdir(tmp_path)
 
 
@@ -320,7 +302,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(
         files.os, "replace", lambda *names: (steps.append("replace"), replace(*names))
     )
-    write_whole(tmp_path / "a.csv", "new")
+    write_durably(tmp_path / "a.csv", "new")
     assert steps == [3, "replace"]
 
 
@@ -329,7 +311,7 @@ def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path):
     with pytest.raises(GradingError, match="name a folder you can write to"):
         write_views(tmp_path / "file", [record()], {})
     with pytest.raises(GradingError) as caught:
-        write_whole(tmp_path / "file" / "\x1b[31m\u202ea", "")
+        write_durably(tmp_path / "file" / "\x1b[31m\u202ea", "")
     assert str(caught.value).isprintable() and "31m" not in str(caught.value)
 
 
@@ -339,8 +321,8 @@ def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path):
 def test_the_gradebook_has_a_line_for_each_record():
     records, counted = of_every_kind()
     lines = table(gradebook(records, counted))
-    assert list(lines[0]) == GRADEBOOK
-    assert [line["submission"] for line in lines] == [one["submission"] for one in records]
+    assert list(lines[0]) == COLUMNS
+    assert [line["submission"] for line in lines] == [one.submission for one in records]
     assert [line["earned"] for line in lines] == ["2", "", "", "2", "3", ""]
     assert [line["points"] for line in lines] == ["17", "0", "3", "3", "3", "0"]
     assert [line["percent"] for line in lines] == ["11.76", "", "", "66.67", "100.00", ""]
@@ -349,12 +331,12 @@ def test_the_gradebook_has_a_line_for_each_record():
 
 
 def test_the_gradebook_shows_flags_and_notes():
-    made = record(
+    one = record(
         exercises=[exercise("sft.loss", check(), flags=["found by its name", "twice"])],
         notes=["no network"],
     )
     assert (
-        table(gradebook([made], {}))[0]["flags"]
+        table(gradebook([one], {}))[0]["flags"]
         == "sft.loss: found by its name · sft.loss: twice · no network"
     )
 
@@ -427,14 +409,14 @@ def test_a_student_needs_attention_only_where_marks_are_open():
     def attention(records, counted):
         return table(totals(records, counted))[0]["needs attention"]
 
-    assert attention([first], {first["submission"]: True}) == "no"
+    assert attention([first], {first.submission: True}) == "no"
     assert (
-        attention([first, second], {first["submission"]: True}) == "no"
+        attention([first, second], {first.submission: True}) == "no"
     )  # a broken upload before a good one
-    assert attention([first, second], {second["submission"]: True}) == "yes"
+    assert attention([first, second], {second.submission: True}) == "yes"
     assert attention([first], {}) == "yes"
     assert (
-        attention([first, ungradable()], {first["submission"]: True}) == "yes"
+        attention([first, ungradable()], {first.submission: True}) == "yes"
     )  # of no lab, and nobody has looked
 
 
@@ -449,7 +431,7 @@ def test_students_who_look_alike_stay_apart():
 def test_junit_counts_what_it_holds():
     records, _ = of_every_kind()
     root = ET.fromstring(junit(records).encode())
-    assert [suite.get("name") for suite in root] == [one["submission"] for one in records]
+    assert [suite.get("name") for suite in root] == [one.submission for one in records]
     for suite in root:
         cases = suite.findall("testcase")
         assert cases and int(suite.get("tests")) == len(cases)
@@ -473,7 +455,7 @@ def test_junit_counts_what_it_holds():
         "gives_needs_review": ["error"],
         "fills": ["skipped"],
     }
-    assert root[0].find("testcase").get("classname") == f"{records[0]['submission']}.sft.loss"
+    assert root[0].find("testcase").get("classname") == f"{records[0].submission}.sft.loss"
     assert root[1].find("testcase/error").get("message") == "it is empty: ask for it again"
     failure = root[3].find("testcase/failure")
     assert (failure.get("message"), failure.get("type"), failure.text) == (
@@ -485,7 +467,7 @@ def test_junit_counts_what_it_holds():
 
 @pytest.mark.parametrize("text", EVIL)
 def test_junit_is_valid_whatever_the_text(text):
-    root = ET.fromstring(junit([hostile(text), hostile(text) | {"exercises": []}]).encode())
+    root = ET.fromstring(junit([hostile(text), replace(hostile(text), exercises=())]).encode())
     values = [value for one in root.iter() for value in one.attrib.values()]
     assert all(len(value) <= 500 and value == clean(value, 500) for value in values)
     assert root.find(".//property[@name='student']").get("value") == clean(text, 300)
@@ -499,7 +481,7 @@ def test_gradescope_has_the_scores_of_what_is_graded():
     told = json.loads(gradescope(records[0]))
     assert told["output"] == "2 of 17 points"
     assert told["score"] == 2 == sum(test["score"] for test in told["tests"])
-    assert sum(test["max_score"] for test in told["tests"]) == records[0]["points"]
+    assert sum(test["max_score"] for test in told["tests"]) == records[0].points
     assert [test["status"] for test in told["tests"]] == ["passed"] + ["failed"] * 8
     assert told["tests"][2] == {
         "name": "sft.loss: gives timeout",
@@ -526,8 +508,8 @@ def test_gradescope_gets_no_mark_of_what_is_not_graded():
 def test_gradescope_is_ascii_and_plain_text(text):
     written = gradescope(hostile(text))
     told = json.loads(written)
-    assert written.isascii() and gradescope(hostile(text) | {"status": "ungradable"}).isascii()
-    outcome = json.loads(gradescope(hostile(text) | {"status": "ungradable"}))["output"]
+    assert written.isascii() and gradescope(ungraded(text)).isascii()
+    outcome = json.loads(gradescope(ungraded(text)))["output"]
     assert outcome == clean(text, 500) and all(
         test["name"].strip() == clean(test["name"], 300) for test in told["tests"]
     )
@@ -572,7 +554,7 @@ def test_a_page_tells_each_check():
 
 
 def test_a_page_tells_mistake_next_flags_and_notes():
-    made = record(
+    one = record(
         exercises=[
             exercise(
                 "sft.loss",
@@ -582,7 +564,7 @@ def test_a_page_tells_mistake_next_flags_and_notes():
         ],
         notes=["cell 3 was left out"],
     )
-    text = Page(feedback_page(made, True)).text
+    text = Page(feedback_page(one, True)).text
     for words in (
         "it is the sum",
         "Next: divide it",
@@ -591,7 +573,7 @@ def test_a_page_tells_mistake_next_flags_and_notes():
     ):
         assert words in text
     assert (
-        "counts" not in text and "not the one that counts" in Page(feedback_page(made, False)).text
+        "counts" not in text and "not the one that counts" in Page(feedback_page(one, False)).text
     )
 
 
@@ -621,10 +603,10 @@ def test_a_page_says_nothing_of_a_fault_in_the_grader():
     wrong = check(
         "asks", result="needs review", mistake="KeyError('secret')", next="look at secret"
     )
-    made = record(
+    one = record(
         status="needs review", reason="KeyError('secret')", exercises=[exercise("sft.loss", wrong)]
     )
-    text = Page(feedback_page(made, True)).text
+    text = Page(feedback_page(one, True)).text
     assert (
         PENDING in text
         and "so far" in text
@@ -635,8 +617,8 @@ def test_a_page_says_nothing_of_a_fault_in_the_grader():
 
 @pytest.mark.parametrize("text", EVIL)
 def test_a_page_is_sound_whatever_the_text(text):
-    for one in (hostile(text), hostile(text) | {"status": "ungradable"}):
-        harmless = Page(feedback_page(hostile("x") | {"status": one["status"]}, True))
+    for one in (hostile(text), ungraded(text)):
+        harmless = Page(feedback_page(replace(hostile("x"), status=one.status), True))
         check_that_the_text_adds_nothing(text, harmless, Page(feedback_page(one, True)))
 
 
@@ -665,7 +647,7 @@ def test_all_views_are_written_and_written_again_alike(tmp_path):
     first = {
         path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")
     }
-    names = [one["submission"] for one in records]
+    names = [one.submission for one in records]
     assert set(first) == {
         "gradebook.csv",
         "totals.csv",
@@ -687,7 +669,7 @@ def test_a_record_that_is_gone_takes_its_pages_along(tmp_path):
     write_views(tmp_path, records, counted)
     (tmp_path / "feedback" / "mine.html").write_text("")
     write_views(tmp_path, records[:1], counted)
-    name = records[0]["submission"]
+    name = records[0].submission
     assert sorted(path.name for path in (tmp_path / "feedback").iterdir()) == [
         f"{name}.html",
         "mine.html",
@@ -704,7 +686,7 @@ def test_no_records_give_empty_views(tmp_path):
 
 def test_hostile_records_write_all_views(tmp_path):
     records = [
-        hostile(text) | {"submission": f"evil-{number:010x}"} for number, text in enumerate(EVIL)
+        replace(hostile(text), submission=f"evil-{number:010x}") for number, text in enumerate(EVIL)
     ]
     write_views(tmp_path, records, {})
     assert len(list((tmp_path / "feedback").iterdir())) == len(records)

@@ -1,5 +1,4 @@
-"""What crosses between judge and worker: the same value on both sides, or an error, whatever the
-bytes."""
+"""What passes between marker and worker: the same value on both sides, or an error."""
 
 import json
 import math
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from grading import wire
+from grading.sandbox import wire
 
 
 def across(value):
@@ -138,7 +137,7 @@ def test_lists_too_deep_are_foreign():
     for _ in range(50):
         deep = [deep]
     value = across(deep)
-    for _ in range(wire.DEEPEST):
+    for _ in range(wire.MAX_DEPTH):
         value = value[0]
     assert isinstance(value, wire.Foreign)
 

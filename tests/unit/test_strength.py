@@ -11,7 +11,7 @@ import torch
 from banks import by_heart, points, public_calls, traits
 from course.registry import all_ids, find
 
-from grading.judge import digest_of_checks
+from grading.course import digest_of_checks
 
 TOLD = json.loads(strength.FILE.read_text("utf8"))
 ENTRIES = {entry["id"]: entry for entry in TOLD["exercises"]}
@@ -245,7 +245,7 @@ class TwoChecks:
 def counted(monkeypatch):
     """entry() for cases of a made exercise: {kind and name: verdicts}."""
     monkeypatch.setattr(strength, "find", lambda id: TwoChecks)
-    monkeypatch.setattr(strength.judge, "digest_of_checks", lambda id: "sha")
+    monkeypatch.setattr(strength, "digest_of_checks", lambda id: "sha")
     monkeypatch.setattr(strength, "EQUIVALENT", {"tiny.sum": {"sign: x": "squared"}})
 
     def count(*found):

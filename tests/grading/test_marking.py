@@ -1,11 +1,11 @@
-"""The judge without a sandbox: what it asks, how often, what it makes of each end, and which inputs
-a check gets."""
+"""Marking without a sandbox: what is asked how often, what becomes of each end, and the inputs."""
 
 import json
 import os
 import socket
 import threading
 import types
+from dataclasses import asdict
 
 import psutil
 import pytest
@@ -14,18 +14,26 @@ from course.learner import NOTEBOOK_SEED
 from made import submission
 from threats import LAB
 
-from grading import judge, notebook, student, wire
-from grading.judge import Fault, Judge, Marking, Settings
-from grading.student import Connection, Limits, Lost, Raised, Stopped, Unusable, exception_of
+from grading import course as seam
+from grading import marking as marking_module
+from grading import notebook
+from grading.marking import Marker, Marking, MarkingSettings, NeedsReview, Verdict
+from grading.records.record import Result
+from grading.sandbox import failures, wire
+from grading.sandbox.failures import ForkServerGone, Lost, Raised, Stopped, Unusable, exception_in
+from grading.sandbox.fork_server import Connection
+from grading.sandbox.limits import Limits
 
 SECRET = b"a secret of this test"
 LOSS = find("sft.loss")
 
 
 def marking(secret=SECRET, data=None):
-    """A submission's way to its marks, with no template behind it."""
+    """The marking of a submission, with no fork server behind it."""
     data = data or submission(LAB, "solved").encode()
-    return Marking(None, Settings(secret, "T0"), notebook.find_answers(data, f"{LAB}.ipynb"), data)
+    return Marking(
+        None, MarkingSettings(secret, "T0"), notebook.find_answers(data, f"{LAB}.ipynb"), data
+    )
 
 
 def answer_of(this, id="sft.loss"):
@@ -55,13 +63,13 @@ def test_a_check_s_inputs_depend_on_all_that_should_matter_and_on_nothing_else()
 def line(tmp_path):
     """A connection whose worker is the test itself: (connection, the worker's end)."""
     connection, (mine, theirs) = Connection.__new__(Connection), socket.socketpair()
-    connection.line, connection.limits = mine, Limits(wall=2)
+    connection.channel, connection.limits = mine, Limits(wall=2)
     connection.process, connection.pid, connection.folder = (
         psutil.Process(),
         os.getpid(),
         str(tmp_path),
     )
-    connection.template = types.SimpleNamespace(tier="T1")
+    connection.fork_server = types.SimpleNamespace(tier="T1")
     with mine, theirs:
         yield connection, theirs
 
@@ -122,17 +130,21 @@ def test_a_worker_that_ended_may_have_been_ended_by_the_machine(line):
         ("KeyboardInterrupt", (Stopped,)),
         ("NoSuchName", (Raised,)),
         ("print", (Raised,)),
-        (None, (Raised,)),
+        (5, (Raised,)),
         (["ValueError"], (Raised,)),
     ],
     ids=str,
 )
 def test_an_exception_arrives_as_what_a_check_may_expect_and_as_nothing_more(name, kinds):
-    error = exception_of({"raised": name, "name": "Own", "text": "words", "line": 3})
+    error = exception_in({"raised": name, "name": "Own", "text": "words", "line": 3})
     assert (
         all(isinstance(error, kind) for kind in kinds) and error.kind == "Own" and error.line == 3
     )
     assert isinstance(error, Exception) == (Stopped not in kinds)
+
+
+def test_a_reply_without_an_exception_has_none():
+    assert exception_in({"raised": None, "name": "Own"}) is None and exception_in({}) is None
 
 
 @pytest.mark.parametrize(
@@ -150,12 +162,11 @@ def test_an_exception_arrives_as_what_a_check_may_expect_and_as_nothing_more(nam
     ids=str,
 )
 def test_what_a_worker_says_of_an_exception_carries_no_message(told, kind, line):
-    error = exception_of({"raised": "ValueError"} | told)
+    error = exception_in({"raised": "ValueError"} | told)
     assert (error.kind, error.line) == (kind, line)
-    assert exception_of({"raised": "Made_up 1.5"}).kind == "Exception"
+    assert exception_in({"raised": "Made_up 1.5"}).kind == "Exception"
     assert (
-        len(str(exception_of({"raised": "ValueError", "text": "x" * 10**4})))
-        == student.LONGEST_TEXT
+        len(str(exception_in({"raised": "ValueError", "text": "x" * 10**4}))) == failures.MAX_TEXT
     )
 
 
@@ -166,8 +177,7 @@ ENDED, SWELLED = Lost("crashed", "it ended", doubtful=True), Lost("crashed", "it
 
 
 def outcomes(monkeypatch, *ends):
-    """A submission whose verdicts come to these ends, one after the other; and how many were asked
-    for."""
+    """The result of an exercise whose checks come to these ends in turn, and the checks asked."""
     this, asked = marking(), []
 
     def verdict(answer, registered, check):
@@ -175,7 +185,7 @@ def outcomes(monkeypatch, *ends):
         end = ends[min(len(asked), len(ends)) - 1]
         if isinstance(end, BaseException):
             raise end
-        return end, "", ""
+        return Verdict(Result(end))
 
     monkeypatch.setattr(this, "verdict", verdict)
     return this.exercise(answer_of(this)), asked
@@ -202,8 +212,8 @@ def outcomes(monkeypatch, *ends):
 )
 def test_how_often_a_lost_worker_is_asked_again(monkeypatch, ends, results, asked):
     record, names = outcomes(monkeypatch, *ends)
-    assert [check["result"] for check in record["checks"]] == results and len(names) == asked
-    assert record["earned"] == sum(
+    assert [check.result for check in record.checks] == results and len(names) == asked
+    assert record.earned == sum(
         check.points for check, result in zip(LOSS.checks, results) if result == "passed"
     )
 
@@ -211,18 +221,15 @@ def test_how_often_a_lost_worker_is_asked_again(monkeypatch, ends, results, aske
 @pytest.mark.parametrize("result", ["failed", "error", "timeout", "crashed", "needs review"])
 def test_only_what_passed_earns_points(monkeypatch, result):
     record, _ = outcomes(monkeypatch, result)
-    assert record["earned"] == 0 and all(check["earned"] == 0 for check in record["checks"])
+    assert record.earned == 0 and all(check.earned == 0 for check in record.checks)
 
 
 def test_what_a_check_says_becomes_one_plain_line(monkeypatch):
     this = marking()
-    monkeypatch.setattr(
-        this, "verdict", lambda *_: ("failed", "one\x1b[2J\ntwo\u202e" + "x" * 400, "do\x00 this\n")
-    )
-    said = this.exercise(answer_of(this))["checks"][0]
-    assert (
-        said["next"].isprintable() and said["mistake"].isprintable() and len(said["mistake"]) <= 200
-    )
+    hostile = Verdict(Result.FAILED, "one\x1b[2J\ntwo\u202e" + "x" * 400, "do\x00 this\n")
+    monkeypatch.setattr(this, "verdict", lambda *_: hostile)
+    check = this.exercise(answer_of(this)).checks[0]
+    assert check.next.isprintable() and check.mistake.isprintable() and len(check.mistake) <= 200
 
 
 def test_no_worker_is_asked_for_what_was_not_attempted_or_cannot_run(monkeypatch):
@@ -232,14 +239,12 @@ def test_no_worker_is_asked_for_what_was_not_attempted_or_cannot_run(monkeypatch
     this = marking(data=data)
     monkeypatch.setattr(this, "verdict", lambda *_: pytest.fail("a worker was asked"))
     records = {answer.id: this.exercise(answer) for answer in this.answers.answers}
-    assert {check["result"] for check in records["sft.sequence_loss"]["checks"]} == {
-        "not attempted"
-    }
-    assert {check["result"] for check in records["sft.loss"]["checks"]} == {"error"}
-    assert sum(record["earned"] for record in records.values()) == 0
+    assert {check.result for check in records["sft.sequence_loss"].checks} == {"not attempted"}
+    assert {check.result for check in records["sft.loss"].checks} == {"error"}
+    assert sum(record.earned for record in records.values()) == 0
     assert [
         answer.id for answer in this.answers.answers if answer.state == "not attempted"
-    ] == this.untouched()
+    ] == this.unattempted()
 
 
 # Cells --------------------------------------------------------------------------------------------
@@ -261,11 +266,11 @@ def test_a_cell_is_left_out_once_it_was_tried_twice_or_is_itself_to_blame():
 
 def test_cells_without_end_and_time_without_end_are_a_matter_for_a_person():
     this = marking()
-    with pytest.raises(Fault, match="cells had to be ended"):
-        for number in range(judge.MOST_LOST_CELLS + 1):
+    with pytest.raises(NeedsReview, match="cells had to be ended"):
+        for number in range(marking_module.MAX_LOST_CELLS + 1):
             this.leave_out(number, SWELLED)
-    this.began -= judge.BUDGET * this.settings.limits.wall + 1
-    with pytest.raises(Fault, match="too long"), this.worker("sft.loss"):
+    this.began -= marking_module.MAX_WALL_TIMES * this.settings.limits.wall + 1
+    with pytest.raises(NeedsReview, match="too long"), this.worker("sft.loss"):
         pass
 
 
@@ -290,7 +295,7 @@ def test_a_check_that_breaks_on_the_solution_is_the_course_s_fault_and_else_the_
         raise KeyError("the course's own")
 
     blamed = [
-        judge.blame(
+        marking_module.blame(
             TypeError("odd"),
             exercise,
             types.SimpleNamespace(test=test, name=test.__name__, points=1),
@@ -302,6 +307,7 @@ def test_a_check_that_breaks_on_the_solution_is_the_course_s_fault_and_else_the_
         "failed",
         "what your function returned cannot be used (TypeError: odd)",
         "return what the docstring says",
+        0,
     )
     assert blamed[1][:2] == (
         "needs review",
@@ -313,38 +319,39 @@ def test_a_check_that_breaks_on_the_solution_is_the_course_s_fault_and_else_the_
     "error, status",
     [
         (notebook.Ungradable("it is empty"), "ungradable"),
-        (Fault("a person"), "needs review"),
+        (NeedsReview("a person"), "needs review"),
         (ZeroDivisionError("of ours"), "needs review"),
-        (student.TemplateGone(), "needs review"),
+        (ForkServerGone(), "needs review"),
     ],
     ids=repr,
 )
-def test_every_end_is_a_record(monkeypatch, error, status):
-    this, restarted = Judge(Settings(SECRET, "T0")), []
+def test_every_end_has_marks(monkeypatch, error, status):
+    this, restarted = Marker(MarkingSettings(SECRET, "T0")), []
     monkeypatch.setattr(this, "restart", lambda: restarted.append(True))
 
-    def marks(record):
+    def find_answers(data, file):
         raise error
 
-    record = this.grade_with(marks)
-    assert record["status"] == status and record["reason"] and record["earned"] == 0
-    assert bool(restarted) == isinstance(error, student.TemplateGone)
-    json.dumps(record)
+    monkeypatch.setattr(notebook, "find_answers", find_answers)
+    marks = this.mark(b"")
+    assert marks.status == status and marks.reason and marks.earned == 0
+    assert bool(restarted) == isinstance(error, ForkServerGone)
+    json.dumps(asdict(marks))
 
 
 # What a record depends on -------------------------------------------------------------------------
 
 
 def test_the_digest_of_checks_covers_the_modules_they_use_and_the_solution(monkeypatch, tmp_path):
-    for path in judge.ROOT.glob("labs/[cm]*/*.py"):
-        copy = tmp_path / path.relative_to(judge.ROOT)
+    for path in seam.ROOT.glob("labs/[cm]*/*.py"):
+        copy = tmp_path / path.relative_to(seam.ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
-    monkeypatch.setattr(judge, "ROOT", tmp_path)
+    monkeypatch.setattr(seam, "ROOT", tmp_path)
 
     def digest():
-        judge.digest.cache_clear(), judge.digest_of_checks.cache_clear()
-        return judge.digest_of_checks("ppo.value_loss")
+        seam.digest_of_checks.cache_clear()
+        return seam.digest_of_checks("ppo.value_loss")
 
     found = [digest()]
     for name in ("checks/ppo", "checks/reward", "checks/sft", "checks/models", "methods/ppo"):
@@ -354,4 +361,4 @@ def test_the_digest_of_checks_covers_the_modules_they_use_and_the_solution(monke
     assert len(set(found)) == 6
     (tmp_path / "labs" / "checks" / "lora.py").write_text("# changed\n")
     assert digest() == found[-1]
-    judge.digest.cache_clear(), judge.digest_of_checks.cache_clear()
+    seam.digest_of_checks.cache_clear()

@@ -1,16 +1,15 @@
-"""What runs in the sandbox: one process that has everything imported, and forks of it that run a
-submission's answers.
+"""The fork server and its workers, from the inside.
 
-The judge starts the template once, `python -s -P -c "… worker.main(fd)"`, in an environment of its
-own. For each check it asks it for a worker: a fork, shut into the sandbox before it sees any code
-of a submission. A worker obeys four orders
+The fork server is a process in which everything is imported; it starts as `main`, in an environment
+of its own. For each check it forks a worker, which is shut into the sandbox before it sees any code
+of a submission. A worker obeys four orders:
 
-    load        run cells of the notebook, one after the other, telling after each that it is done
+    load        run cells of the notebook, one after the other, and report on each
     answer      pick the function that answers an exercise, and seed the random generators
-    call        call it; tell what it returned, what it changed in its arguments, or what it raised
-    backward    the gradient of what a call returned, in the call's arguments
+    call        call it; report what it returned, what it changed in its arguments, what it raised
+    backward    the gradients of a call's arguments, from those of its results
 
-and has no say in what they are worth. Nothing here is trusted once a cell has run.
+It has no say in what an answer is worth, and nothing it sends is trusted once a cell has run.
 """
 
 import __future__
@@ -20,15 +19,13 @@ import builtins
 import contextlib
 import copy
 import functools
-import importlib
-import inspect
 import io
 import json
 import linecache
 import operator
 import os
-import pkgutil
 import random
+import signal
 import socket
 import sys
 import traceback
@@ -36,79 +33,90 @@ import types
 
 import numpy as np
 import torch
-from checks import models
-from course.withheld import refuse
 
-from . import sandbox, wire
+from .. import course
+from . import stub, system, tiers, wire
 
-MESSAGE = 300  # characters of an exception's text
-MODELS = {}  # made before the doors close, and before a solution that they need is withheld
+MAX_TEXT = 300  # characters of an exception's text
+MODELS = {}  # made before the sandbox is entered, and before solutions that they need are withheld
 FUTURES = functools.reduce(
     operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 )
-PRELOADED = ("methods", "planning", "helpdesk")
 
 
-# The template -------------------------------------------------------------------------------------
+# The fork server ----------------------------------------------------------------------------------
 
 
 def main(control: int) -> None:
-    """Fork a worker whenever the judge sends a socket for it; end with the judge."""
+    """Fork a worker for each socket that arrives on the socket `control`; end with the parent."""
     torch.set_num_threads(1)
-    for name in PRELOADED:
-        for module in pkgutil.iter_modules(importlib.import_module(name).__path__):
-            importlib.import_module(f"{name}.{module.name}")
-    MODELS.update((name, make()) for name, make in models.RECIPES.items())
-    sandbox.adopt()
-    sandbox.end_with_the_parent()
-    judge = socket.socket(fileno=control)
-    judge.sendall(b"ready")
+    course.load_importable_packages()
+    MODELS.update(course.make_models())
+    system.adopt_orphans()
+    system.end_with_the_parent()
+    channel = socket.socket(fileno=control)
+    channel.sendall(wire.READY)
     while True:
-        order, sockets, _, _ = socket.recv_fds(judge, 65536, 1)
+        order, sockets, _, _ = socket.recv_fds(channel, 65536, 1)
         if not order:
             return
         if sockets:
-            judge.sendall(str(fork_worker(judge, sockets[0], json.loads(order))).encode().ljust(16))
+            answer = fork_worker(channel, sockets[0], json.loads(order))
         else:
-            judge.sendall(str(sandbox.end_children()).encode().ljust(16))
+            answer = system.end_children()
+        channel.sendall(str(answer).encode().ljust(wire.ANSWER_LENGTH))
 
 
-def fork_worker(judge: socket.socket, connection: int, settings: dict) -> int:
+def fork_worker(channel: socket.socket, connection: int, settings: dict) -> int:
     """The pid of a new worker."""
     pid = os.fork()
     if pid:
         os.close(connection)
         return pid
     try:
-        judge.close()
+        channel.close()
         run_worker(connection, settings)
     finally:
         os._exit(0)
 
 
 def run_worker(connection: int, settings: dict) -> None:
-    sandbox.enter(settings["tier"], settings["folder"], settings["limits"], keep=connection)
+    tiers.enter(settings["tier"], settings["folder"], settings["limits"], keep=connection)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a notebook
     sys.path[:] = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
     sys.stdout = sys.stderr = Nowhere()
-    sys.modules["course"] = CourseInTheWorker("course")
-    judge = socket.socket(fileno=connection)
-    judge.sendall(wire.SHUT_IN)
-    Worker(judge).obey()
+    sys.modules[course.PACKAGE] = stub.StubModule(course.PACKAGE)
+    channel = socket.socket(fileno=connection)
+    channel.sendall(wire.SHUT_IN)
+    Worker(channel).obey()
+
+
+class Nowhere(io.TextIOBase):
+    """Accepts what is printed and discards it."""
+
+    def write(self, text):
+        return len(text)
 
 
 # A worker -----------------------------------------------------------------------------------------
 
 
 class Worker:
-    def __init__(self, judge: socket.socket):
-        self.judge, self.flags = judge, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        sys.modules["__main__"] = types.ModuleType(
-            "__main__"
-        )  # where pickle and dataclasses look for a cell's classes
+    """Obeys the orders that arrive on a channel.
+
+    calls: of each call, the arguments that ask for a gradient, and the results that have one
+    """
+
+    def __init__(self, channel: socket.socket):
+        self.channel, self.flags, self.calls = channel, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, []
+        # pickle and dataclasses look for the classes of cells in __main__
+        sys.modules["__main__"] = types.ModuleType("__main__")
         self.names = vars(sys.modules["__main__"])
-        self.names |= {"__builtins__": builtins, "display": NOTHING, "get_ipython": NOTHING}
-        # of each call: its arguments that have gradients, and what it returned that has one
-        self.calls = []
+        self.names |= {
+            "__builtins__": builtins,
+            "display": stub.NOTHING,
+            "get_ipython": stub.NOTHING,
+        }
 
     def obey(self) -> None:
         orders = {
@@ -122,35 +130,35 @@ class Worker:
             orders[message["order"]](message, buffers)
 
     def read(self) -> bytes | None:
-        head = self.judge.recv(8, socket.MSG_WAITALL)
-        return (
-            self.judge.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
-            if len(head) == 8
-            else None
-        )
+        head = self.channel.recv(8, socket.MSG_WAITALL)
+        if len(head) < 8:
+            return None
+        return self.channel.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
 
-    def reply(self, message: dict, asked: dict, buffers: list[bytes] = ()) -> None:
-        self.judge.sendall(wire.pack(message | {"id": asked["id"]}, list(buffers)))
+    def reply(self, reply: dict, message: dict, buffers: list[bytes] = ()) -> None:
+        """Answer an order; the answer carries the order's id."""
+        self.channel.sendall(wire.pack(reply | {"id": message["id"]}, list(buffers)))
 
     def load(self, message, buffers) -> None:
-        """Run the cells, the solution of the exercise that is to be answered out of reach for
-        good."""
-        solutions = {id: solution_at(place) for id, place in message["solutions"].items()}
-        inspect.unwrap(solutions[message["exercise"]]).__code__ = refuse.__code__
-        sys.modules["course"].__dict__["exercise"] = exercise_of(
-            solutions, set(message["untouched"])
+        """Run the cells, with the solution of the exercise in question out of their reach."""
+        solutions = {id: course.solution_at(place) for id, place in message["solutions"].items()}
+        course.withhold(solutions[message["exercise"]])
+        sys.modules[course.PACKAGE].__dict__[course.DECORATOR] = stub.exercise_decorator(
+            solutions, set(message["unattempted"])
         )
         for number, source in message["cells"]:
             try:
                 self.run_cell(source, f"<cell {number}>")
-                told = {"cell": number, "raised": None}
+                reply = {"cell": number, "raised": None}
             except BaseException as error:
-                told = {"cell": number} | raised(error)
-            self.reply(told, message)
+                reply = {"cell": number} | raised(error)
+            self.reply(reply, message)
 
     def run_cell(self, source: str, file: str) -> None:
-        """As a notebook does: with await at the top, and __future__ imports that count for all
-        cells that follow."""
+        """Run a cell as a notebook does.
+
+        await is allowed at the top, and a __future__ import applies to all cells that follow.
+        """
         linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
         code = compile(source, file, "exec", flags=self.flags, dont_inherit=True)
         self.flags |= code.co_flags & FUTURES
@@ -168,14 +176,14 @@ class Worker:
         self.reply({"there": callable(self.function)}, message)
 
     def call(self, message, buffers) -> None:
-        given = Given(message, buffers)
+        received = ReceivedArguments(message, buffers)
         try:
-            value = self.function(*given.arguments, **given.keywords)
-            told, sent = given.account(value)
+            value = self.function(*received.arguments, **received.keywords)
+            reply, sent = received.report(value)
         except BaseException as error:
             return self.reply(raised(error), message)
-        self.calls.append((given.learned, given.returned))
-        self.reply(told, message, sent)
+        self.calls.append((received.learned, received.returned))
+        self.reply(reply, message, sent)
 
     def backward(self, message, buffers) -> None:
         learned, returned = self.calls[message["call"]]
@@ -186,33 +194,29 @@ class Worker:
             if gradient is not None
         ]
         try:
-            found = (
-                torch.autograd.grad(
-                    [tensor for tensor, _ in pairs],
-                    learned,
-                    [gradient for _, gradient in pairs],
-                    retain_graph=True,
-                    allow_unused=True,
-                )
-                if learned
-                else []
-            )
+            found = gradients_of(learned, pairs)
         except BaseException as error:
             return self.reply(raised(error), message)
         sent = []
-        self.reply(
-            {"gradients": [wire.encode(gradient, sent) for gradient in found]}, message, sent
-        )
+        reply = {"gradients": [wire.encode(gradient, sent) for gradient in found]}
+        self.reply(reply, message, sent)
 
 
-def solution_at(place: list[str]):
-    module, name = place
-    return getattr(importlib.import_module(module), name)
+def gradients_of(learned: list, pairs: list[tuple]) -> list:
+    """The gradients of `learned`, from pairs of a result and its gradient."""
+    if not learned:
+        return []
+    return torch.autograd.grad(
+        [tensor for tensor, _ in pairs],
+        learned,
+        [gradient for _, gradient in pairs],
+        retain_graph=True,
+        allow_unused=True,
+    )
 
 
 def raised(error: BaseException) -> dict:
-    """An exception as data: the first of its classes that Python itself has, its own name, text,
-    and line."""
+    """An exception as data: its first built-in class, its own name, its text, and its line."""
     known = next(
         kind.__name__
         for kind in type(error).__mro__
@@ -225,7 +229,7 @@ def raised(error: BaseException) -> dict:
     if isinstance(error, SyntaxError) and str(error.filename).startswith("<cell "):
         lines = [error.lineno]
     try:
-        text = str(error)[:MESSAGE]
+        text = str(error)[:MAX_TEXT]
     except BaseException:
         text = ""
     return {
@@ -236,8 +240,11 @@ def raised(error: BaseException) -> dict:
     }
 
 
-class Given:
-    """The arguments of one call, and what became of them."""
+class ReceivedArguments:
+    """The arguments of one call, and what the call made of them.
+
+    learned: the tensors and parameters that ask for a gradient. returned: results that have one.
+    """
 
     def __init__(self, message: dict, buffers: list[memoryview]):
         self.tensors, self.lists, self.models, self.learned, self.returned = [], [], [], [], []
@@ -279,10 +286,10 @@ class Given:
         self.models.append((model, {path: state(p) for path, p in model.named_parameters()}))
         return model
 
-    def account(self, value) -> tuple[dict, list[bytes]]:
-        """What is told of the call, and the buffers that go with it."""
+    def report(self, value) -> tuple[dict, list[bytes]]:
+        """The reply to a call that returned `value`, and the buffers that go with it."""
         sent = []
-        told = {
+        reply = {
             "raised": None,
             "value": wire.encode(value, sent, lambda value: self.known(value, sent)),
             "tensors": [
@@ -293,10 +300,13 @@ class Given:
             ],
             "models": [self.model_now(*model, sent) for model in self.models],
         }
-        return told, sent
+        return reply, sent
 
     def known(self, value, sent):
-        """One of the arguments is told as such; a result with a gradient is kept for `backward`."""
+        """How to send an argument that is returned, or a result with a gradient; else None.
+
+        The latter is kept for `backward`.
+        """
         for place, tensor in enumerate(self.tensors):
             if value is tensor:
                 return ["argument", place]
@@ -307,12 +317,12 @@ class Given:
     def model_now(self, model, before, sent):
         after = dict(model.named_parameters())
         if after.keys() != before.keys():
-            return "other parameters"
+            return wire.OTHER_PARAMETERS
         return [changes(after[path], before[path], sent) for path in before]
 
 
 def state(tensor: torch.Tensor) -> tuple:
-    """Copies of numbers and gradient: a version counter does not see what goes through .data."""
+    """Copies of the numbers and the gradient: version counters miss changes made through .data."""
     gradient = tensor.grad
     return (
         tensor.detach().clone(),
@@ -322,14 +332,12 @@ def state(tensor: torch.Tensor) -> tuple:
 
 
 def changes(tensor: torch.Tensor, before: tuple, sent: list[bytes]) -> list | None:
-    """None if the tensor is as it was, else its numbers, whether it asks for a gradient, and the
-    gradient."""
+    """None if the tensor is as it was; else its numbers, requires_grad and the gradient."""
     numbers, requires_grad, gradient = before
-    kept = (
-        tensor.grad is None
-        if gradient is None
-        else tensor.grad is not None and torch.equal(tensor.grad, gradient)
-    )
+    if gradient is None or tensor.grad is None:
+        kept = gradient is tensor.grad
+    else:
+        kept = torch.equal(tensor.grad, gradient)
     if kept and tensor.requires_grad == requires_grad and torch.equal(tensor, numbers):
         return None
     return [
@@ -340,51 +348,5 @@ def changes(tensor: torch.Tensor, before: tuple, sent: list[bytes]) -> list | No
 
 
 def same(now: list, before: list) -> bool:
-    """Whether a list still holds the very same elements."""
+    """Whether a list still holds the very same objects."""
     return len(now) == len(before) and all(one is other for one, other in zip(now, before))
-
-
-# The course, as cells see it here -----------------------------------------------------------------
-
-
-class CourseInTheWorker(types.ModuleType):
-    """Stands in the place of the package course: nothing is drawn, measured or checked here."""
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (Exception,), {}) if name.endswith(("Error", "Mistake")) else NOTHING
-
-
-class Nothing:
-    """Whatever is done with it, it stays what it is."""
-
-    def __call__(self, *args, **kwargs):
-        return self
-
-    __getattr__ = __getitem__ = __enter__ = __call__
-
-    def __exit__(self, *error):
-        return False
-
-    def __iter__(self):
-        return iter(())
-
-
-NOTHING = Nothing()
-
-
-class Nowhere(io.TextIOBase):
-    """Takes what is printed, and writes it to no file."""
-
-    def write(self, text):
-        return len(text)
-
-
-def exercise_of(solutions: dict, untouched: set[str]):
-    """The decorator: an untouched body is replaced by the solution, as in the notebook."""
-
-    def exercise(id=None, *args, **kwargs):
-        return lambda function: solutions[id] if id in untouched else function
-
-    return exercise

@@ -1,9 +1,7 @@
-"""What an instructor has, an LMS's export or one notebook, becomes a list of submissions. Nothing
-in it is trusted.
+"""An LMS's export, or one notebook, becomes a list of submissions. Nothing in it is trusted.
 
-Links are not followed, pipes and devices not opened, archives read in memory and never unpacked to
-the disk. What cannot be read is listed with its problem, so that nobody's work is lost without a
-word.
+Links are not followed, and pipes and devices are not opened. Archives are read in memory and never
+unpacked to disk. What cannot be read is listed with its problem, so nobody's work is silently lost.
 """
 
 import calendar
@@ -16,32 +14,20 @@ import unicodedata
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import GradingError
-from .text import clean
+from .. import course
+from ..errors import GradingError
+from ..text import clean
+from .submission import Submission, match_export_name
 
 MAX_FILES = 10_000  # in the folder, and in each archive
 MAX_BYTES = 50_000_000  # of a notebook or an archive
 MAX_UNPACKED = 500_000_000  # of all notebooks in one archive
 
-# Canvas: name[_LATE]_user_upload_file; the user is anon_… where names are hidden. A file uploaded
-# again under the same name gets a number behind it. An upload's number has three digits or more, so
-# that no lab is taken for one.
-CANVAS = re.compile(
-    r"(?:(?P<name>.*?)_)??(?:LATE_)?(?P<number>\d+|anon_[0-9A-Za-z]+)_\d{3,}_"
-    r".*?(?:-(?P<attempt>\d{1,2}))?(?:\.\w+)?",
-    re.DOTALL,
-)
-# Moodle: name_number_assignsubmission_file_, a folder or the beginning of a file; _onlinetext_
-# beside it.
-MOODLE = re.compile(
-    r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_[a-z]+(?P<attempt>)(?:_.*)?", re.DOTALL
-)
-LABS = {path.stem.lower() for path in Path(__file__).parents[1].glob("labs/[0-9][0-9]_*.ipynb")}
+LABS = {name.lower() for name in course.notebooks()}
 TRAILING_LAB = re.compile(
     rf"(?:^|[\W_])(?:{'|'.join(sorted(LABS))})(?:[\s_(-]*\d+\)?)?\Z", re.IGNORECASE
 )
@@ -49,21 +35,8 @@ TRAILING_LAB = re.compile(
 LINK = "it is a symbolic link, and links are not followed: ask for the file itself"
 
 
-@dataclass(frozen=True)
-class Submission:
-    """One notebook that was handed in, or what stands where a notebook should be."""
-
-    id: str  # the name of its record, safe as a file name on every system
-    student: str  # as the export names the student
-    file: str  # relative to the folder; a member of an archive is "a.zip!inner/01_sft.ipynb"
-    sha256: str  # of the notebook's bytes, "" if they could not be read
-    attempt: int | None  # the export's own number of the attempt, if it tells
-    modified: float  # seconds since the epoch: the file's time, or the archive member's
-    problem: str  # "" or why it cannot be read: one sentence
-
-
 class Entry(NamedTuple):
-    """Something in the folder or in an archive, by the names that lead to it."""
+    """Something in the folder or in an archive, with the names that lead to it."""
 
     parts: tuple[str, ...]
     file: str
@@ -74,25 +47,26 @@ class Entry(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """Whose an entry is, told by its path alone."""
+    """Whose an entry is, going by its path alone."""
 
     student: str
-    number: str  # the LMS's number of the student, "" where there is none
+    number: str  # the LMS's number of the student, "" if there is none
     attempt: int | None
-    key: tuple[str, ...]  # what one student handed in together has one key
+    key: tuple[str, ...]  # the same for everything that one student handed in together
 
 
-# --- from the folder to submissions ---------------------------------------------------------------
+# From the folder to submissions -------------------------------------------------------------------
 
 
 def find_submissions(folder: Path) -> list[Submission]:
     """The submissions in a folder, or in one notebook or archive, sorted by file.
 
-    Raises GradingError if there is no such folder, nothing in it, or more in it than MAX_FILES.
+    Raises GradingError if there is no such folder, or if it holds nothing or too many files.
     """
     base, listed = listing(folder)
     entries = sorted(
-        (found for entry in listed for found in inspected(base, entry)), key=lambda one: one.file
+        (found for entry in listed for found in inspected(base, entry)),
+        key=lambda entry: entry.file,
     )
     outer = wrapper(entries)
     owned = [
@@ -137,31 +111,32 @@ def submission(entry: Entry, owner: Owner, namesakes: bool) -> Submission:
 
 
 def is_claim(entry: Entry, owner: Owner) -> bool:
-    """Whether the entry shows that a student handed something in, though it is no notebook."""
+    """Whether the entry shows that a student handed something in, though not a notebook."""
     if entry.kind == "folder":
         return entry.parts[-1].lower() not in LABS
     return entry.kind == "archive" or bool(owner.number)
 
 
 def wrapper(entries: list[Entry]) -> int:
-    """1 if all entries lie in one folder or archive that is not a student's but holds an LMS's
-    export, else 0."""
+    """How many outer levels to skip: 1 if one folder or archive holds the LMS's export, else 0."""
     tops = {entry.parts[0] for entry in entries}
-    inside = any(len(entry.parts) > 1 and lms(entry.parts[1]) for entry in entries)
-    return int(len(tops) == 1 and inside and not lms(tops.pop()))
+    inside = any(len(entry.parts) > 1 and match_export_name(entry.parts[1]) for entry in entries)
+    return int(len(tops) == 1 and inside and not match_export_name(tops.pop()))
 
 
 def owner_of(parts: tuple[str, ...]) -> Owner:
-    """The student whom the outermost name tells. Names further in are the student's own, and could
-    name another."""
+    """The student named by the outermost folder or file.
+
+    Names further in were chosen by the student and could be those of others.
+    """
     depth = 0
     while depth < len(parts) - 1 and parts[depth].lower() in LABS:  # one folder for each lab
         depth += 1
-    part, match = parts[depth], lms(parts[depth])
+    part, match = parts[depth], match_export_name(parts[depth])
     if match:
         attempt = int(match["attempt"]) if match["attempt"] else None
         return Owner(
-            text(match["name"] or "").strip() or match["number"],
+            escape(match["name"] or "").strip() or match["number"],
             match["number"],
             attempt,
             (*parts[:depth], match["number"]),
@@ -170,16 +145,12 @@ def owner_of(parts: tuple[str, ...]) -> Owner:
     lab = TRAILING_LAB.search(stem)
     name = stem[: lab.start()].rstrip("_-( ") if lab else stem
     return Owner(
-        text(name).strip() or text(stem).strip() or ascii(part), "", None, parts[: depth + 1]
+        escape(name).strip() or escape(stem).strip() or ascii(part), "", None, parts[: depth + 1]
     )
 
 
-def lms(name: str) -> re.Match[str] | None:
-    return MOODLE.fullmatch(name) or CANVAS.fullmatch(name)
-
-
 def slug(name: str) -> str:
-    """The name in at most 40 small letters, digits and single hyphens of ASCII."""
+    """The name in at most 40 lower-case ASCII letters, digits and single hyphens."""
     letters = (
         unicodedata.normalize("NFKD", name[:200].removesuffix(".ipynb"))
         .encode("ascii", "ignore")
@@ -188,9 +159,8 @@ def slug(name: str) -> str:
     return re.sub("[^a-z0-9]+", "-", letters.lower())[:40].strip("-")
 
 
-def text(name: str) -> str:
-    """The name as a record can hold it: bytes that are no UTF-8 are escaped, so that raw() gives
-    the name back.
+def escape(name: str) -> str:
+    """The name as a record can hold it, with bytes that are not UTF-8 escaped; see unescape.
 
     A file may have ".zip!" in its name; escaped, it cannot pass for a member of an archive.
     """
@@ -198,11 +168,11 @@ def text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def raw(name: str) -> str:
+def unescape(name: str) -> str:
     return re.sub(r"\\(\\|x21|u[0-9a-f]{4})", lambda code: chr(int(code[1][1:] or "5c", 16)), name)
 
 
-# --- files and folders ----------------------------------------------------------------------------
+# Files and folders --------------------------------------------------------------------------------
 
 
 def listing(folder: Path) -> tuple[str, list[Entry]]:
@@ -218,31 +188,31 @@ def listing(folder: Path) -> tuple[str, list[Entry]]:
             f"{name} is no notebook: name a folder of submissions, a notebook (.ipynb) or a .zip."
         )
     return str(folder.parent), [
-        Entry((folder.name,), text(folder.name), kind, os.lstat(folder).st_mtime)
+        Entry((folder.name,), escape(folder.name), kind, os.lstat(folder).st_mtime)
     ]
 
 
 def walk(base: str) -> list[Entry]:
-    """Everything in the folder that can be seen. A link is never entered; what cannot be listed is
-    a problem."""
+    """Every visible entry of the folder; links are not followed. Closed folders are problems."""
     entries, folders = [], [Entry((), "", "folder", 0.0)]
     while folders:
         folder = folders.pop()
         try:
             with os.scandir(os.path.join(base, *folder.parts)) as inside:
                 seen = islice(
-                    (one for one in inside if visible([one.name])), MAX_FILES + 1 - len(entries)
+                    (found for found in inside if visible([found.name])),
+                    MAX_FILES + 1 - len(entries),
                 )
-                found = [entry_of(folder.parts, one) for one in seen]
+                listed = [entry_of(folder.parts, found) for found in seen]
         except OSError as error:
             if not folder.parts:
                 raise GradingError(
                     f"{clean(base, 200)} cannot be opened ({error.strerror}): check its "
                     "permissions."
                 ) from None
-            found = [folder._replace(kind="notebook", problem=unreadable(error))]
-        entries += found
-        folders += [entry for entry in found if entry.kind == "folder"]
+            listed = [folder._replace(kind="notebook", problem=unreadable(error))]
+        entries += listed
+        folders += [entry for entry in listed if entry.kind == "folder"]
         if len(entries) > MAX_FILES:
             raise GradingError(
                 f"{clean(base, 200)} holds more than {MAX_FILES:,} files: name the folder of one "
@@ -253,14 +223,13 @@ def walk(base: str) -> list[Entry]:
 
 def entry_of(parents: tuple[str, ...], found: os.DirEntry) -> Entry:
     parts = (*parents, found.name)
-    file = text("/".join(parts))
+    file = escape("/".join(parts))
     try:
         about = found.stat(follow_symlinks=False)
-    except OSError as error:  # it has vanished since
+    except OSError as error:  # it has disappeared in the meantime
         return Entry(parts, file, "notebook", 0.0, problem=unreadable(error))
-    if (
-        stat.S_ISLNK(about.st_mode) or getattr(found, "is_junction", bool)()
-    ):  # Python 3.12 knows Windows' junctions
+    # is_junction is new in Python 3.12
+    if stat.S_ISLNK(about.st_mode) or getattr(found, "is_junction", bool)():
         return Entry(parts, file, "notebook", about.st_mtime, problem=LINK)
     kind = "folder" if stat.S_ISDIR(about.st_mode) else kind_of(found.name)
     return Entry(parts, file, kind, about.st_mtime)
@@ -271,13 +240,12 @@ def kind_of(name: str) -> str:
 
 
 def visible(parts: Iterable[str]) -> bool:
-    """False for what editors and archivers put beside the work: hidden files, checkpoints, copies
-    by macOS."""
+    """False for what programs leave beside the work: hidden files, checkpoints, macOS's copies."""
     return not any(part.startswith(".") and part != ".." or part == "__MACOSX" for part in parts)
 
 
 def inspected(base: str, entry: Entry) -> Iterator[Entry]:
-    """The entry with the hash of its bytes; after an archive, what is in it."""
+    """The entry with the hash of its bytes; after an archive, what it contains."""
     if entry.problem or entry.kind not in ("notebook", "archive"):
         yield entry
         return
@@ -287,25 +255,23 @@ def inspected(base: str, entry: Entry) -> Iterator[Entry]:
     except GradingError as error:
         yield entry._replace(kind="notebook", problem=str(error))
         return
-    yield entry if entry.kind == "archive" else judged(entry, data)
+    yield entry if entry.kind == "archive" else hashed(entry, data)
     yield from inside
 
 
-def judged(entry: Entry, data: bytes) -> Entry:
+def hashed(entry: Entry, data: bytes) -> Entry:
     problem = "" if data else "the file is empty: ask for the notebook again"
     return entry._replace(sha256=hashlib.sha256(data).hexdigest(), problem=problem)
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of a regular file of at most MAX_BYTES. Raises GradingError for a link, pipe,
-    device or socket."""
+    """The bytes of a file. Raises GradingError if it is not a regular file or exceeds MAX_BYTES."""
     flags = [getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY")]
     try:
-        check_regular(os.lstat(path))  # opening a device can already move it
+        check_regular(os.lstat(path))  # merely opening a device can have an effect
         with open(os.open(path, os.O_RDONLY | sum(flags)), "rb") as file:
-            check_regular(
-                os.fstat(file.fileno())
-            )  # what was opened, whatever the path was a moment ago
+            # The path may have been replaced in the meantime: check what was opened.
+            check_regular(os.fstat(file.fileno()))
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise GradingError(unreadable(error)) from None
@@ -324,18 +290,19 @@ def check_regular(about: os.stat_result) -> None:
 
 
 def too_big(size: str) -> str:
-    return f"it has {size}, and {MAX_BYTES / 1e6:.0f} MB are the limit: ask for less output, or unpack the archive"
+    limit = f"{MAX_BYTES / 1e6:.0f} MB"
+    return f"it has {size}, and {limit} are the limit: ask for less output, or unpack the archive"
 
 
 def unreadable(error: OSError) -> str:
     return f"it cannot be read ({error.strerror}): check its permissions, or ask for it again"
 
 
-# --- archives -------------------------------------------------------------------------------------
+# Archives -----------------------------------------------------------------------------------------
 
 
 def members(outer: Entry, data: bytes) -> list[Entry]:
-    """What can be seen in the archive. Raises GradingError if it is broken."""
+    """The visible members of the archive. Raises GradingError if it is broken."""
     entries, left = [], MAX_UNPACKED
     with opened(data) as archive:
         named = Counter(info.filename for info in archive.infolist())
@@ -346,32 +313,27 @@ def members(outer: Entry, data: bytes) -> list[Entry]:
             if entry.kind == "notebook" and not entry.problem:
                 content, problem = unpacked(archive, info, min(MAX_BYTES, left))
                 left -= len(content)
-                problem = (
-                    problem
-                    if named[name] == 1
-                    else "the archive has two files of this name: ask for one"
-                )
-                entry = entry._replace(problem=problem) if problem else judged(entry, content)
+                if named[name] > 1:
+                    problem = "the archive has two files of this name: ask for one"
+                entry = entry._replace(problem=problem) if problem else hashed(entry, content)
             entries.append(entry)
     return entries
 
 
 def opened(data: bytes) -> zipfile.ZipFile:
-    if (
-        data.count(b"PK\x01\x02") > MAX_FILES
-    ):  # one for each member, counted before anything is made of them
+    # Each member has one such mark; they are counted before zipfile makes an object of each.
+    if data.count(b"PK\x01\x02") > MAX_FILES:
         raise GradingError(
             f"the archive holds more than {MAX_FILES:,} files: ask for the notebooks alone"
         )
     try:
         return zipfile.ZipFile(io.BytesIO(data))
-    except Exception:  # zipfile raises a dozen kinds of errors where an archive is broken
+    except Exception:  # zipfile raises a dozen kinds of errors for broken archives
         raise GradingError("it is no zip archive that can be opened: ask for it again") from None
 
 
 def member(outer: Entry, info: zipfile.ZipInfo) -> Entry:
-    """The member as an entry, not yet unpacked. One whose name leads out of the archive is a
-    problem."""
+    """The member as an entry, not yet unpacked. A name that leads out of it is a problem."""
     path = info.filename.replace("\\", "/")
     parts = tuple(part for part in path.split("/") if part not in ("", "."))
     kind, problem = "folder" if path.endswith("/") else kind_of(path), ""
@@ -385,28 +347,23 @@ def member(outer: Entry, info: zipfile.ZipInfo) -> Entry:
         modified = float(calendar.timegm(info.date_time))
     except ValueError:  # month 0, as some archivers write
         modified = outer.modified
-    return Entry(
-        outer.parts + parts, f"{outer.file}!{text(info.filename)}", kind, modified, problem=problem
-    )
+    file = f"{outer.file}!{escape(info.filename)}"
+    return Entry(outer.parts + parts, file, kind, modified, problem=problem)
 
 
 def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> tuple[bytes, str]:
-    """The member's bytes, as far as they were unpacked, and "" or what is wrong with it.
+    """The member's bytes, as far as they were unpacked, and what is wrong with it, or "".
 
-    The sizes in the archive's own lists are not believed: what counts is the bytes that come out.
+    The archive's own sizes are not trusted: the bytes that come out are counted.
     """
     if stat.S_ISLNK(info.external_attr >> 16):
         return b"", LINK
     if info.flag_bits & 1:
         return b"", "it is encrypted: ask for an archive without a password"
-    if info.compress_type not in (
-        zipfile.ZIP_STORED,
-        zipfile.ZIP_DEFLATED,
-    ):  # others unpack without a bound
-        return (
-            b"",
-            "it is packed in a rare way: ask for an ordinary zip archive, or for the notebook itself",
-        )
+    # zipfile cannot limit what the other methods unpack to.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        problem = "it is packed in a rare way: ask for an ordinary zip archive, or for the notebook itself"
+        return b"", problem
     content = bytearray()
     try:
         with archive.open(info) as file:
@@ -417,25 +374,23 @@ def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> tup
     if len(content) <= limit:
         return bytes(content), ""
     if limit < MAX_BYTES:
-        return bytes(
-            content
-        ), f"its archive unpacks to more than {MAX_UNPACKED / 1e6:.0f} MB: ask for one notebook"
+        most = f"{MAX_UNPACKED / 1e6:.0f} MB"
+        return bytes(content), f"its archive unpacks to more than {most}: ask for one notebook"
     return bytes(content), too_big(f"more than {MAX_BYTES / 1e6:.0f} MB")
 
 
 def read_submission(folder: Path, submission: Submission) -> bytes:
-    """The notebook's bytes again. Raises GradingError if they are not those that were listed."""
+    """The notebook's bytes. Raises GradingError if they have changed since they were listed."""
     name = clean(submission.file, 200)
     if not submission.sha256:
         raise GradingError(f"{name} was not read: {submission.problem}.")
     outer, *inner = re.split(r"(?<=\.zip)!", submission.file, maxsplit=1, flags=re.IGNORECASE)
     try:
-        data = read_file(
-            os.path.join(folder if os.path.isdir(folder) else folder.parent, *raw(outer).split("/"))
-        )
+        base = folder if os.path.isdir(folder) else folder.parent
+        data = read_file(os.path.join(base, *unescape(outer).split("/")))
         if inner:
             with opened(data) as archive:
-                data = unpacked(archive, archive.getinfo(raw(inner[0])), MAX_BYTES)[0]
+                data = unpacked(archive, archive.getinfo(unescape(inner[0])), MAX_BYTES)[0]
     except (GradingError, KeyError) as error:
         raise GradingError(
             f"{name} was there and cannot be read now ({clean(str(error), 200)})."
@@ -445,35 +400,3 @@ def read_submission(folder: Path, submission: Submission) -> bytes:
             f"{name} has changed since the submissions were listed: run the command again."
         )
     return data
-
-
-# --- which submissions count ----------------------------------------------------------------------
-
-
-def choose(records: list[dict], policy: str) -> dict[str, bool]:
-    """Which records count, by id: for each student and lab one, the "latest" or the "best".
-
-    The best is the one with the most points among those graded; where none is, it is the latest.
-    """
-    if policy not in ("latest", "best"):
-        raise GradingError(f"There is no policy {clean(str(policy), 40)!r}: take latest or best.")
-    groups = defaultdict(list)
-    for record in records:
-        groups[record["student"], record["lab"]].append(record)
-    counting = set()
-    for group in groups.values():
-        graded = (
-            [record for record in group if record["status"] == "graded"] if policy == "best" else []
-        )
-        best = (
-            max(graded, key=lambda record: (record["earned"], newness(record))) if graded else None
-        )
-        counting.add((best or max(group, key=newness))["submission"])
-    return {record["submission"]: record["submission"] in counting for record in records}
-
-
-def newness(record: dict) -> tuple[int, float, str]:
-    """Sorts records by attempt, then time, then name. An export numbers only what was uploaded
-    again."""
-    attempt = record["attempt"]
-    return -1 if attempt is None else attempt, record["modified"], record["file"]

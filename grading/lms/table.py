@@ -1,5 +1,4 @@
-"""A table that another program exported, in which single cells are changed and every other byte
-stays."""
+"""A CSV table from another program: single cells can be changed, and every other byte stays."""
 
 import codecs
 import contextlib
@@ -7,22 +6,21 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .errors import GradingError
-from .text import clean
+from ..errors import GradingError
+from ..text import clean
 
 BOMS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-# Without a mark: UTF-8 where it is that, else what Windows writes, else a code page that reads any
-# byte. Each gives back, when written, the very bytes that it read.
+# Without a byte-order mark: UTF-8 if the bytes are valid UTF-8, else what Windows writes, else a
+# code page that can read any byte. Each of them writes exactly the bytes that it read.
 CODECS = ("utf-8", "cp1252", "latin-1")
 
 
 class Cell(NamedTuple):
-    """One cell: what it says, and where in the table's text it begins and ends, its quotation marks
-    included."""
+    """One cell: its text, and where it begins and ends in the table's text, with its quotes."""
 
     text: str
     start: int
@@ -30,8 +28,7 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """An exported table. bom, codec: how its bytes become `text`; lines: its cells, the header
-    first."""
+    """An exported table: how its bytes become a text, and the cells in it, the header first."""
 
     bom: bytes
     codec: str
@@ -43,33 +40,30 @@ class Table(NamedTuple):
         return [cell.text for cell in self.lines[0]]
 
     def find(self, title: str) -> int | None:
-        """The index of the first column with this title, however it is spaced and capitalised, or
-        None."""
+        """The index of the first column with this title, or None. Case and spacing are ignored."""
         titles = [folded(text) for text in self.titles()]
         return titles.index(folded(title)) if folded(title) in titles else None
 
     def filled(self, changes: dict[Cell, str]) -> bytes:
-        """The bytes of the table with other texts (numbers) in these cells; a quoted cell stays
-        quoted."""
+        """The bytes of the table with numbers in these cells; a quoted cell stays quoted."""
         parts, done = [], 0
         for cell in sorted(changes, key=lambda cell: cell.start):
-            quote = (
-                '"'
-                if self.text.startswith('"', cell.start) or self.delimiter in changes[cell]
-                else ""
-            )
+            quoted = self.text.startswith('"', cell.start) or self.delimiter in changes[cell]
+            quote = '"' if quoted else ""
             parts += [self.text[done : cell.start], quote, changes[cell], quote]
             done = cell.end
         return self.bom + "".join([*parts, self.text[done:]]).encode(self.codec)
 
 
 def read_table(export: bytes, key: str) -> Table:
-    """The table in a CSV file with commas, semicolons or tabs; the column `key` tells which. Raises
-    GradingError."""
+    """The table in a CSV file with commas, semicolons or tabs: whichever gives a column `key`.
+
+    Raises GradingError.
+    """
     bom, codec, text = decoded(export)
     heads = {}
     for delimiter in ",;\t":
-        with contextlib.suppress(GradingError):  # with the wrong one, quotation marks need not pair
+        with contextlib.suppress(GradingError):  # the wrong one can leave quotation marks unpaired
             heads[delimiter] = [cell.text for cell in next(split(text, delimiter))]
             if folded(key) in map(folded, heads[delimiter]):
                 break
@@ -83,7 +77,7 @@ def read_table(export: bytes, key: str) -> Table:
 
 
 def decoded(export: bytes) -> tuple[bytes, str, str]:
-    """The mark at the beginning, the code page, and the text behind the mark."""
+    """The byte-order mark, the code page, and the text after the mark."""
     for bom, codec in BOMS.items():
         if export.startswith(bom):
             try:
@@ -102,7 +96,7 @@ def decoded(export: bytes) -> tuple[bytes, str, str]:
 
 
 def split(text: str, delimiter: str) -> Iterator[list[Cell]]:
-    """The lines of the text as cells, as the csv module reads them when it is strict."""
+    """The lines of the text as cells, exactly as Python's csv module reads them in strict mode."""
     pattern = re.compile(
         rf'(?:"((?:[^"]++|"")*+)"|([^{delimiter}\r\n]*))({delimiter}|\r\n|\r|\n|\Z)'
     )
@@ -115,8 +109,8 @@ def split(text: str, delimiter: str) -> Iterator[list[Cell]]:
                 f"The quotation marks in the export do not pair, in {clean(bare, 40)!r}: "
                 "export the table again."
             )
-        words = bare if quoted is None else quoted.replace('""', '"')
-        line.append(Cell(words, match.start(), match.start(3)))
+        content = bare if quoted is None else quoted.replace('""', '"')
+        line.append(Cell(content, match.start(), match.start(3)))
         place = match.end()
         if end != delimiter:
             yield line
@@ -130,5 +124,5 @@ def folded(title: str) -> str:
 
 
 def listed(titles: list[str]) -> str:
-    """Titles for a sentence."""
+    """The titles as part of a sentence."""
     return clean(", ".join(repr(clean(title, 60)) for title in titles), 2000)

@@ -1,8 +1,8 @@
-"""Marks into the table that a learning management system exported: the cells of one assignment are
-filled in, every other byte stays as it was.
+"""Marks filled into the table that Canvas or Moodle exported.
 
-A submission belongs to the student whose number the LMS wrote into its path; where there is none,
-to the one student of its name.
+Only the cells of one assignment change; every other byte stays as it was. A submission belongs to
+the student whose number the LMS put into its path; without a number, to the only student of its
+name.
 """
 
 import re
@@ -12,19 +12,23 @@ from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
-from .errors import GradingError
-from .intake import lms
+from ..errors import GradingError
+from ..records.record import Record, Status
+from ..text import clean
+from .submission import match_export_name
 from .table import Cell, Table, folded, listed, read_table
-from .text import clean
 
 CANVAS_ID = re.compile(r"(.*?)\s*\(([0-9]+)\)\s*", re.DOTALL)  # "Lab 01 (123456)"
 MOODLE_OWN = ("Identifier", "Full name", "ID number", "Email address", "Maximum Grade")
 
 
 class Row(NamedTuple):
-    """A student's line. number: the LMS's own; keys: of the student's names; logins: other names,
-    to the letter; possible: the LMS's points; comma: whether that is its decimal mark; closed: ""
-    or why it is locked."""
+    """A student's line in the table.
+
+    number: the LMS's own. keys: name_key of the student's names. logins: other names, which must
+    match to the letter. possible: the points in the LMS. comma: whether it writes them with a
+    decimal comma. closed: why the cell must not be filled, or "".
+    """
 
     line: int
     name: str
@@ -39,15 +43,13 @@ class Row(NamedTuple):
 
 
 def fill_canvas(
-    export: bytes, records: list[dict], counted: dict[str, bool], column: str | None
+    export: bytes, records: list[Record], counted: dict[str, bool], column: str | None
 ) -> tuple[bytes, list[str]]:
-    """The Canvas gradebook with the earned points of one lab, and sentences about what was not
-    filled in or scaled.
+    """The Canvas gradebook with one lab's points, and messages on what was not filled in or scaled.
 
-    records: of one lab, and those of no lab; counted: which submissions count, by id. column: the
-    assignment, with or without its number, or the number; None: the only one titled like the lab
-    ("Lab 01", "01_sft"). Raises GradingError where the export is no gradebook or no single column
-    fits.
+    records: of one lab, and those of no lab. counted: which submissions count, by id. column: the
+    assignment, with or without its number, or the number alone; None for the only one titled like
+    the lab. Raises GradingError if the export is no gradebook or not exactly one column fits.
     """
     table = read_table(export, "ID")
     lab = the_lab(records, counted)
@@ -65,15 +67,14 @@ def fill_canvas(
         if line != points and is_student(table.lines[line])
     ]
     chosen = [] if column else [f"{lab} was filled into the column {clean(title, 80)!r}."]
-    filled, sentences = fill(table, rows, records, counted)
-    return filled, chosen + sentences
+    filled, messages = fill(table, rows, records, counted)
+    return filled, chosen + messages
 
 
 def fill_moodle(
-    export: bytes, records: list[dict], counted: dict[str, bool], column: str | None
+    export: bytes, records: list[Record], counted: dict[str, bool], column: str | None
 ) -> tuple[bytes, list[str]]:
-    """The same for a Moodle grading worksheet. column: the title of the column of marks; None:
-    "Grade"."""
+    """The same for a Moodle grading worksheet. column: the title of the marks, "Grade" if None."""
     table = read_table(export, "Identifier")
     the_lab(records, counted)
     grade = required(table, column or "Grade")
@@ -90,15 +91,15 @@ def fill_moodle(
     return fill(table, rows, records, counted)
 
 
-def the_lab(records: list[dict], counted: dict[str, bool]) -> str | None:
-    """The one lab of the submissions that count, None if they have none."""
+def the_lab(records: list[Record], counted: dict[str, bool]) -> str | None:
+    """The one lab of the submissions that count; None if they have none."""
     labs = sorted(
-        {record["lab"] for record in records if record["lab"] and counted.get(record["submission"])}
+        {record.lab for record in records if record.lab and counted.get(record.submission)}
     )
     if len(labs) > 1:
         raise GradingError(
-            f"The records are of {len(labs)} labs ({', '.join(labs)}), and one column takes one lab: "
-            "choose the lab."
+            f"The records are of {len(labs)} labs ({', '.join(labs)}), and one column takes one "
+            "lab: choose the lab."
         )
     return labs[0] if labs else None
 
@@ -114,20 +115,20 @@ def required(table: Table, title: str) -> int:
 
 
 def points_line(table: Table) -> int:
-    """The index of Canvas's line of points possible; a line about posting may stand before it."""
+    """The index of Canvas's line of points possible; a line about posting may precede it."""
     for index, line in enumerate(table.lines[:4]):
         if folded(line[0].text).startswith("points possible") and len(line) >= len(table.lines[0]):
             return index
     raise GradingError(
-        "The export has no line 'Points Possible' under its titles: export the gradebook from Canvas."
+        "The export has no line 'Points Possible' under its titles: export the gradebook from "
+        "Canvas."
     )
 
 
 def canvas_column(table: Table, points: int, column: str | None, lab: str | None) -> int:
-    """The index of the one assignment that `column` names or, without it, that is titled like the
-    lab."""
+    """The index of the one assignment that `column` names, or that is titled like the lab."""
     first = required(table, "Section") + 1
-    # Canvas writes "(read only)" under the totals; an assignment has points there, or nothing.
+    # Canvas writes "(read only)" under the totals. Under an assignment it writes points or nothing.
     titles = {
         index: title
         for index, title in enumerate(table.titles())
@@ -157,7 +158,7 @@ def is_named(title: str, column: str) -> bool:
 
 
 def is_titled_like(title: str, lab: str) -> bool:
-    """Whether an assignment's title holds the lab's name (01_sft) or "lab" and its number."""
+    """Whether a title holds the lab's name, or "lab" and the number that begins the name."""
     digits = re.match("[0-9]*", lab)[0]
     numbered = digits and re.search(
         rf"(?<![a-z])lab[\s_#-]*0*{int(digits)}(?![0-9])", title.casefold()
@@ -166,22 +167,21 @@ def is_titled_like(title: str, lab: str) -> bool:
 
 
 def is_student(line: list[Cell]) -> bool:
-    """Not a blank line, and not Canvas's line about muted or manually posted assignments, which
-    names nobody."""
+    """False for a blank line, and for Canvas's line about posting, which names nobody."""
     return any(cell.text.strip() for cell in line[:3])
 
 
 def canvas_row(table: Table, line: int, index: int, possible: str) -> Row:
-    said = reader(table, line)
-    name = said("Student") or f"{said('LastName')}, {said('FirstName')}"
+    text = reader(table, line)
+    name = text("Student") or f"{text('LastName')}, {text('FirstName')}"
     last, _, first = name.partition(",")
     return Row(
         line,
         name,
-        said("ID"),
+        text("ID"),
         (name, f"{first} {last}"),
         keys_of(name, f"{first} {last}"),
-        {said("SIS User ID"), said("SIS Login ID")} - {""},
+        {text("SIS User ID"), text("SIS Login ID")} - {""},
         cell_at(table, line, index),
         number(possible),
         "," in possible,
@@ -190,22 +190,21 @@ def canvas_row(table: Table, line: int, index: int, possible: str) -> Row:
 
 
 def moodle_row(table: Table, line: int, grade: int) -> Row:
-    said = reader(table, line)
-    name, identifier, possible = said("Full name"), said("Identifier"), said("Maximum Grade")
+    text = reader(table, line)
+    name, identifier, possible = text("Full name"), text("Identifier"), text("Maximum Grade")
     digits = re.search("[0-9]*$", identifier)[0]
-    closed = (
-        "Moodle says that the grade cannot be changed"
-        if folded(said("Grade can be changed")) == "no"
-        else ""
-    )
-    closed = closed if number(possible) else "its Maximum Grade is not a number"
+    closed = ""
+    if folded(text("Grade can be changed")) == "no":
+        closed = "Moodle says that the grade cannot be changed"
+    if not number(possible):
+        closed = "its Maximum Grade is not a number"
     return Row(
         line,
         name or identifier,
         digits,
         (name,),
         keys_of(name, identifier),
-        {said("ID number"), said("Email address")} - {""},
+        {text("ID number"), text("Email address")} - {""},
         cell_at(table, line, grade),
         number(possible),
         "," in possible,
@@ -218,14 +217,14 @@ def keys_of(*names: str) -> set[str]:
 
 
 def reader(table: Table, line: int) -> Callable[[str], str]:
-    """A function: the text under a title in this line, "" where there is none."""
+    """A function that gives the text under a title in this line, or ""."""
 
-    def said(title: str) -> str:
+    def text(title: str) -> str:
         index = table.find(title)
         cell = None if index is None else cell_at(table, line, index)
         return cell.text.strip() if cell else ""
 
-    return said
+    return text
 
 
 def cell_at(table: Table, line: int, index: int) -> Cell | None:
@@ -233,93 +232,94 @@ def cell_at(table: Table, line: int, index: int) -> Cell | None:
 
 
 def number(text: str) -> Decimal | None:
-    """12, 12.5 or 12,5; None for anything else."""
+    """The value of "12", "12.5" or "12,5"; None for anything else."""
     found = re.fullmatch(r"\s*([0-9]+)(?:[.,]([0-9]+))?\s*", text)
     return Decimal(f"{found[1]}.{found[2] or 0}") if found else None
 
 
 def fill(
-    table: Table, rows: list[Row], records: list[dict], counted: dict[str, bool]
+    table: Table, rows: list[Row], records: list[Record], counted: dict[str, bool]
 ) -> tuple[bytes, list[str]]:
-    """The table with the marks of the submissions that count, and a sentence for each that could
-    not be placed."""
-    counting = [record for record in records if counted.get(record["submission"])]
-    matches = {record["submission"]: match(record, rows) for record in counting}
+    """The table with the marks that count, and a message for each that could not be placed."""
+    counting = [record for record in records if counted.get(record.submission)]
+    matches = {record.submission: match(record, rows) for record in counting}
     claims = Counter(
-        row.line for record in counting if record["lab"] for row in matches[record["submission"]][0]
+        row.line for record in counting if record.lab for row in matches[record.submission].rows
     )
-    changes, told, scales = {}, [], {}
+    changes, messages, scales = {}, [], {}
     for record in counting:
-        found, problem = matches[record["submission"]]
+        found, problem = matches[record.submission]
         problem = problem or obstacle(record, found[0], claims)
         if problem:
-            told.append(f"{who(record)}: {problem}; nothing was filled in.")
+            messages.append(f"{who(record)}: {problem}; nothing was filled in.")
             continue
         row, mark = found[0], scaled(record, found[0].possible)
-        scales[record["points"], row.possible] = None
-        if number(row.cell.text) != mark:
-            changes[row.cell] = written(mark, row.comma)
-            if number(row.cell.text) is not None:
-                told.append(
-                    f"{who(record)}: the cell held {clean(row.cell.text, 20)}, now {changes[row.cell]}."
-                )
-    told += [scale_sentence(*pair) for pair in scales if pair[0] != pair[1]]
+        scales[record.points, row.possible] = None
+        before = row.cell.text
+        if number(before) != mark:
+            changes[row.cell] = now = written(mark, row.comma)
+            if number(before) is not None:
+                messages.append(f"{who(record)}: the cell held {clean(before, 20)}, now {now}.")
+    messages += [scale_sentence(*pair) for pair in scales if pair[0] != pair[1]]
     seen = {row.line for found, _ in matches.values() for row in found}
-    told += [
+    messages += [
         f"{clean(row.name, 60)} has no submission that counts; the cell stays as it was."
         for row in rows
         if row.line not in seen
     ]
-    return table.filled(changes), told
+    return table.filled(changes), messages
 
 
-def who(record: dict) -> str:
-    return f"{clean(record['student'], 60)} ({clean(record['file'], 120)})"
+def who(record: Record) -> str:
+    return f"{clean(record.student, 60)} ({clean(record.file, 120)})"
 
 
-def match(record: dict, rows: list[Row]) -> tuple[list[Row], str]:
-    """The students whom a submission may belong to, and what is wrong where that is not one
-    student."""
+class Match(NamedTuple):
+    """The students whom a submission may belong to, and what is wrong if it is not just one."""
+
+    rows: list[Row]
+    problem: str
+
+
+def match(record: Record, rows: list[Row]) -> Match:
     numbered = number_in(record)
     if numbered:
         name, id = numbered
-        told = f"the number {clean(id, 30)} of its path"
+        mark = f"the number {clean(id, 30)} of its path"
         found = [row for row in rows if row.number == id]
         if len(found) == 1 and not agrees(name, found[0]):
-            return [], f"{told} belongs to {clean(found[0].name, 60)}, whose name is another"
+            owner = clean(found[0].name, 60)
+            return Match([], f"{mark} belongs to {owner}, whose name is another")
     else:
-        told, key = "this name", name_key(record["student"])
-        found = [row for row in rows if key in row.keys or record["student"] in row.logins]
+        mark, key = "this name", name_key(record.student)
+        found = [row for row in rows if key in row.keys or record.student in row.logins]
     if len(found) == 1:
-        return found, ""
-    return (
-        found,
-        f"{len(found)} students in the export have {told}"
-        if found
-        else f"nobody in the export has {told}",
-    )
+        return Match(found, "")
+    if found:
+        return Match(found, f"{len(found)} students in the export have {mark}")
+    return Match([], f"nobody in the export has {mark}")
 
 
-def number_in(record: dict) -> tuple[str, str] | None:
-    """The name and the number that the LMS wrote into the submission's path, if it did.
+def number_in(record: Record) -> tuple[str, str] | None:
+    """The name and the number that the LMS put into the submission's path, if it did.
 
-    Names further in are the student's own, and could name another: so only the first that looks
-    like the LMS's is taken, and only if it names the student of the record.
+    Names further in were chosen by the student and could be those of others. So only the first
+    that looks like the LMS's is used, and only if it names the student of the record.
     """
-    for part in re.split(r"/|(?<=\.zip)!", record["file"], flags=re.IGNORECASE):
-        found = lms(part)
-        if found:
+    for part in re.split(r"/|(?<=\.zip)!", record.file, flags=re.IGNORECASE):
+        if found := match_export_name(part):
             name = found["name"] or found["number"]
-            return (
-                (name, found["number"]) if name_key(name) in name_key(record["student"]) else None
-            )
+            is_own = name_key(name) in name_key(record.student)
+            return (name, found["number"]) if is_own else None
     return None
 
 
 def agrees(name: str, row: Row) -> bool:
-    """Whether a file's name fits the row that its number points to. A group's name may stand before
-    it; a zip program may have garbled all letters but the ASCII ones; in anonymous marking the row
-    has no name: "" fits."""
+    """Whether a file's name fits the row that its number points to.
+
+    A group's name may precede it. A zip program may have garbled all letters but the ASCII ones. In
+    anonymous marking the row has no name, and "" fits.
+    """
     return any(
         name_key(name).endswith(name_key(known)) or ascii_key(name) == ascii_key(known)
         for known in row.names
@@ -327,8 +327,10 @@ def agrees(name: str, row: Row) -> bool:
 
 
 def name_key(name: str) -> str:
-    """The name without case, accents, blanks and punctuation. Signs that are vowels in other
-    scripts stay."""
+    """The name without case, accents, spaces and punctuation.
+
+    Combining marks stay, except accents: in some scripts they are the vowels.
+    """
     letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
     return "".join(filter(in_key, letters))
 
@@ -342,26 +344,27 @@ def ascii_key(name: str) -> str:
     return re.sub("[^a-z0-9]", "", name.lower())
 
 
-def obstacle(record: dict, row: Row, claims: Counter) -> str:
+def obstacle(record: Record, row: Row, claims: Counter) -> str:
     """Why this record's mark must not go into this row, or ""."""
-    if record["status"] != "graded":
-        state = "it needs review" if record["status"] == "needs review" else "it is ungradable"
-        return f"{state} ({clean(record['reason'], 200)})" if record["reason"] else state
+    if not record.is_graded:
+        needs_review = record.status is Status.NEEDS_REVIEW
+        state = "it needs review" if needs_review else "it is ungradable"
+        return f"{state} ({clean(record.reason, 200)})" if record.reason else state
     if claims[row.line] > 1:
         return f"{claims[row.line]} submissions that count belong to {clean(row.name, 60)}"
-    if not record["points"]:
+    if not record.points:
         return "it has no points"
     if row.cell is None:
         return "the student's line in the export is too short"
     held = row.cell.text.strip()
-    if held.strip("-") and number(held) is None:  # as Canvas writes EX for an excused student
+    if held.strip("-") and number(held) is None:  # such as EX, for an excused student in Canvas
         return f"the cell holds {clean(held, 40)!r}"
     return row.closed
 
 
-def scaled(record: dict, possible: Decimal) -> Decimal:
-    """The earned points on the LMS's scale, exact but for one rounding: two places, half up."""
-    exact = record["earned"] * possible / record["points"]
+def scaled(record: Record, possible: Decimal) -> Decimal:
+    """The earned points on the LMS's scale, rounded once, half up to two places."""
+    exact = record.earned * possible / record.points
     return exact.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
@@ -371,7 +374,8 @@ def written(mark: Decimal, comma: bool) -> str:
 
 
 def scale_sentence(points: int, possible: Decimal) -> str:
+    scale = f"{possible.normalize():f}"
     return (
-        f"The lab has {points} points and the LMS {possible.normalize():f}: marks were multiplied by "
-        f"{possible.normalize():f}/{points} and rounded half up to two places."
+        f"The lab has {points} points and the LMS {scale}: marks were multiplied by "
+        f"{scale}/{points} and rounded half up to two places."
     )

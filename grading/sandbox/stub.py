@@ -1,0 +1,44 @@
+"""What replaces the package course in a worker: it draws, measures and checks nothing."""
+
+import types
+from collections.abc import Callable
+
+from ..course import Mistake
+
+EXCEPTIONS = ("Error", Mistake.__name__)  # how the names of exceptions end
+
+
+class Nothing:
+    """Whatever is done with it, the result is the same object."""
+
+    def __call__(self, *args, **kwargs):
+        return self
+
+    __getattr__ = __getitem__ = __enter__ = __call__
+
+    def __exit__(self, *error):
+        return False
+
+    def __iter__(self):
+        return iter(())
+
+
+NOTHING = Nothing()
+
+
+class StubModule(types.ModuleType):
+    """Whatever is imported from it is NOTHING, except exceptions, which must be classes."""
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (Exception,), {}) if name.endswith(EXCEPTIONS) else NOTHING
+
+
+def exercise_decorator(solutions: dict[str, Callable], unattempted: set[str]) -> Callable:
+    """@exercise for cells: as in the notebook, the solution replaces a body that is a stub."""
+
+    def exercise(id=None, *args, **kwargs):
+        return lambda function: solutions[id] if id in unattempted else function
+
+    return exercise
