@@ -39,7 +39,7 @@ class Lab:
 _lab = None
 
 
-def start(name):
+def start(name: str) -> Lab:
     """Make the kernel ready for the lab `name` and begin its record afresh.
 
     Returns the Lab: .name .device .scale .full .seeds
@@ -68,7 +68,19 @@ def start(name):
     return _lab
 
 
-def current():
+def outside(name: str) -> Lab:
+    """Begin the lab `name` without its notebook, at the full scale, as a tool that runs its sweeps
+    does. Returns the Lab."""
+    global _lab
+    machine.quieten()
+    machine.seed_everything(0)
+    _lab = Lab(name, machine.pick_device(), "full")
+    if _lab.device == "cpu":
+        machine.set_threads()
+    return _lab
+
+
+def current() -> Lab:
     """The lab in progress; raises CourseError before the first start()."""
     if _lab is None:
         raise CourseError("No lab has been started: run the first cell, the one with start(...).")

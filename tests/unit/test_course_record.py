@@ -10,12 +10,15 @@ import torch
 from course import (
     CourseError,
     EvidenceError,
+    Sweep,
+    cells,
     evidence,
     finish,
     learner,
     mean_interval,
     measure,
     on_trial,
+    provenance,
     session,
     store,
     sweep,
@@ -43,6 +46,13 @@ def lab(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "_lab", session.Lab("01_tiny", "cpu", "small"))
     monkeypatch.setattr(learner, "_attempted", {})
     return session._lab
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """A function that declares the sweep tiny.rates over some settings."""
+    monkeypatch.setattr(provenance, "digest", lambda run, *others: "0123456789ab")
+    return lambda *grid: Sweep("tiny.rates", lambda rate: {"loss": rate}, grid, {"loss": 1})
 
 
 def complete():
@@ -239,13 +249,11 @@ def test_finish_writes_the_whole_record(lab, capsys):
     assert [file.name for file in path.parent.iterdir()] == ["01_tiny.json"]
 
 
-def test_finish_records_the_sweeps_that_the_lab_used(lab, monkeypatch, tmp_path):
+def test_finish_records_the_sweeps_that_the_lab_used(lab, rates, monkeypatch, tmp_path):
     complete()
     lab.scale = "full"
     monkeypatch.setenv("COURSE_RESULTS", str(tmp_path / "mine"))
-    stored, _ = sweep(
-        "tiny.rates", lambda rate: {"loss": rate}, [{"rate": 1}, {"rate": 2}], live=[{"rate": 2}]
-    )
+    stored, _ = sweep(rates({"rate": 1}, {"rate": 2}), live=[{"rate": 2}])
     finish()
     record = json.loads((tmp_path / "mine" / "01_tiny.json").read_text())
     seconds = round(sum(row["seconds"] for row in stored), 1)
@@ -255,12 +263,12 @@ def test_finish_records_the_sweeps_that_the_lab_used(lab, monkeypatch, tmp_path)
     assert (tmp_path / "mine" / "sweeps" / "tiny.rates.json").exists()
 
 
-def test_a_sweep_may_go_elsewhere_than_the_result(lab, monkeypatch, tmp_path):
+def test_a_sweep_may_go_elsewhere_than_the_result(lab, rates, monkeypatch, tmp_path):
     complete()
     lab.scale = "full"
     monkeypatch.setenv("COURSE_RESULTS", str(tmp_path / "mine"))
     monkeypatch.setenv("COURSE_SWEEPS", "book")
-    sweep("tiny.rates", lambda rate: {"loss": rate}, [{"rate": 1}])
+    sweep(rates({"rate": 1}))
     finish()
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["01_tiny.json"]
     assert [path.name for path in (session.LABS / "results").rglob("*.json")] == ["tiny.rates.json"]
@@ -331,3 +339,15 @@ def test_a_write_that_breaks_off_leaves_the_old_file(lab, monkeypatch, tmp_path)
         store.write_whole(path, "new")
     assert path.read_text() == "old"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["chapters", "kept.json", "labs"]
+
+
+@pytest.mark.parametrize(
+    "stored, mark, marks", [("1", "0123", ["0123"]), ("0", "0123", []), ("1", None, [])]
+)
+def test_a_run_that_is_stored_marks_the_cell_of_each_result(lab, monkeypatch, stored, mark, marks):
+    monkeypatch.setenv("COURSE_STORED", stored)
+    monkeypatch.setattr(cells, "running", lambda: mark)
+    evidence("C1.01", 0.02)
+    measure("tiny.x", 0.995)
+    for record in (lab.claims["C1.01"], lab.measures["tiny.x"]):
+        assert [record[name] for name in record if name == "cell"] == marks
