@@ -3,7 +3,7 @@
 from . import machine
 from .bars import progress
 from .errors import CourseError, EvidenceError
-from .figures import PALETTE, show, style
+from .figures import BLUE, GREEN, GREY, ORANGE, PALETTE, PINK, PURPLE, band, show, style
 from .learner import check, exercise
 from .record import evidence, finish, measure, on_trial
 from .registry import Exercise, Mistake, find, run_checks
@@ -13,12 +13,19 @@ from .statistics import mean_interval
 from .sweep import Sweep, rows_of, sweep
 
 __all__ = [
+    "BLUE",
     "CourseError",
     "EvidenceError",
     "Exercise",
+    "GREEN",
+    "GREY",
     "Mistake",
+    "ORANGE",
     "PALETTE",
+    "PINK",
+    "PURPLE",
     "Sweep",
+    "band",
     "check",
     "evidence",
     "exercise",

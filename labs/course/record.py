@@ -10,7 +10,7 @@ import torch
 from . import cells, claims, learner, machine, store
 from .errors import CourseError, EvidenceError
 from .session import current
-from .statistics import finite
+from .statistics import finite, mean_interval
 
 WIDTH = 88  # characters; a page shows so many without scrolling
 
@@ -89,34 +89,44 @@ def measure(
 ) -> None:
     """Record one measured number that the pages show.
 
-    name: lab.what, in lower case · value: a finite number in `unit` · interval: [low, high] around
-    it, cut to
-    [0, 1] where the unit is a share
-    Raises CourseError for a name of another form, a value that is no finite number,
-    or an interval that does not hold the value.
+    name: lab.what, in lower case · value: a finite number in `unit`, or a list of them, one for
+    each seed, which stands for its mean with the 95 % interval around it · interval: [low, high]
+    around a single number, cut to [0, 1] where the unit is a share
+    Raises CourseError for a name of another form, a value that is no finite number, values that are
+    not one for each seed, or an interval that does not hold the value.
     """
     lab = current()
     check_name(name, "measure", "sft.loss_end")
+    seeds = listed(seeds)
+    if isinstance(value, list | tuple):
+        if seeds is not None and len(seeds) != len(value):
+            raise CourseError(
+                f"{name}: {len(value)} values stand beside {len(seeds)} seeds: "
+                "give one value for each seed."
+            )
+        value, interval = mean_interval(value)
     value = finite(value, name)
     if unit.startswith("share") and not 0 <= value <= 1:
         raise CourseError(f"{name}: {shown(value)} is no share: a share lies between 0 and 1.")
     if interval is not None:
-        low, high = interval = [finite(end, name) for end in interval]
-        if unit.startswith("share"):  # a t-interval near 0 or 1 reaches beyond what a share can be
-            interval = [max(0.0, low), min(1.0, high)]
-        if not low <= value <= high:
-            raise CourseError(
-                f"{name}: the interval [{shown(low)}, {shown(high)}] does not hold "
-                f"the value {shown(value)}; give the lower end first."
-            )
-    lab.measures[name] = {
-        "value": value,
-        "unit": unit,
-        "interval": interval,
-        "seeds": listed(seeds),
-    } | where()
+        interval = ends_around(value, interval, name, unit)
+    entry = {"value": value, "unit": unit, "interval": interval, "seeds": seeds}
+    lab.measures[name] = entry | where()
     ends = f" [{shown(interval[0])}, {shown(interval[1])}]" if interval else ""
     print(f"{name} = {shown(value)} {unit}{ends}")
+
+
+def ends_around(value: float, interval: Iterable[object], name: str, unit: str) -> list[float]:
+    """[low, high] as numbers; raises CourseError unless they lie around the value."""
+    low, high = ends = [finite(end, name) for end in interval]
+    if unit.startswith("share"):  # a t-interval near 0 or 1 reaches beyond what a share can be
+        ends = [max(0.0, low), min(1.0, high)]
+    if not low <= value <= high:
+        raise CourseError(
+            f"{name}: the interval [{shown(low)}, {shown(high)}] does not hold "
+            f"the value {shown(value)}; give the lower end first."
+        )
+    return ends
 
 
 def where() -> dict[str, str]:
