@@ -53,6 +53,24 @@ def batch_of(examples: Iterable[Example]) -> Batch:
     return ids.to(device), labels.to(device)
 
 
+def batches(
+    examples: Sequence[Example],
+    *,
+    steps: int,
+    seed: int,
+    size: int = 16,
+    mask_prompt: Callable = mask_prompt,
+) -> Iterator[Batch]:
+    """`steps` batches of the examples, `size` in each, in an order that the seed draws."""
+    return sft.batches(
+        tokens_of(examples, mask_prompt),
+        batch_size=size,
+        steps=steps,
+        pad_id=tokenizer().pad_token_id,
+        seed=seed,
+    )
+
+
 def tune(
     model: nn.Module,
     examples: Sequence[Example],
@@ -70,21 +88,14 @@ def tune(
     rate: the learning rate · seed: of the order of the examples · size: examples in a batch ·
     look: called with the number of each step before it
     """
-    batches = sft.batches(
-        tokens_of(examples, mask_prompt),
-        batch_size=size,
-        steps=steps,
-        pad_id=tokenizer().pad_token_id,
-        seed=seed,
-    )
-    if look:
-        batches = looked_at(batches, look)
-    return sft.fine_tune(model, batches, steps=steps, learning_rate=rate, loss=sft_loss)
+    some = batches(examples, steps=steps, seed=seed, size=size, mask_prompt=mask_prompt)
+    some = looked_at(some, look) if look else some
+    return sft.fine_tune(model, some, steps=steps, learning_rate=rate, loss=sft_loss)
 
 
-def looked_at(batches: Iterable[Batch], look: Callable[[int], None]) -> Iterator[Batch]:
+def looked_at(some: Iterable[Batch], look: Callable[[int], None]) -> Iterator[Batch]:
     """The batches, with a look at the model before each."""
-    for step, batch in enumerate(batches):
+    for step, batch in enumerate(some):
         look(step)
         yield batch
 
