@@ -6,6 +6,7 @@ methods.lora. Rank 0 stands for full tuning.
 
 import math
 import statistics
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,9 @@ from experiments.shared import last, score, tokenizer, tune
 from helpdesk import language, tasks, tickets, words
 from helpdesk.tasks import Example
 from helpdesk.tickets import Ticket
-from methods import adapter_files, lora, subspace
+from matplotlib.axes import Axes
+from methods import adapter_files, lora, sft, subspace
+from methods.tokens import Batch
 from torch import Tensor, nn
 
 ALPHA = 32
@@ -83,10 +86,29 @@ def old_skill(model: nn.Module) -> dict[str, float]:
     return score(model, [tasks.reading(*question) for question in asked], stop=False)
 
 
-def ratio(rows: Sequence[Row], what: str, rank: int, **wanted: object) -> float:
+def ratio(rows: Sequence[Row], what: str, shift: str, count: int, rank: int) -> float:
     """LoRA's mean over the seeds, divided by full tuning's."""
+    wanted = {"shift": shift, "count": count}
     ours, full = (statistics.fmean(select(rows, what, rank=r, **wanted)) for r in (rank, 0))
     return ours / full
+
+
+def mean_tokens(rows: Sequence[Row], shift: str, count: int, rank: int) -> float:
+    """The share of right tokens, mean over the seeds."""
+    return statistics.fmean(select(rows, "tokens", shift=shift, count=count, rank=rank))
+
+
+def draw_heat_map(ax: Axes, rows: Sequence[Row], what: str) -> None:
+    """LoRA divided by full tuning, by task and number of examples, and by rank."""
+    grid = [[ratio(rows, what, *cell, rank) for rank in RANKS[1:]] for cell in CELLS]
+    ax.imshow(grid, cmap="RdYlBu", vmin=0, vmax=1.1, aspect="auto")
+    for y, line in enumerate(grid):
+        for x, value in enumerate(line):
+            ink = "#101418" if 0.2 < value < 0.95 else "white"
+            ax.text(x, y, f"{value:.2f}", ha="center", va="center", color=ink)
+    ax.set(xlabel="rank", xticks=range(3), xticklabels=RANKS[1:])
+    ax.set(yticks=range(len(CELLS)), yticklabels=[f"{shift}, {count}" for shift, count in CELLS])
+    ax.grid(False)
 
 
 # The learning rate and the scaling ----------------------------------------------------------------
@@ -408,6 +430,12 @@ def subspace_grid() -> list[Row]:
     ]
 
 
+def at_best_rate(settings: Row) -> Row:
+    """Settings of a subspace, or of facts, with the rate that was chosen for them."""
+    found = [*subspace_grid(), *facts_grid()]
+    return next(row for row in found if settings.items() <= row.items())
+
+
 SUBSPACE = Sweep("lora.subspace", run_subspace, subspace_grid, agree={"tokens": 0.05})
 
 
@@ -416,9 +444,8 @@ def inside(rows: Sequence[Row], full: Sequence[Row], shift: str, dimension: int)
 
     rows: of SUBSPACE · full: of SHIFT
     """
-    tuned = select(full, "tokens", shift=shift, count=1024, rank=0)
     found = select(rows, "tokens", shift=shift, dimension=dimension)
-    return statistics.fmean(found) / statistics.fmean(tuned)
+    return statistics.fmean(found) / mean_tokens(full, shift, 1024, rank=0)
 
 
 def dimension_needed(rows: Sequence[Row], full: Sequence[Row], shift: str) -> int:
@@ -661,3 +688,51 @@ def a_day(
         shares.append(score(model, team_test(turn % 3))["exact"])
         lora.unmerge(model, unmerged_weight)
     return shares
+
+
+# Parts of the notebook ----------------------------------------------------------------------------
+
+
+def apart(one: Tensor, other: Tensor) -> float:
+    """The largest difference of two tensors, as a share of the largest entry of the second."""
+    return ((one - other).abs().max() / other.abs().max()).item()
+
+
+def gradient_gaps(model: nn.Module, batch: Batch, alpha: float = ALPHA) -> list[float]:
+    """How far each adapter's gradients are from (α/r) G Aᵀ and (α/r) Bᵀ G, with G the gradient of
+    the loss in the whole weight; two numbers for each layer, relative."""
+    for layer in lora.layers(model).values():
+        nn.init.normal_(layer.B["default"], std=0.02)  # at B = 0 the gradient of A would be 0
+        layer.base.weight.requires_grad_(True)  # to see G as well
+    ids, labels = batch
+    sft.sft_loss(model(input_ids=ids).logits, labels).backward()
+    gaps = []
+    for layer in lora.layers(model).values():
+        G, A, B = layer.base.weight.grad, layer.A["default"], layer.B["default"]
+        factor = alpha / len(A)
+        gaps += [apart(B.grad, factor * G @ A.T), apart(A.grad, factor * B.T @ G)]
+    return gaps
+
+
+def matrices(model: nn.Module) -> list[Tensor]:
+    """A and B of every adapted layer."""
+    found = lora.layers(model).values()
+    return [matrix for layer in found for matrix in layer.matrices("default")[:2]]
+
+
+def milliseconds(action: Callable[[], object], times: int = 15) -> float:
+    """The median time of an action, in ms."""
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        action()
+        taken.append(1000 * (time.perf_counter() - began))
+    return statistics.median(taken)
+
+
+def step_times(rank: int, **own: Callable) -> float:
+    """Seconds for ten steps on triage."""
+    model, examples = fresh(rank, **own), training_set("middle", 256)
+    began = time.perf_counter()
+    tune(model, examples, steps=10, rate=1e-3, seed=0)
+    return time.perf_counter() - began
