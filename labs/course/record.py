@@ -178,7 +178,7 @@ def finish() -> None:
         f"measures: {len(lab.measures)}"
     )
     if not machine.stored():
-        print(f"written to {store.told(path)}")
+        print(f"written to {store.shown(path)}")
         print(store.comparison(record), end="")
 
 

@@ -181,7 +181,7 @@ def complete(stored: Stored, own: Mapping[str, Callable]) -> Iterator[Row]:
     code = code_of(declared, own)
     if others := stored.others(code):
         raise CourseError(
-            f"{store.told(stored.path)} holds {len(others)} rows made by other code: vouch for "
+            f"{store.shown(stored.path)} holds {len(others)} rows made by other code: vouch for "
             f"them with `make sweeps ARGS='--verify {declared.name}'`, or delete the file to begin "
             "the sweep afresh."
         )
@@ -357,7 +357,7 @@ def head_of_run(
     for what in MUST_AGREE:
         if what in made.keys() & now.keys() and made[what] != now[what]:
             raise CourseError(
-                f"{store.told(path)} was made with {what} {made[what]}, not {now[what]}: "
+                f"{store.shown(path)} was made with {what} {made[what]}, not {now[what]}: "
                 "delete it to begin the sweep afresh."
             )
     return {
@@ -388,7 +388,7 @@ def read(path: Path) -> tuple[dict[str, object], dict[str, Row]]:
         return {"settings": []}, {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CourseError(
-            f"{store.told(path)} cannot be read ({type(error).__name__}): restore the file, "
+            f"{store.shown(path)} cannot be read ({type(error).__name__}): restore the file, "
             "or delete it to begin the sweep afresh."
         ) from None
     return head, rows
