@@ -90,6 +90,7 @@ class Module:
         self.name, self.path = name, path
         self.package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         self.imports: dict[str, str] = {}
+        self.loads: list[str] = []  # modules that are imported by their dotted name
         self.statements: dict[str, list[ast.stmt]] = {ACTS: []}
         if path.exists():
             self.read(ast.parse(path.read_text(encoding="utf-8")).body)
@@ -103,7 +104,9 @@ class Module:
             else:
                 self.statements[name] = []
         for statement in body:
-            if not isinstance(statement, ast.Import | ast.ImportFrom):
+            if isinstance(statement, ast.Import):
+                self.loads += [alias.name for alias in statement.names]
+            elif not isinstance(statement, ast.ImportFrom):
                 own = self.concerned(statement) & self.statements.keys()
                 for name in sorted(own) or [ACTS]:
                     self.statements[name].append(statement)
@@ -220,7 +223,7 @@ class Tree:
 
     def loaded_by(self, module: Module) -> Iterator[str]:
         """The modules that are imported with this one."""
-        for path in module.imports.values():
+        for path in (*module.imports.values(), *module.loads):
             parts = path.split(".")
             for end in range(1, len(parts) + 1):
                 if self.module(".".join(parts[:end])):

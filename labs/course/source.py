@@ -49,9 +49,10 @@ def joined(values: list[ast.expr]) -> list[ast.expr]:
     between Pythons."""
     merged = []
     for value in values:
-        if isinstance(value, ast.Constant) and merged and isinstance(merged[-1], ast.Constant):
-            pass
-        if not isinstance(value, ast.Constant) or value.value:
+        text = isinstance(value, ast.Constant)
+        if text and merged and isinstance(merged[-1], ast.Constant):
+            merged[-1] = ast.Constant(merged[-1].value + value.value)
+        elif not text or value.value:
             merged.append(value)
     return merged
 

@@ -115,6 +115,33 @@ def test_a_claim_of_another_lab_is_refused(lab, claim):
         evidence(claim, 3)
 
 
+def test_one_value_for_each_seed_is_recorded_as_mean_and_interval(lab, capsys):
+    measure("tiny.x", [1.0, 2.0, torch.tensor(3.0)], "nats", seeds=(4, 5, 6))
+    low, high = lab.measures["tiny.x"].pop("interval")
+    assert (low, high) == pytest.approx((2 - 2.484, 2 + 2.484), abs=1e-3)  # 4.303 / √3
+    assert lab.measures["tiny.x"] == {"value": 2.0, "unit": "nats", "seeds": [4, 5, 6]}
+    assert capsys.readouterr().out == "tiny.x = 2 nats [-0.4841, 4.484]\n"
+    measure("tiny.y", (0.5,), "share", seeds=[0])
+    assert lab.measures["tiny.y"]["value"] == 0.5 and lab.measures["tiny.y"]["interval"] is None
+
+
+@pytest.mark.parametrize(
+    "values, seeds, told",
+    [
+        ([], None, "mean_interval takes 1 to 10 values"),
+        ([1.0, 2.0], (0, 1, 2), "2 values stand beside 3 seeds: give one value for each seed."),
+        ([1.0, math.nan], (0, 1), "the value is nan"),
+        ([1.0, "2"], (0, 1), "str is not one number"),
+    ],
+)
+def test_values_that_are_not_one_number_for_each_seed_are_refused(lab, values, seeds, told):
+    with pytest.raises(CourseError, match=told):
+        measure("tiny.x", values, "nats", seeds=seeds)
+    with pytest.raises(CourseError, match="C1.01: list is not one number"):
+        evidence("C1.01", values)
+    assert lab.measures == {}
+
+
 @pytest.mark.parametrize(
     "value, told",
     [
@@ -123,7 +150,6 @@ def test_a_claim_of_another_lab_is_refused(lab, claim):
         (torch.tensor(math.nan), "the value is nan"),
         ("0.01", "str is not one number"),
         (None, "NoneType is not one number"),
-        ([0.01], "list is not one number"),
         (torch.zeros(2), "Tensor is not one number"),
         (np.zeros(2), "ndarray is not one number"),
     ],
