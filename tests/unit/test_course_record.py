@@ -120,7 +120,7 @@ def test_one_value_for_each_seed_is_recorded_as_mean_and_interval(lab, capsys):
     low, high = lab.measures["tiny.x"].pop("interval")
     assert (low, high) == pytest.approx((2 - 2.484, 2 + 2.484), abs=1e-3)  # 4.303 / √3
     assert lab.measures["tiny.x"] == {"value": 2.0, "unit": "nats", "seeds": [4, 5, 6]}
-    assert capsys.readouterr().out == "tiny.x = 2 nats [-0.4841, 4.484]\n"
+    assert capsys.readouterr().out == "tiny.x = 2 nats [-0.4843, 4.484]\n"
     measure("tiny.y", (0.5,), "share", seeds=[0])
     assert lab.measures["tiny.y"]["value"] == 0.5 and lab.measures["tiny.y"]["interval"] is None
 

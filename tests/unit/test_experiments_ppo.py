@@ -15,7 +15,16 @@ SWEEPS = (experiment.BETA, experiment.STABILITY, experiment.ADVANTAGES, experime
 
 
 @pytest.fixture
-def tiny(monkeypatch):
+def few_clerks(monkeypatch):
+    """Eight replies are enough to tell a fluent model."""
+    monkeypatch.setattr(experiment, "CLERKS_TICKETS", 8)
+    experiment.clerks_batch.cache_clear()
+    yield
+    experiment.clerks_batch.cache_clear()
+
+
+@pytest.fixture
+def tiny(monkeypatch, few_clerks):
     """Two steps of four responses, and a reward model of sixteen tickets."""
     whole = experiment.follow
     monkeypatch.setattr(experiment, "BATCH", 4)
@@ -90,7 +99,7 @@ def test_the_reward_model_is_kept_and_frozen(tiny):
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_starts_differ_from_the_base_as_their_names_say(monkeypatch):
+def test_starts_differ_from_the_base_as_their_names_say(monkeypatch, few_clerks):
     monkeypatch.setitem(experiment.SFT_STEPS, "a little SFT", 3)
     losses = {
         name: experiment.loss_on_clerks(experiment.tuned_start(name, 0))
