@@ -618,24 +618,24 @@ measure(
 brake_rows, _ = sweep(experiment.STABILITY)
 print("β      clip   rate     collapsed  stalled   gold at the end")
 for brakes in experiment.BRAKES.values():
-    fallen = sum(select(brake_rows, experiment.collapsed, **brakes))
+    broken = sum(select(brake_rows, experiment.collapsed, **brakes))
     stuck = sum(select(brake_rows, experiment.stalled, **brakes))
     ends = ", ".join(f"{gold[-1]:.1f}" for gold in select(brake_rows, "gold", **brakes))
     print(
         f"{brakes['beta']:<6} {brakes['clip'] or 'none':<6} {brakes['learning_rate']:<8} "
-        f"{fallen} of 3     {stuck} of 3    {ends}"
+        f"{broken} of 3     {stuck} of 3    {ends}"
     )
 
 # %%
+fallen = {}
 for name, brakes in experiment.COLLAPSED.items():
-    fallen = sum(select(brake_rows, experiment.collapsed, **brakes))
-    measure(name, fallen, "runs of three", seeds=experiment.SEEDS)
+    fallen[name] = sum(select(brake_rows, experiment.collapsed, **brakes))
+    measure(name, fallen[name], "runs of three", seeds=experiment.SEEDS)
 for name, brakes in experiment.GOLD_AFTER_10.items():
     ends = select(brake_rows, lambda row: row["gold"][-1], **brakes)
     measure(name, ends, "gold points", seeds=experiment.SEEDS)
-for claim, brakes in (("C1.26", "beta0_clip_3e4"), ("C1.32", "beta005_clip_3e4")):
-    fates = select(brake_rows, experiment.collapsed, **experiment.BRAKES[brakes])
-    evidence(claim, sum(fates), seeds=experiment.SEEDS)
+evidence("C1.26", fallen["ppo.collapsed_beta0_clip_3e4"], seeds=experiment.SEEDS)
+evidence("C1.32", fallen["ppo.collapsed_beta005_clip_3e4"], seeds=experiment.SEEDS)
 
 # %% [markdown]
 # *What to look at:* at the small rate either brake alone prevents a collapse, and without both two

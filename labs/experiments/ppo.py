@@ -27,6 +27,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 
 BATCH = 128  # responses in a step of PPO
 REWARD_TICKETS = 2000  # on which a reward model is trained
+CLERKS_TICKETS = 128  # on whose replies fluency is measured
 SEEDS = (0, 1, 2)  # of every sweep
 
 History = dict[str, list[float]]  # one number for each step, by what it tells
@@ -75,8 +76,8 @@ def tuned_start(start_from: str, seed: int) -> PreTrainedModel:
 
 @functools.cache
 def clerks_batch() -> Batch:
-    """The clerks' own replies to 128 tickets that nothing trains on."""
-    asked = tickets.sample_tickets("validation", 128, 7)
+    """The clerks' own replies to tickets that nothing trains on."""
+    asked = tickets.sample_tickets("validation", CLERKS_TICKETS, 7)
     return batch_of(
         tasks.reply(ticket, replies.TRANSCRIPTS, random.Random(number))
         for number, ticket in enumerate(asked)

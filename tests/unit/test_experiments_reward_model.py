@@ -36,11 +36,17 @@ def opinion():
     return model
 
 
+def stored(declared):
+    return json.loads((session.LABS / "results" / "sweeps" / f"{declared.name}.json").read_text())
+
+
 @pytest.mark.parametrize("declared", SWEEPS, ids=lambda declared: declared.name)
 def test_the_grid_is_the_stored_one(declared):
-    stored = json.loads((session.LABS / "results" / "sweeps" / f"{declared.name}.json").read_text())
-    kept = [{name: row[name] for name in stored["settings"]} for row in stored["rows"]]
-    assert sorted(map(str, kept)) == sorted(map(str, declared.grid))
+    rows, names = stored(declared)["rows"], stored(declared)["settings"]
+    kept = [{name: row[name] for name in names} for row in rows]
+    assert sorted(map(repr, kept)) == sorted(
+        repr({name: settings[name] for name in names}) for settings in declared.grid
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,9 +60,8 @@ def test_the_grid_is_the_stored_one(declared):
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_a_run_gives_finite_results_with_the_stored_names(tiny, declared, settings):
-    stored = json.loads((session.LABS / "results" / "sweeps" / f"{declared.name}.json").read_text())
     row = declared.run(**settings)
-    assert row.keys() == stored["rows"][0].keys() - {*settings, "seconds", "code"}
+    assert row.keys() == stored(declared)["rows"][0].keys() - {*settings, "seconds", "code"}
     assert all(math.isfinite(value) for value in row.values())
 
 
