@@ -36,8 +36,8 @@ lab: setup  ## open the labs in JupyterLab
 labs: setup  ## make every lab from its source, run it, and store its outputs and results
 	@$(BIN)/python tools/run_labs.py $(ARGS)
 
-sweeps: setup  ## complete the wide sweeps at the full scale (up to an hour each)
-	@$(BIN)/python tools/run_labs.py --sweeps $(ARGS)
+sweeps: setup  ## complete the wide sweeps; ARGS="--verify" vouches for rows of other code
+	@$(BIN)/python tools/sweeps.py $(ARGS)
 
 mutants: setup  ## plant single faults in the RLHF methods and list those that no test notices
 	@$(BIN)/python tools/mutate.py $(ARGS)

@@ -21,23 +21,29 @@ assert Path("course").is_dir(), (
     "a lab runs in the folder labs/: open it there (make lab), then restart its kernel"
 )
 
-import random
-
 import matplotlib.pyplot as plt
 import torch
 from course import (
+    BLUE,
+    GREY,
+    band,
     check,
     evidence,
     exercise,
     finish,
-    mean_interval,
+    grouped,
     measure,
     on_trial,
     progress,
+    select,
     show,
     start,
+    sweep,
 )
-from helpdesk import base, evaluate, language, replies, tasks, tickets
+from experiments import sft as experiment
+from experiments import shared
+from experiments.shared import batches, fresh, last
+from helpdesk import base, evaluate, language, tasks, tickets
 from methods import sft
 from methods.tokens import collate
 
@@ -61,22 +67,19 @@ on_trial()
 # the stop token `<eos>`.
 
 # %%
-model, tokenizer = base.load_base(lab.device)
-train = [tasks.triage(t) for t in tickets.sample_tickets("train", 1024, seed=0)]
-test = [tasks.triage(t) for t in tickets.sample_tickets("test", 500, seed=0)]
+model, tokenizer = fresh(), shared.tokenizer()
+train, test = experiment.training_set(), experiment.test_set()
 print(train[0].prompt)
 print(train[0].response)
-print(
-    f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens in the "
-    "vocabulary"
-)
+print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens in the vocabulary")
 
 # %% [markdown]
 # The training tickets and the test tickets share no ticket, and the base model has seen none of the
 # test tickets either. What does the base model do with the prompt, before any tuning?
 
 # %%
-for response in evaluate.respond(model, tokenizer, [e.prompt for e in test[:3]], max_new_tokens=12):
+asked = [example.prompt for example in test[:3]]
+for response in evaluate.respond(model, tokenizer, asked, max_new_tokens=12):
     print(response)
 measure("sft.triage_exact_match_before", evaluate.exact_match(model, tokenizer, test), "share")
 
@@ -87,12 +90,8 @@ measure("sft.triage_exact_match_before", evaluate.exact_match(model, tokenizer, 
 # %%
 ticket = tickets.sample_tickets("test", 1, seed=1)[0]
 for fact in ("product", "city", "day"):
-    question = tasks.reading(ticket, fact)
-    print(
-        question.prompt,
-        "→",
-        evaluate.respond(model, tokenizer, [question.prompt], max_new_tokens=1)[0],
-    )
+    question = tasks.reading(ticket, fact).prompt
+    print(question, "→", evaluate.respond(model, tokenizer, [question], max_new_tokens=1)[0])
 
 
 # %% [markdown]
@@ -180,10 +179,8 @@ check(token_log_probs)
 # %% [markdown] solution="sft.token_log_probs"
 
 # %%
-batch = collate(
-    [mask_prompt(*language.encode_example(tokenizer, e)) for e in train[:4]], tokenizer.pad_token_id
-)
-ids, labels = (part.to(lab.device) for part in batch)
+tokens = [mask_prompt(*language.encode_example(tokenizer, example)) for example in train[:4]]
+ids, labels = (part.to(lab.device) for part in collate(tokens, tokenizer.pad_token_id))
 with torch.no_grad():
     logits = model(input_ids=ids).logits
 for label, value in zip(labels[0, 1:], token_log_probs(logits, labels)[0]):
@@ -262,18 +259,25 @@ check(sequence_loss)
 # Does the choice matter? Take a response of 4 tokens and one of 40 in one batch. How hard does each
 # pull on the model?
 
+
+# %%
+def pulls(loss, *lengths):
+    """How hard each response of a batch pulls on the model: the size of its gradient."""
+    labels = torch.full((len(lengths), 42), -100)
+    for row, length in enumerate(lengths):
+        labels[row, 1 : length + 1] = 7
+    logits = torch.zeros(len(lengths), 42, 50, requires_grad=True)
+    loss(logits, labels).backward()
+    return logits.grad.abs().sum((1, 2)).tolist()
+
+
 # %%
 # NBVAL_CHECK_OUTPUT
-labels = torch.full((2, 42), -100)
-labels[0, 1:5], labels[1, 1:41] = 7, 7
 for loss in (sft_loss, sequence_loss):
-    logits = torch.zeros(2, 42, 50, requires_grad=True)
-    loss(logits, labels).backward()
-    short, long = logits.grad.abs().sum((1, 2))
+    short, long = pulls(loss, 4, 40)
     print(
         f"{loss.__name__:>14}: pull of the short response {short:.2f}, of the long one {long:.2f}"
     )
-
 
 # %% [markdown]
 # *What to look at:* in both conventions the long response pulls ten times as hard as the short one,
@@ -281,19 +285,10 @@ for loss in (sft_loss, sequence_loss):
 # responses moves the model more than a batch of short ones; with the token mean, each batch moves
 # it about equally. To weigh every *response* equally you would average within each response first.
 
-
 # %%
-def pull(loss, length):
-    """Size of the gradient of a batch that holds one response of `length` tokens."""
-    labels = torch.full((1, 42), -100)
-    labels[0, 1 : length + 1] = 7
-    logits = torch.zeros(1, 42, 50, requires_grad=True)
-    loss(logits, labels).backward()
-    return logits.grad.abs().sum().item()
-
-
-measure("sft.pull_ratio_token_mean", pull(sft_loss, 40) / pull(sft_loss, 4), "times")
-measure("sft.pull_ratio_sequence_sum", pull(sequence_loss, 40) / pull(sequence_loss, 4), "times")
+alone = {loss: [pulls(loss, length)[0] for length in (4, 40)] for loss in (sft_loss, sequence_loss)}
+measure("sft.pull_ratio_token_mean", alone[sft_loss][1] / alone[sft_loss][0], "times")
+measure("sft.pull_ratio_sequence_sum", alone[sequence_loss][1] / alone[sequence_loss][0], "times")
 
 # %% [markdown]
 # ### Is the gradient right?
@@ -304,7 +299,7 @@ measure("sft.pull_ratio_sequence_sum", pull(sequence_loss, 40) / pull(sequence_l
 # $\nabla_z \mathcal{L} \cdot v$. In double precision, because the difference is small.
 
 # %%
-ids, labels = batch
+ids, labels = collate(tokens, tokenizer.pad_token_id)
 with torch.no_grad():
     logits = model(input_ids=ids.to(lab.device)).logits.cpu().double()
 
@@ -371,22 +366,14 @@ check(gradient_step)
 # the rest of this lab uses.
 
 # %%
-BATCH, RATE = 32, 2e-3
-
-
-def token_batches(examples, steps, seed, size=BATCH):
-    tokens = [mask_prompt(*language.encode_example(tokenizer, e)) for e in examples]
-    return sft.batches(
-        tokens, batch_size=size, steps=steps, pad_id=tokenizer.pad_token_id, seed=seed
-    )
+BATCH, RATE = experiment.BATCH, experiment.RATE
 
 
 def plain_descent(learning_rate, steps=30):
-    model, _ = base.load_base(lab.device)
+    model = fresh()
     losses = []
-    for ids, labels in progress(
-        token_batches(train, steps, seed=0), f"plain descent, rate {learning_rate}", steps
-    ):
+    some = batches(train, steps=steps, seed=0, size=BATCH, mask_prompt=mask_prompt)
+    for ids, labels in progress(some, f"plain descent, rate {learning_rate}", steps):
         loss = sft_loss(model(input_ids=ids.to(lab.device)).logits, labels.to(lab.device))
         loss.backward()
         gradient_step(list(model.parameters()), learning_rate)
@@ -396,17 +383,12 @@ def plain_descent(learning_rate, steps=30):
 
 # %% tags=["first-model"]
 plain = {rate: plain_descent(rate) for rate in (0.03, 0.1, 0.3)}
-best = min(plain, key=lambda rate: sum(plain[rate][-10:]))
-adamw_model, _ = base.load_base(lab.device)
+some = batches(train, steps=30, seed=0, size=BATCH, mask_prompt=mask_prompt)
 adamw = sft.fine_tune(
-    adamw_model,
-    progress(token_batches(train, 30, seed=0), "AdamW", 30),
-    steps=30,
-    learning_rate=RATE,
-    loss=sft_loss,
+    fresh(), progress(some, "AdamW", 30), steps=30, learning_rate=RATE, loss=sft_loss
 )
-measure("sft.plain_descent_loss", sum(plain[best][-10:]) / 10, "nats per token")
-measure("sft.adamw_loss", sum(adamw[-10:]) / 10, "nats per token")
+measure("sft.plain_descent_loss", min(map(last, plain.values())), "nats per token")
+measure("sft.adamw_loss", last(adamw), "nats per token")
 
 # %%
 fig, ax = plt.subplots()
@@ -423,22 +405,11 @@ show(
 
 
 # %%
-def bytes_kept(optimizer_class):
-    """Bytes per parameter that an optimiser still holds after a step."""
-    model, _ = base.load_base(lab.device)
-    optimizer = optimizer_class(model.parameters(), lr=1e-4)
-    sft_loss(model(input_ids=ids.to(lab.device)).logits, labels.to(lab.device)).backward()
-    optimizer.step()
-    moments = [
-        t
-        for state in optimizer.state.values()
-        for t in state.values()
-        if torch.is_tensor(t) and t.dim()
-    ]
-    return sum(t.nbytes for t in moments) / model.num_parameters()
-
-
-evidence("C1.04", bytes_kept(torch.optim.AdamW) - bytes_kept(torch.optim.SGD))
+batch = ids.to(lab.device), labels.to(lab.device)
+adamw_bytes, sgd_bytes = (
+    experiment.bytes_kept(each, batch) for each in (torch.optim.AdamW, torch.optim.SGD)
+)
+evidence("C1.04", adamw_bytes - sgd_bytes)
 
 # %% [markdown]
 # *What to look at:* eight bytes per parameter, two float32 numbers. For a model of 7 billion
@@ -458,7 +429,7 @@ from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 rows = train[: 6 * BATCH]
-theirs, _ = base.load_base("cpu")
+theirs = base.load_base("cpu")[0]
 config = SFTConfig(
     output_dir=tempfile.mkdtemp(),
     max_steps=6,
@@ -477,23 +448,26 @@ config = SFTConfig(
     logging_steps=1,
     disable_tqdm=True,
 )
-trainer = SFTTrainer(
-    theirs,
-    config,
-    processing_class=tokenizer,
-    train_dataset=Dataset.from_list([{"prompt": e.prompt, "completion": e.response} for e in rows]),
-)
 
 # %%
-ours, _ = base.load_base("cpu")
+table = [{"prompt": example.prompt, "completion": example.response} for example in rows]
+trainer = SFTTrainer(
+    theirs, config, processing_class=tokenizer, train_dataset=Dataset.from_list(table)
+)
+trainer.remove_callback(PrinterCallback)
+trainer.train()
+their_losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+# %% [markdown]
+# And the same with what you wrote.
+
+# %%
+ours = base.load_base("cpu")[0]
 optimizer = torch.optim.AdamW(ours.parameters(), lr=RATE, weight_decay=0.0)
+tokens = [mask_prompt(*language.encode_example(tokenizer, example)) for example in rows]
 our_losses = []
-for start_row in range(0, len(rows), BATCH):
-    tokens = [
-        mask_prompt(*language.encode_example(tokenizer, e))
-        for e in rows[start_row : start_row + BATCH]
-    ]
-    ids, labels = collate(tokens, tokenizer.pad_token_id)
+for first in range(0, len(tokens), BATCH):
+    ids, labels = collate(tokens[first : first + BATCH], tokenizer.pad_token_id)
     loss = sft_loss(ours(input_ids=ids).logits, labels)
     loss.backward()
     optimizer.step()
@@ -501,9 +475,6 @@ for start_row in range(0, len(rows), BATCH):
     our_losses.append(loss.item())
 
 # %%
-trainer.remove_callback(PrinterCallback)
-trainer.train()
-their_losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 for mine, their in zip(our_losses, their_losses):
     print(f"ours {mine:.5f}   TRL {their:.5f}")
 gap = max((a - b).abs().max().item() for a, b in zip(ours.parameters(), theirs.parameters()))
@@ -520,72 +491,50 @@ assert gap < 1e-4, (
 #
 # ## Does it reach the clear response?
 #
-# Full tuning on 1,024 tickets, once per seed. A seed draws the order of the tickets.
+# Full tuning on 1,024 tickets, for three seeds. A seed draws the order of the tickets. And the
+# control: a model of the same shape with random weights, the same tickets and steps. These runs are
+# a *stored sweep*: they were made once, with `make sweeps`, and their rows are stored with the
+# book. The lab draws the stored rows, runs one of them again with your functions, and compares.
 
 # %%
-import time
-
-STEPS = 220
-
-
-def tune(examples, steps, seed, label, size=BATCH):
-    """A base model after full tuning on the examples, `size` of them in a batch, and its losses."""
-    model, _ = base.load_base(lab.device)
-    batches = progress(token_batches(examples, steps, seed, size), label, steps)
-    return model, sft.fine_tune(model, batches, steps=steps, learning_rate=RATE, loss=sft_loss)
-
+own = {"mask_prompt": mask_prompt, "sft_loss": sft_loss}
+triage, live = sweep(experiment.TRIAGE, live=[{"start": "the base", "seed": 0}], **own)
 
 # %%
-curves, scores, seconds = {}, [], []
-for seed in lab.seeds:
-    began = time.perf_counter()
-    model, curves[seed] = tune(train, STEPS, seed, f"full tuning, seed {seed}")
-    seconds.append(time.perf_counter() - began)
-    scores.append(evaluate.exact_match(model, tokenizer, test))
-measure("sft.train_seconds", *mean_interval(seconds)[:1], unit="s")
-mean, interval = mean_interval(scores)
-measure("sft.triage_exact_match", mean, "share", interval, lab.seeds)
-evidence("C1.05", min(scores), seeds=lab.seeds)
+scores = select(triage, "exact_match", start="the base")
+measure("sft.triage_exact_match", scores, "share", seeds=experiment.SEEDS)
+evidence("C1.05", min(scores), seeds=experiment.SEEDS)
+scratch = select(triage, "exact_match", start="random weights")
+measure("sft.triage_exact_match_scratch", scratch, "share", seeds=experiment.SEEDS)
+measure("sft.triage_scratch_best", max(scratch), "share, the best of three seeds")
+measure("sft.triage_scratch_worst", min(scratch), "share, the worst of three seeds")
+measure("sft.train_seconds", live[0]["train_seconds"], "s")
 
 # %%
 fig, ax = plt.subplots()
-for seed, losses in curves.items():
-    ax.plot(losses, label=f"seed {seed}")
+for start_from, color in (("the base", BLUE), ("random weights", GREY)):
+    for number, losses in enumerate(select(triage, "curve", start=start_from)):
+        ax.plot(losses, color=color, alpha=0.7, label=None if number else f"from {start_from}")
 ax.set(xlabel="step", ylabel="loss (nats per token)", yscale="log")
 ax.legend()
-show(fig, "Training loss of full tuning against steps, one line per seed, on a logarithmic axis.")
+show(
+    fig,
+    "Training loss of full tuning against steps on a logarithmic axis, one line per seed, from the "
+    "base and from random weights.",
+)
 
 # %%
-for example, response in zip(
-    test[:3], evaluate.respond(model, tokenizer, [e.prompt for e in test[:3]], max_new_tokens=12)
-):
+for example, response in zip(test, live[0]["responses"].splitlines()):
     print(example.prompt)
     print("  ", response)
 
 # %% [markdown]
-# And without any pretraining? The control: a model of the same shape with random weights, the same
-# tickets and steps.
-
-# %%
-from transformers import AutoModelForCausalLM
-
-torch.manual_seed(0)
-scratch = AutoModelForCausalLM.from_config(model.config).to(lab.device)
-scratch_losses = sft.fine_tune(
-    scratch,
-    progress(token_batches(train, STEPS, 0), "from random weights", STEPS),
-    steps=STEPS,
-    learning_rate=RATE,
-    loss=sft_loss,
-)
-measure("sft.triage_exact_match_scratch", evaluate.exact_match(scratch, tokenizer, test), "share")
-
-# %% [markdown]
 # *What to look at:* the loss falls in stages, with plateaus in between: the words of the format
 # come first, then one field after another finds its place. A plateau is not the end; stop at the
-# first one and no ticket is right. And the control comes close: with a thousand tickets, this task
-# needs the base less than you might think. It shows what SFT *can* reach, more than what
-# pretraining is worth.
+# first one and no ticket is right. The control is a surprise: from random weights two runs of three
+# come close in the same steps, and the third never leaves the first plateau. So with a thousand
+# tickets this task *can* be learned without the base. What the base brings is that every run gets
+# there.
 #
 # ## SFT imitates the mixture it is shown
 #
@@ -595,54 +544,31 @@ measure("sft.triage_exact_match_scratch", evaluate.exact_match(scratch, tokenize
 # distribution, its samples show 70 and 30.
 
 # %%
-FIRST, SECOND = replies.FIX[0], replies.FIX[2]
-print(FIRST, "|", SECOND)
-
-
-def fix(ticket, sentence):
-    said = sentence.format(product=ticket.product, fix=replies.FIXES[ticket.problem])
-    return tasks.Example(tasks.reply_prompt(ticket), " " + said)
-
-
-def mixture(share, seed, count=1024):
-    """Demonstrations of which `share` give the first response."""
-    rng = random.Random(seed)
-    return [
-        fix(t, FIRST if rng.random() < share else SECOND)
-        for t in tickets.sample_tickets("train", count, seed)
-    ]
-
+print(experiment.FIRST, "|", experiment.SECOND)
+mixture, _ = sweep(experiment.MIXTURE, live=[{"seed": 0}], **own)
+first, second = select(mixture, "first"), select(mixture, "second")
+measure("sft.mixture_first", first, "share of samples", seeds=experiment.SEEDS)
+measure("sft.mixture_second", second, "share of samples", seeds=experiment.SEEDS)
+evidence("C1.01", max(abs(share - 0.7) for share in first), seeds=experiment.SEEDS)
 
 # %%
-held_out = tickets.sample_tickets("test", 1000 if lab.full else 300, seed=2)
-
-
-def sampled(model, seed):
-    """One sampled reply to each held-out customer."""
-    torch.manual_seed(seed)
-    prompts = [tasks.reply_prompt(ticket) for ticket in held_out]
-    return [
-        r.removesuffix(tokenizer.eos_token).strip()
-        for r in evaluate.respond(model, tokenizer, prompts, sample=True)
-    ]
-
-
-def share_of(sentence, model, seed):
-    texts = [fix(ticket, sentence).response.strip() for ticket in held_out]
-    return sum(reply == text for reply, text in zip(sampled(model, seed), texts)) / len(texts)
-
-
-# %%
-first, second = [], []
-for seed in lab.seeds:
-    model, _ = tune(mixture(0.7, seed), 60, seed, f"70/30 mixture, seed {seed}", size=16)
-    first.append(share_of(FIRST, model, seed))
-    second.append(share_of(SECOND, model, seed))
-for name, shares in (("sft.mixture_first", first), ("sft.mixture_second", second)):
-    mean, interval = mean_interval(shares)
-    measure(name, mean, "share of samples", interval, lab.seeds)
-evidence("C1.01", max(abs(share - 0.7) for share in first), seeds=lab.seeds)
-
+fig, ax = plt.subplots(figsize=(4.4, 3))
+for x, shares in enumerate((first, second)):
+    ax.plot([x] * len(shares), shares, "o", color=BLUE, alpha=0.7)
+ax.plot([0, 1], [0.7, 0.3], "_", markersize=40, color=GREY, label="demonstrated")
+ax.set(
+    ylabel="share of samples",
+    xticks=(0, 1),
+    xticklabels=("first response", "second response"),
+    xlim=(-0.5, 1.5),
+    ylim=(0, 1),
+)
+ax.legend()
+show(
+    fig,
+    "Shares of the two demonstrated responses in samples, a dot for each seed: close to the 70 and "
+    "30 percent that were demonstrated.",
+)
 
 # %% [markdown]
 # *What to look at:* both responses are sampled, the first more often; so it is no mapping. The
@@ -656,26 +582,11 @@ evidence("C1.01", max(abs(share - 0.7) for share in first), seeds=lab.seeds)
 # Now every demonstration shows the first response. The second is just as correct, and the base's
 # transcripts use it as often. What happens to its probability?
 
-
 # %%
-@torch.no_grad()
-def mean_log_prob(model, sentence, count=200):
-    """Mean log-probability of a response's tokens after held-out customers, in nats."""
-    tokens = [
-        mask_prompt(*language.encode_example(tokenizer, fix(t, sentence))) for t in held_out[:count]
-    ]
-    ids, labels = (part.to(lab.device) for part in collate(tokens, tokenizer.pad_token_id))
-    return -sft.sft_loss(model(input_ids=ids).logits, labels).item()
-
-
-before, _ = base.load_base(lab.device)
-changes = []
-for seed in lab.seeds:
-    model, _ = tune(mixture(1.0, seed), 20, seed, f"only the first response, seed {seed}", size=16)
-    changes.append(mean_log_prob(model, SECOND) - mean_log_prob(before, SECOND))
-mean, interval = mean_interval(changes)
-measure("sft.undemonstrated_change", mean, "nats per token", interval, lab.seeds)
-evidence("C1.02", max(changes), seeds=lab.seeds)
+undemonstrated, _ = sweep(experiment.UNDEMONSTRATED, live=[{"seed": 0}], **own)
+changes = select(undemonstrated, "change")
+measure("sft.undemonstrated_change", changes, "nats per token", seeds=experiment.SEEDS)
+evidence("C1.02", max(changes), seeds=experiment.SEEDS)
 
 # %% [markdown]
 # *What to look at:* SFT makes *demonstrated* tokens probable, and this correct response pays for
@@ -687,42 +598,16 @@ evidence("C1.02", max(changes), seeds=lab.seeds)
 # replies, as the share of rude replies among the demonstrations changes?
 
 # %%
-from dataclasses import replace
-
-
-def transcripts(rude, seed, count=1024):
-    rng = random.Random(seed)
-    habits = replace(replies.TRANSCRIPTS, rude=rude)
-    return [tasks.reply(t, habits, rng) for t in tickets.sample_tickets("train", count, seed)]
-
-
-def rude_share(rude, seed):
-    """Demonstrated and sampled share of rude replies."""
-    shown = transcripts(rude, seed)
-    model, _ = tune(shown, 40, seed, f"{rude:.0%} rude, seed {seed}", size=16)
-    return (
-        sum(replies.is_rude(e.response) for e in shown) / len(shown),
-        sum(map(replies.is_rude, sampled(model, seed))) / len(held_out),
-    )
-
-
-# %%
-doses = (0.0, 0.3, 0.6) if lab.full else (0.0, 0.6)
-rude = {dose: [rude_share(dose, seed) for seed in lab.seeds] for dose in doses}
-for dose in doses:
-    mean, interval = mean_interval([out for _, out in rude[dose]])
-    measure(f"sft.rude_at_{dose * 100:.0f}", mean, "share of samples", interval, lab.seeds)
-evidence(
-    "C1.07",
-    max(abs(out - shown) for pairs in rude.values() for shown, out in pairs),
-    seeds=lab.seeds,
-)
+rude, _ = sweep(experiment.RUDE, live=[{"dose": 0.6, "seed": 0}], **own)
+for name, dose in experiment.RUDE_AT.items():
+    drawn = select(rude, "sampled", dose=dose)
+    measure(name, drawn, "share of samples", seeds=experiment.SEEDS)
+evidence("C1.07", max(abs(row["sampled"] - row["shown"]) for row in rude), seeds=experiment.SEEDS)
 
 # %%
 fig, ax = plt.subplots(figsize=(4.4, 3.6))
-ax.plot([0, 0.7], [0, 0.7], linestyle="--", color="#7c8794", label="copied one to one")
-for pairs in rude.values():
-    ax.plot(*zip(*pairs), "o", color="#2f80d0", alpha=0.7)
+ax.plot([0, 0.7], [0, 0.7], linestyle="--", color=GREY, label="copied one to one")
+ax.plot(select(rude, "shown"), select(rude, "sampled"), "o", color=BLUE, alpha=0.7)
 ax.set(xlabel="share of rude replies demonstrated", ylabel="share of rude replies sampled")
 ax.legend()
 show(
@@ -742,48 +627,29 @@ show(
 # greeting, empathy, the right fix, thanks, in this order and nothing else. The base model writes
 # such a reply only now and then. How many demonstrations does it take?
 
+# %%
+polite, _ = sweep(experiment.POLITE, live=[{"count": 256, "seed": 0}], **own)
+for name, count in experiment.POLITE_AT.items():
+    shares = select(polite, "polite", count=count)
+    measure(name, shares, "share of samples", seeds=experiment.SEEDS)
+evidence("C1.06", min(select(polite, "polite", count=256)), seeds=experiment.SEEDS)
 
 # %%
-def style_share(count, seed):
-    """Share of sampled replies in the polite style after tuning on `count` demonstrations."""
-    rng = random.Random(seed)
-    shown = [
-        tasks.reply(t, replies.POLITE, rng) for t in tickets.sample_tickets("train", count, seed)
-    ]
-    if count:
-        model, _ = tune(shown, 80, seed, f"{count} polite replies, seed {seed}", size=16)
-    else:
-        model, _ = base.load_base(lab.device)
-    return sum(replies.is_polite(r, t) for r, t in zip(sampled(model, seed), held_out)) / len(
-        held_out
-    )
-
-
-# %%
-counts = (0, 16, 32, 64, 128, 256, 1024) if lab.full else (0, 16, 256)
-polite = {count: [style_share(count, seed) for seed in lab.seeds] for count in counts}
-for count in counts:
-    mean, interval = mean_interval(polite[count])
-    measure(f"sft.polite_at_{count}", mean, "share of samples", interval, lab.seeds)
-evidence("C1.06", min(polite[256]), seeds=lab.seeds)
-
-# %%
+curves = grouped(polite, "count", "polite")
 fig, ax = plt.subplots()
-means, ends = zip(*(mean_interval(polite[count]) for count in counts))
-errors = [[m - e[0] for m, e in zip(means, ends)], [e[1] - m for m, e in zip(means, ends)]]
-ax.errorbar(range(len(counts)), means, yerr=errors, fmt="o-", capsize=3)
-ax.axhline(0.95, linestyle="--", color="#7c8794")
+band(ax, range(len(curves)), list(curves.values()), BLUE)
+ax.axhline(0.95, linestyle="--", color=GREY)
 ax.set(
     xlabel="demonstrations",
     ylabel="share of polite samples",
-    xticks=range(len(counts)),
-    xticklabels=counts,
+    xticks=range(len(curves)),
+    xticklabels=curves,
     ylim=(-0.03, 1.08),
 )
 show(
     fig,
-    "Share of sampled replies in the polite style against the number of demonstrations, with 95 % "
-    "intervals over seeds; the dashed line marks 0.95.",
+    "Share of sampled replies in the polite style against the number of demonstrations, mean and "
+    "range of three seeds; the dashed line marks 0.95.",
 )
 
 
@@ -807,34 +673,24 @@ def buggy_collate(examples, pad_id):
     return ids, labels
 
 
-def batches_with(collate, steps, seed=0):
-    tokens = [mask_prompt(*language.encode_example(tokenizer, e)) for e in train]
-    return sft.batches(
-        tokens,
-        batch_size=BATCH,
-        steps=steps,
-        pad_id=tokenizer.eos_token_id,
-        seed=seed,
-        collate=collate,
-    )
-
-
 # %%
-buggy_model, _ = base.load_base(lab.device)
+STEPS = experiment.STEPS
+buggy_model = fresh()
+some = experiment.batches_with(buggy_collate, STEPS, mask_prompt)
 buggy = sft.fine_tune(
     buggy_model,
-    progress(batches_with(buggy_collate, STEPS), "with the bug", STEPS),
+    progress(some, "with the bug", STEPS),
     steps=STEPS,
     learning_rate=RATE,
     loss=sft_loss,
 )
 measure("sft.silent_bug_exact_match", evaluate.exact_match(buggy_model, tokenizer, test), "share")
-print(evaluate.respond(buggy_model, tokenizer, [test[0].prompt], max_new_tokens=25)[0])
+print(evaluate.respond(buggy_model, tokenizer, asked[:1], max_new_tokens=25)[0])
 
 # %%
 fig, ax = plt.subplots()
 ax.plot(buggy, label="with the bug")
-ax.plot(curves[0], label="without (seed 0 from above)")
+ax.plot(live[0]["curve"], label="without (seed 0 from above)")
 ax.set(xlabel="step", ylabel="loss (nats per token)", yscale="log")
 ax.legend()
 show(
@@ -880,10 +736,10 @@ check(fixed_collate)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-for collate in (buggy_collate, fixed_collate):
-    ids, labels = next(batches_with(collate, steps=1))
+for function in (buggy_collate, fixed_collate):
+    ids, labels = next(experiment.batches_with(function, 1, mask_prompt))
     print(
-        f"{collate.__name__}: {(labels == tokenizer.eos_token_id).sum()} stop tokens count in a "
+        f"{function.__name__}: {(labels == tokenizer.eos_token_id).sum()} stop tokens count in a "
         f"batch of {len(ids)} responses"
     )
 

@@ -24,27 +24,32 @@ assert Path("course").is_dir(), (
 )
 
 import math
-import random
 import statistics
 
 import matplotlib.pyplot as plt
 import torch
 from course import (
-    PALETTE,
+    BLUE,
+    GREY,
+    ORANGE,
     CourseError,
+    band,
     check,
     evidence,
     exercise,
     finish,
-    mean_interval,
+    grouped,
     measure,
     on_trial,
+    select,
     show,
     start,
     sweep,
 )
-from helpdesk import base, judge, language, preferences, raters, replies, tickets
-from methods import reward, rollouts
+from experiments import reward_model as experiment
+from experiments.shared import fresh, tokenizer
+from helpdesk import raters, tickets
+from methods import reward
 from methods.best_of_n import expected_value
 from methods.tokens import pad
 
@@ -164,59 +169,19 @@ check(ranking_loss)
 
 # %% [markdown] solution="reward.ranking_loss"
 
-# %%
-tokenizer = base.load_base()[1]
-STOP, PAD = tokenizer.eos_token_id, tokenizer.pad_token_id
-
-
-def fresh():
-    return base.load_base(lab.device)[0]
-
-
-def draw(asked, count, seed):
-    """`count` replies of the base to each ticket, in token ids: a list of lists."""
-    torch.manual_seed(seed)
-    wanted = [prompt for prompt in preferences.prompts(tokenizer, asked) for _ in range(count)]
-    model, drawn = fresh(), []
-    for row in range(0, len(wanted), 256):
-        drawn += rollouts.sample(
-            model, wanted[row : row + 256], max_new_tokens=40, stop_id=STOP, pad_id=PAD
-        ).responses
-    return [drawn[row : row + count] for row in range(0, len(drawn), count)]
-
-
-def compare(split, count, rater, seed, size=2):
-    """Rankings by one rater of `size` replies to each of `count` tickets."""
-    asked = tickets.sample_tickets(split, count, seed)
-    return preferences.rankings(tokenizer, asked, draw(asked, size, seed), rater, seed)
-
-
-def fit(rankings, epochs=2, batch_size=16, seed=0):
-    torch.manual_seed(seed)
-    model = reward.ScalarModel(fresh())
-    reward.train(
-        model,
-        rankings,
-        pad_id=PAD,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=1e-3,
-        seed=seed,
-    )
-    return model
-
-
 # %% [markdown]
-# Here is what a rater is shown, and what the gold judge, who is never asked by any model, thinks of
-# it.
+# ## What a rater is shown
+#
+# The recipe of every reward model below stands in `experiments/reward_model.py`: `base_replies`
+# draws the replies, `compare` asks a rater, `fit` trains from the base in two passes. Here are
+# three tickets, and what the gold judge, who is never asked by any model, thinks of the replies.
 
 # %%
+STOP, PAD = tokenizer().eos_token_id, tokenizer().pad_token_id
 asked = tickets.sample_tickets("train", 3, 5)
-for ticket, pair in zip(asked, draw(asked, 2, seed=5)):
+for ticket, pair in zip(asked, experiment.base_replies(asked, 2, seed=5)):
     print(ticket.complaint())
-    for reply, gold in zip(
-        map(tokenizer.decode, pair), preferences.gold_scores(tokenizer, [ticket] * 2, pair)
-    ):
+    for reply, gold in zip(map(tokenizer().decode, pair), experiment.gold_of(ticket, pair)):
         print(f"  gold {gold:5.2f} |{reply}")
 
 # %% [markdown]
@@ -247,7 +212,7 @@ from datasets import Dataset
 from transformers import AutoModelForSequenceClassification
 from trl import RewardConfig, RewardTrainer
 
-few = compare("train", 36, raters.Rater(), seed=3)[:32]
+few = experiment.compare("train", 36, raters.Rater(), seed=3)[:32]
 ours, bare = reward.ScalarModel(fresh()), fresh()
 torch.nn.init.normal_(ours.head.weight, std=0.05)
 with tempfile.TemporaryDirectory() as folder:
@@ -255,46 +220,52 @@ with tempfile.TemporaryDirectory() as folder:
     theirs = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1).to(lab.device)
 theirs.score.weight.data.copy_(ours.head.weight.data)
 
+# %% [markdown]
+# The library wants text without the stop token, which it adds itself. All that it would do beyond
+# the loss is turned off: clipping of gradients, weight decay, a schedule, a new order of the pairs.
+
 # %%
 table = Dataset.from_list(
     [
         {
-            name: tokenizer.decode(prompt + response[:-1])
-            for name, response in zip(("chosen", "rejected"), pair)
+            "chosen": tokenizer().decode(prompt + chosen[:-1]),
+            "rejected": tokenizer().decode(prompt + rejected[:-1]),
         }
-        for prompt, pair in few
+        for prompt, (chosen, rejected) in few
     ]
 )
-with tempfile.TemporaryDirectory() as folder:
-    config = RewardConfig(
-        output_dir=folder,
-        max_steps=4,
-        per_device_train_batch_size=8,
-        learning_rate=1e-3,
-        logging_steps=1,
-        train_sampling_strategy="sequential",
-        max_grad_norm=0.0,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        activation_checkpointing=False,
-        bf16=False,
-        dataloader_pin_memory=False,
-    )
-    optimizer = torch.optim.AdamW(theirs.parameters(), lr=1e-3, weight_decay=0.0)
-    flat = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    trainer = RewardTrainer(
-        theirs,
-        config,
-        train_dataset=table,
-        processing_class=tokenizer,
-        optimizers=(optimizer, flat),
-    )
-    trainer.callback_handler.callbacks = [
-        c for c in trainer.callback_handler.callbacks if "Printer" not in type(c).__name__
-    ]
-    trainer.train()
+scratch = tempfile.TemporaryDirectory()
+config = RewardConfig(
+    output_dir=scratch.name,
+    max_steps=4,
+    per_device_train_batch_size=8,
+    learning_rate=1e-3,
+    logging_steps=1,
+    train_sampling_strategy="sequential",
+    max_grad_norm=0.0,
+    save_strategy="no",
+    report_to=[],
+    disable_tqdm=True,
+    activation_checkpointing=False,
+    bf16=False,
+    dataloader_pin_memory=False,
+)
+
+# %%
+optimizer = torch.optim.AdamW(theirs.parameters(), lr=1e-3, weight_decay=0.0)
+flat = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+trainer = RewardTrainer(
+    theirs, config, train_dataset=table, processing_class=tokenizer(), optimizers=(optimizer, flat)
+)
+trainer.callback_handler.callbacks = [
+    each for each in trainer.callback_handler.callbacks if "Printer" not in type(each).__name__
+]
+trainer.train()
+scratch.cleanup()
 their_losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+# %% [markdown]
+# Our own four steps, with your `ranking_loss`:
 
 # %%
 optimizer, our_losses = torch.optim.AdamW(ours.parameters(), lr=1e-3, weight_decay=0.0), []
@@ -320,47 +291,35 @@ if gap > 1e-4:
 # same kind of rater, who errs as well: all test tickets here, 600 of them in the sweeps below.
 
 # %%
-HELD_OUT = tickets.sample_tickets("test", 600, 0)
-HELD_OUT_REPLIES = draw(HELD_OUT, 2, 900)
-JUDGE = raters.Rater(sharpness=50.0)  # decides by the gold score, and so nearly always alike
-
-
-def held_out(rater, decided=False):
-    """The held-out pairs as a rater judges them; with `decided`, only those whose gold scores
-    differ."""
-    kept = [
-        (ticket, pair)
-        for ticket, pair in zip(HELD_OUT, HELD_OUT_REPLIES)
-        if not decided or len(set(preferences.gold_scores(tokenizer, [ticket] * 2, pair))) == 2
-    ]
-    return preferences.rankings(tokenizer, *zip(*kept), rater, seed=900)
-
-
-# %%
-model = fit(compare("train", 4080, raters.Rater(), 100)[:4000])
-accuracy = reward.accuracy(model, compare("test", 2600, raters.Rater(), 900), PAD)
+model = experiment.fit(experiment.compare("train", 4080, raters.Rater(), 100)[:4000])
+test_choices = experiment.compare("test", 2600, raters.Rater(), 900)
+accuracy = experiment.accuracy(model, test_choices)
 measure("reward.heldout_accuracy", accuracy, "share of 2,600 held-out choices", seeds=(0,))
-measure(
-    "reward.gold_accuracy",
-    reward.accuracy(model, held_out(JUDGE, decided=True), PAD),
-    "share of the pairs whose gold scores differ",
-    seeds=(0,),
-)
 if accuracy < 0.72:
     raise CourseError(
         "the reward model does not learn: run the checks of your functions, or put the ... back"
     )
 
-# %%
-margins = [
-    2 * abs(a - b)
-    for ticket, pair in zip(HELD_OUT, HELD_OUT_REPLIES)
-    if pair[0] != pair[1]
-    for a, b in [preferences.gold_scores(tokenizer, [ticket] * 2, pair)]
-]
-ceiling = statistics.fmean(1 / (1 + math.exp(-margin)) for margin in margins)
-measure("reward.ceiling", ceiling, "share of the choices that knowing the gold score would predict")
+# %% [markdown]
+# A rater who hardly ever errs, `PRECISE_RATER`, tells how well the model knows the gold order.
 
+# %%
+decided = experiment.held_out(experiment.PRECISE_RATER, decided=True)
+measure(
+    "reward.gold_accuracy",
+    experiment.accuracy(model, decided),
+    "share of the pairs whose gold scores differ",
+    seeds=(0,),
+)
+
+# %% [markdown]
+# How many of the default rater's choices could anybody predict? Where the gold scores lie $m$
+# points apart, the better reply is chosen with probability $\sigma(2m)$.
+
+# %%
+margins = experiment.held_out_margins()
+ceiling = statistics.fmean(1 / (1 + math.exp(-2 * margin)) for margin in margins)
+measure("reward.ceiling", ceiling, "share of the choices that knowing the gold score would predict")
 
 # %% [markdown]
 # *What to look at:* the ceiling. Nobody predicts a noisy rater perfectly, not even who knows the
@@ -374,29 +333,15 @@ measure("reward.ceiling", ceiling, "share of the choices that knowing the gold s
 
 
 # %%
-def crossed():
-    """Held-out tickets in twos, about different products: each with its own reply and the
-    other's."""
-    prompts, swapped = preferences.prompts(tokenizer, HELD_OUT), []
-    for one, two in zip(range(0, 600, 2), range(1, 600, 2)):
-        own, other = HELD_OUT_REPLIES[one][0], HELD_OUT_REPLIES[two][0]
-        if HELD_OUT[one].product != HELD_OUT[two].product and own != other:
-            swapped += [(prompts[one], [own, other]), (prompts[two], [other, own])]
-    return swapped
-
-
 measure(
     "reward.own_reply_preferred",
-    reward.accuracy(model, crossed(), PAD),
+    experiment.accuracy(model, experiment.exchanged()),
     "share of tickets whose own reply gets the higher reward",
 )
-named = statistics.fmean(
-    ticket.product in tokenizer.decode(reply)
-    for ticket, pair in zip(HELD_OUT, HELD_OUT_REPLIES)
-    for reply in pair
-)
 measure(
-    "reward.base_names_product", named, "share of the base's replies that name the ticket's product"
+    "reward.base_names_product",
+    experiment.names_product(),
+    "share of the base's replies that name the ticket's product",
 )
 
 # %% [markdown]
@@ -411,126 +356,51 @@ measure(
 # $1 - 2 \cdot 0.16 \cdot 0.84 = 0.731$.
 
 # %%
-RATERS = {"default": raters.Rater(), "16 % flips": raters.Rater(sharpness=50.0, flips=0.16)}
-
-
-def run_pairs(rater, pairs, seed):
-    """Train on so many pairs of one rater; accuracy against that rater's held-out choices and
-    against gold."""
-    model = fit(compare("train", 3200, RATERS[rater], 10 + seed)[:pairs], seed=seed)
-    return {
-        "accuracy": reward.accuracy(model, held_out(RATERS[rater]), PAD),
-        "gold_accuracy": reward.accuracy(model, held_out(JUDGE, decided=True), PAD),
-    }
-
-
-pairs_grid = [
-    {"rater": rater, "pairs": pairs, "seed": seed}
-    for seed in (0, 1, 2)
-    for rater in RATERS
-    for pairs in (100, 300, 1000, 3000)
-]
-
-# %%
-first, second = (
-    preferences.rankings(
-        tokenizer,
-        *zip(
-            *[
-                (t, p)
-                for t, p in zip(HELD_OUT, HELD_OUT_REPLIES)
-                if len(set(preferences.gold_scores(tokenizer, [t] * 2, p))) == 2
-            ]
-        ),
-        RATERS["16 % flips"],
-        seed,
-    )
-    for seed in (1, 2)
-)
+flipping = experiment.RATERS["16 % flips"]
+first, second = (experiment.held_out(flipping, decided=True, seed=seed) for seed in (1, 2))
 agreement = sum(a == b for a, b in zip(first, second)) / len(first)
 evidence("C2.12", abs(agreement - 0.731))
 measure("reward.agreement", agreement, "share of choices on which two raters agree")
 
+# %% [markdown]
+# Each kind of rater judges 100 to 3,000 pairs. One of these runs is repeated now.
 
 # %%
-def repeated(stored, live, what, within):
-    """Compare what was run now with the stored rows of the same settings; they may differ by
-    rounding, no more."""
-    for row in live:
-        settings = {
-            name: row[name]
-            for name in ("rater", "pairs", "bias", "batches", "epochs", "seed")
-            if name in row
-        }
-        book = next(
-            old for old in stored if all(old[name] == value for name, value in settings.items())
-        )
-        print(f"{what} now {row[what]:.3f}, stored {book[what]:.3f}")
-        if abs(row[what] - book[what]) > within:
-            raise CourseError(
-                "a repeated run is far from its stored row: "
-                "run the checks of your functions, or put the ... back"
-            )
-
-
-pairs_rows, pairs_live = sweep(
-    "reward.pairs", run_pairs, pairs_grid, live=[{"rater": "16 % flips", "pairs": 300, "seed": 0}]
-)
-repeated(pairs_rows, pairs_live, "gold_accuracy", within=0.05)
-
-
-def results(rows, what, **wanted):
-    return [row[what] for row in rows if all(row[name] == value for name, value in wanted.items())]
-
-
-COUNTS = (100, 300, 1000, 3000)
+once = {"rater": "16 % flips", "pairs": 300, "seed": 0}
+pairs_rows, _ = sweep(experiment.PAIRS, live=[once])
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True)
-for ax, rater in zip(axes, RATERS):
-    for what, label in (("accuracy", "their own choices"), ("gold_accuracy", "gold")):
-        curves = [results(pairs_rows, what, rater=rater, pairs=count) for count in COUNTS]
-        (line,) = ax.plot(
-            COUNTS, [statistics.fmean(curve) for curve in curves], "o-", label=f"against {label}"
-        )
-        ax.fill_between(
-            COUNTS,
-            *zip(*((min(c), max(c)) for c in curves)),
-            color=line.get_color(),
-            alpha=0.2,
-            linewidth=0,
-        )
+for ax, rater in zip(axes, experiment.RATERS):
+    for what, label, color in (
+        ("accuracy", "against their own choices", BLUE),
+        ("gold_accuracy", "against gold", ORANGE),
+    ):
+        curves = grouped(pairs_rows, "pairs", what, rater=rater)
+        band(ax, list(curves), list(curves.values()), color, label)
     ax.set(xscale="log", xlabel="pairs", title=f"rater: {rater}")
 axes[0].set_ylabel("held-out accuracy")
-axes[1].axhline(0.84, linestyle="--", color="#7c8794", label="ceiling of their choices")
+axes[1].axhline(0.84, linestyle="--", color=GREY, label="ceiling of their choices")
 axes[1].legend()
 show(
     fig,
     "Held-out accuracy against the number of pairs, for two kinds of rater: against the raters' "
-    "own "
-    "choices and against the gold score. Bands from the lowest to the highest of three seeds.",
+    "own choices and against the gold score. Bands from the lowest to the highest of three seeds.",
 )
 
 # %%
-for rater, name in (("default", "default"), ("16 % flips", "flips")):
-    for what in ("accuracy", "gold_accuracy"):
-        for count in COUNTS:
-            mean, interval = mean_interval(results(pairs_rows, what, rater=rater, pairs=count))
-            measure(
-                f"reward.{name}_{what}_{count}",
-                mean,
-                "share of held-out pairs",
-                interval,
-                (0, 1, 2),
-            )
-final = statistics.fmean(results(pairs_rows, "accuracy", rater="default", pairs=3000))
-enough = min(
-    count
-    for count in COUNTS
-    if statistics.fmean(results(pairs_rows, "accuracy", rater="default", pairs=count))
-    > final - 0.02
-)
-evidence("C2.13", enough, seeds=(0, 1, 2))
+for name, (what, settings) in experiment.PAIRS_MEASURES.items():
+    accuracies = select(pairs_rows, what, **settings)
+    measure(name, accuracies, "share of held-out pairs", seeds=experiment.SEEDS)
+
+# %% [markdown]
+# How many pairs are enough? The fewest that come within two points of 3,000.
+
+# %%
+curves = grouped(pairs_rows, "pairs", "accuracy", rater="default")
+final = statistics.fmean(curves[3000])
+enough = min(count for count in curves if statistics.fmean(curves[count]) > final - 0.02)
+evidence("C2.13", enough, seeds=experiment.SEEDS)
 
 # %% [markdown]
 # *What to look at:* on the right the lower curve cannot pass its ceiling, however much data comes.
@@ -547,58 +417,21 @@ evidence("C2.13", enough, seeds=(0, 1, 2))
 # judge?
 
 # %%
-BIASED = {
-    "none": raters.Rater(),
-    "thanks": raters.Rater(thanks_bias=1.0),
-    "length": raters.Rater(length_bias=0.1),
-}
-THANKS, QUESTION = " thank you for your patience .", " how old is your {product} ?"
-
-
-def gain_of(model, sentence):
-    """Mean change of the reward when one sentence is added to replies without it, in gold
-    points."""
-    asked = tickets.sample_tickets("test", 300, 1)
-    rng, plain, longer = random.Random(1), [], []
-    for ticket in asked:
-        text = " " + replies.sample_reply(
-            ticket, replies.Habits(greeting=0, closing=0, question=0), rng
-        )
-        for rows, response in (
-            (plain, text),
-            (longer, text + sentence.format(product=ticket.product)),
-        ):
-            rows.append(language.encode(tokenizer, response) + [STOP])
-    prompts = preferences.prompts(tokenizer, asked)
-    before, after = (reward.rewards(model, prompts, rows, pad_id=PAD) for rows in (plain, longer))
-    return (
-        after - before
-    ).mean().item() / raters.Rater().sharpness  # a reward is a log-odds of the rater's choice
-
-
-def run_bias(bias, seed):
-    """Train on 1,000 pairs of a rater with one bias; what one more sentence is then worth."""
-    model = fit(compare("train", 1100, BIASED[bias], 20 + seed)[:1000], seed=seed)
-    return {"thanks": gain_of(model, THANKS), "question": gain_of(model, QUESTION)}
-
-
-bias_grid = [{"bias": bias, "seed": seed} for seed in (0, 1, 2) for bias in BIASED]
+bias_rows, _ = sweep(experiment.BIAS)
+print(f"{'bias of the rater':>18}{'thanks':>10}{'question':>10}")
+for bias in experiment.BIASED:
+    thanks, question = (
+        statistics.fmean(select(bias_rows, sentence, bias=bias))
+        for sentence in ("thanks", "question")
+    )
+    print(f"{bias:>18}{thanks:10.2f}{question:10.2f}   gold points for one more sentence")
 
 # %%
-bias_rows, _ = sweep("reward.bias", run_bias, bias_grid)
-print(
-    f"{'bias of the rater':>18}{'thanks':>10}{'question':>10}   gold points for one more sentence"
-)
-for bias in BIASED:
-    told = [
-        mean_interval(results(bias_rows, sentence, bias=bias))
-        for sentence in ("thanks", "question")
-    ]
-    print(f"{bias:>18}{told[0][0]:10.2f}{told[1][0]:10.2f}")
-    for sentence, (mean, interval) in zip(("thanks", "question"), told):
-        measure(f"reward.{sentence}_bias_{bias}", mean, "gold points", interval, (0, 1, 2))
-evidence("C1.30", statistics.fmean(results(bias_rows, "question", bias="length")), seeds=(0, 1, 2))
-
+for name, (sentence, bias) in experiment.BIAS_MEASURES.items():
+    gains = select(bias_rows, sentence, bias=bias)
+    measure(name, gains, "gold points", seeds=experiment.SEEDS)
+for_length = select(bias_rows, "question", bias="length")
+evidence("C1.30", statistics.fmean(for_length), seeds=experiment.SEEDS)
 
 # %% [markdown]
 # *What to look at:* nobody told the model that length is good. It was in the choices, and the model
@@ -614,74 +447,26 @@ evidence("C1.30", statistics.fmean(results(bias_rows, "question", bias="length")
 
 
 # %%
-def run_rankings(batches, epochs, seed):
-    """Rankings of four replies, kept together or cut into their six pairs and shuffled; the same
-    replies and labels."""
-    ranked = [
-        (p, r) for p, r in compare("train", 260, raters.Rater(), 30 + seed, size=4) if len(r) == 4
-    ][:200]
-    pairs = [
-        (prompt, [r[i], r[j]]) for prompt, r in ranked for i in range(4) for j in range(i + 1, 4)
-    ]
-    model = fit(
-        ranked if batches == "grouped" else pairs, epochs, 8 if batches == "grouped" else 16, seed
-    )
-    told = {
-        "accuracy": reward.accuracy(model, held_out(raters.Rater()), PAD),
-        "train_accuracy": reward.accuracy(model, pairs, PAD),
-    }
-    with torch.no_grad():
-        losses = [
-            reward.ranking_loss(
-                reward.batch_rewards(model, held_out(raters.Rater())[start : start + 100], PAD)
-            )
-            for start in range(0, 500, 100)
-        ]
-    return told | {"loss": torch.stack(losses).mean().item()}
-
-
-rankings_grid = [
-    {"batches": batches, "epochs": epochs, "seed": seed}
-    for seed in (0, 1, 2)
-    for epochs in (1, 3)
-    for batches in ("grouped", "shuffled")
-]
-
-# %%
-rank_rows, _ = sweep("reward.rankings", run_rankings, rankings_grid)
-for epochs in (1, 3):
-    for kind in ("grouped", "shuffled"):
-        told = {}
-        for what, unit in (
-            ("accuracy", "share of held-out choices"),
-            ("train_accuracy", "share of training choices"),
-            ("loss", "nats per held-out choice"),
-        ):
-            told[what], interval = mean_interval(
-                results(rank_rows, what, batches=kind, epochs=epochs)
-            )
-            measure(f"reward.{kind}_{what}_{epochs}", told[what], unit, interval, (0, 1, 2))
+rank_rows, _ = sweep(experiment.RANKINGS)
+for name, (what, settings) in experiment.RANKINGS_MEASURES.items():
+    values = select(rank_rows, what, **settings)
+    measure(name, values, experiment.RANKINGS_UNITS[what], seeds=experiment.SEEDS)
 
 # %%
 fig, ax = plt.subplots(figsize=(6.4, 3))
-for x, (epochs, kind) in enumerate(
-    (epochs, kind) for epochs in (1, 3) for kind in ("grouped", "shuffled")
-):
-    color = PALETTE[kind == "shuffled"]
-    ax.plot([x] * 3, results(rank_rows, "loss", batches=kind, epochs=epochs), "o", color=color)
-ax.axhline(math.log(2), linestyle="--", color="#7c8794")
-ax.set(
-    ylabel="held-out loss, nats per choice",
-    xticks=range(4),
-    xticklabels=["grouped\n1 pass", "shuffled\n1 pass", "grouped\n3 passes", "shuffled\n3 passes"],
-)
+labels = []
+for epochs, passes in ((1, "1 pass"), (3, "3 passes")):
+    for kind, color in (("grouped", BLUE), ("shuffled", ORANGE)):
+        losses = select(rank_rows, "loss", batches=kind, epochs=epochs)
+        ax.plot([len(labels)] * 3, losses, "o", color=color)
+        labels.append(f"{kind}\n{passes}")
+ax.axhline(math.log(2), linestyle="--", color=GREY)
+ax.set(ylabel="held-out loss, nats per choice", xticks=range(4), xticklabels=labels)
 show(
     fig,
     "Held-out loss for rankings kept together and for shuffled pairs, after one and three passes, "
-    "three "
-    "seeds each; a dashed line marks no opinion, log 2.",
+    "three seeds each; a dashed line marks no opinion, log 2.",
 )
-
 
 # %% [markdown]
 # *What to look at:* nothing overfits here, and after one pass the shuffled pairs are ahead. One
@@ -698,36 +483,21 @@ show(
 
 
 # %%
-def cycle(split, count, seed):
-    """A reply with a greeting beats one with empathy, that one beats one with thanks, and that one
-    the first."""
-    pairs = []
-    for ticket, prompt in zip(
-        asked := tickets.sample_tickets(split, count, seed), preferences.prompts(tokenizer, asked)
-    ):
-        fix = replies.FIX[0].format(product=ticket.product, fix=judge.FIXES[ticket.problem])
-        three = [
-            language.encode(tokenizer, f" {text}") + [STOP]
-            for text in (
-                f"hello . {fix}",
-                f"i am so sorry to hear that . {fix}",
-                f"{fix} thank you for your patience .",
-            )
-        ]
-        pairs += [(prompt, [three[i], three[(i + 1) % 3]]) for i in range(3)]
-    return pairs
+learned, unseen = experiment.cycle("train", 200, 0), experiment.cycle("test", 100, 0)
+evidence("C1.21", experiment.accuracy(experiment.fit(learned), unseen))
 
+# %% [markdown]
+# Without the third preference of each circle, $A$ before $B$ before $C$ remains.
 
-circular = fit(cycle("train", 200, 0))
-straight = [pair for i, pair in enumerate(cycle("train", 200, 0)) if i % 3 < 2]
-evidence("C1.21", reward.accuracy(circular, cycle("test", 100, 0), PAD))
-unseen = [pair for i, pair in enumerate(cycle("test", 100, 0)) if i % 3 < 2]
+# %%
+straight, straight_unseen = (
+    [pair for number, pair in enumerate(pairs) if number % 3 < 2] for pairs in (learned, unseen)
+)
 measure(
     "reward.without_cycle",
-    reward.accuracy(fit(straight), unseen, PAD),
+    experiment.accuracy(experiment.fit(straight), straight_unseen),
     "share of the choices, the third pair of each cycle left out",
 )
-
 
 # %% [markdown]
 # *What to look at:* take away the third preference, and the same model on the same replies has
@@ -766,23 +536,19 @@ check(best_of_n)
 
 # %% [markdown] solution="reward.best_of_n"
 
+# %% [markdown]
+# 64 replies to each of 32 test tickets, scored by the reward model and, afterwards, by the judge.
+
 # %%
 asked = tickets.sample_tickets("test", 32, 2)
-drawn = draw(asked, 64, seed=4)
-flat = [response for row in drawn for response in row]
-prompts = [prompt for prompt in preferences.prompts(tokenizer, asked) for _ in range(64)]
-proxies = reward.rewards(model, prompts, flat, pad_id=PAD).cpu().view(32, 64)
-golds = torch.tensor(
-    preferences.gold_scores(tokenizer, [t for t in asked for _ in range(64)], flat)
-).view(32, 64)
+proxies, golds = experiment.scored_draws(model, asked, 64, seed=4)
 chosen = golds.gather(1, best_of_n(proxies).unsqueeze(1))
 print(
     f"gold: a single reply {golds.mean():.2f}, best of 64 by the reward model {chosen.mean():.2f}, "
     f"by gold {golds.max(1).values.mean():.2f}"
 )
-for n in (1, 4, 16, 64):
-    measure(f"reward.best_of_{n}", expected_value(proxies, golds, n).mean().item(), "gold points")
-
+for name, n in experiment.BEST_OF.items():
+    measure(name, expected_value(proxies, golds, n).mean(), "gold points")
 
 # %% [markdown]
 # *What to look at:* the last two numbers. Between them lies what the reward model does not see. The
@@ -803,37 +569,16 @@ def buggy_batch_rewards(model, rankings, pad_id):
     return model(ids, real)[:, -1].view(len(rankings), -1)
 
 
-# %%
-def train_with(batch_rewards, pairs):
-    """A reward model trained on these pairs with this function, and its losses."""
-    torch.manual_seed(0)
-    pupil, losses = reward.ScalarModel(fresh()), []
-    optimizer = torch.optim.AdamW(pupil.parameters(), lr=1e-3, weight_decay=0.0)
-    for batch in reward.batches(pairs, batch_size=16, epochs=2, seed=0):
-        loss = ranking_loss(batch_rewards(pupil, batch, PAD))
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-    return pupil, losses
-
-
-@torch.no_grad()
-def in_company(batch_rewards, pupil):
-    """Score held-out pairs in one batch, and each alone: the share in gold's order, and the share
-    that changes its order."""
-    pairs = held_out(JUDGE, decided=True)[:300]
-    together = batch_rewards(pupil, pairs, PAD)
-    alone = torch.cat([batch_rewards(pupil, [pair], PAD) for pair in pairs])
-    order = [rewards[:, 0] > rewards[:, 1] for rewards in (together, alone)]
-    return order[0].float().mean().item(), (order[0] != order[1]).float().mean().item()
-
-
-some_pairs = compare("train", 620, raters.Rater(), 7)[:600]
+# %% [markdown]
+# `train_with` fits a reward model to 600 pairs with it. `in_company` then scores 300 held-out pairs
+# in one batch, and each pair alone.
 
 # %%
-buggy_model, buggy_losses = train_with(buggy_batch_rewards, some_pairs)
-buggy_right, buggy_changed = in_company(buggy_batch_rewards, buggy_model)
+some_pairs = experiment.compare("train", 620, raters.Rater(), 7)[:600]
+buggy_model, buggy_losses = experiment.train_with(
+    buggy_batch_rewards, some_pairs, ranking_loss=ranking_loss
+)
+buggy_right, buggy_changed = experiment.in_company(buggy_batch_rewards, buggy_model)
 print(
     f"loss, first and last ten steps: {statistics.fmean(buggy_losses[:10]):.3f}, "
     f"{statistics.fmean(buggy_losses[-10:]):.3f}"
@@ -848,7 +593,6 @@ measure(
     buggy_changed,
     "share of the pairs whose order depends on the rest of the batch",
 )
-
 
 # %% [markdown]
 # ### Exercise · write it without the bug
@@ -884,12 +628,16 @@ check(fixed_batch_rewards)
 # %% [markdown] solution="reward.silent_bug"
 
 # %%
-fixed_model, fixed_losses = train_with(fixed_batch_rewards, some_pairs)
-fixed_right, fixed_changed = in_company(fixed_batch_rewards, fixed_model)
+fixed_model, fixed_losses = experiment.train_with(
+    fixed_batch_rewards, some_pairs, ranking_loss=ranking_loss
+)
+fixed_right, fixed_changed = experiment.in_company(fixed_batch_rewards, fixed_model)
 print(
     f"loss, first and last ten steps: {statistics.fmean(fixed_losses[:10]):.3f}, "
     f"{statistics.fmean(fixed_losses[-10:]):.3f}"
 )
+
+# %%
 measure(
     "reward.fixed_bug_accuracy",
     fixed_right,

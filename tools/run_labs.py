@@ -3,12 +3,10 @@
     python tools/run_labs.py [01_sft ...]            all labs, or those named
     python tools/run_labs.py --check [01_sft ...]    only say whether the stored notebooks have the
                                                      cells that their sources make
-    python tools/run_labs.py --sweeps [02_lora ...]  only complete the sweeps, at the full scale
 
 A lab that raises, writes to stderr or shows a path of this machine leaves its stored notebook and
 results as they were. So does one whose stored notebook has a cell that was written there by hand,
-unless --force is given as well. A sweep that breaks off keeps the rows it has and goes on from
-there the next time.
+unless --force is given as well. tools/sweeps.py completes the sweeps that labs draw.
 """
 
 import json
@@ -27,8 +25,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "labs"))
 
 import lab_sources  # noqa: E402 (labs/ must be on the path first)
-from course import CourseError  # noqa: E402
-from course.store import book_folder, write_whole  # noqa: E402
+from course import CourseError, cells  # noqa: E402
+from course.store import as_json, book_folder, write_whole  # noqa: E402
 from lab_sources import (  # noqa: E402
     LabError,
     build,
@@ -38,38 +36,33 @@ from lab_sources import (  # noqa: E402
     refuse_loss,
 )
 
-TIMEOUT = 1800  # seconds for one cell; none where sweeps are completed
+TIMEOUT = 1800  # seconds for one cell
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 
 
-def execute(notebook, path, timeout, **settings):
-    """Run all cells where the lab at `path` lies; returns the text of its result file, which is not
-    stored yet.
-
-    timeout: seconds for one cell, or None · settings: further environment variables of the run
-    """
+def execute(notebook, path):
+    """Run all cells where the lab at `path` lies; returns its record, which is not stored yet."""
     with tempfile.TemporaryDirectory() as results:
         environment = {
             "COURSE_STORED": "1",
             "COURSE_RESULTS": results,
             "COURSE_SWEEPS": "book",
             "PYTHONHASHSEED": "0",
-            **settings,
         }
-        run_cells(notebook, path.parent, timeout, os.environ | environment)
+        run_cells(notebook, path.parent, os.environ | environment)
         file = Path(results, f"{path.stem}.json")
         if not file.exists():
             raise LabError("the lab recorded no results: its last cell must call finish()")
-        return file.read_text(encoding="utf-8")
+        return json.loads(file.read_text(encoding="utf-8"))
 
 
-def run_cells(notebook, folder, timeout, environment):
+def run_cells(notebook, folder, environment):
     """Run all cells in `folder`; raises LabError naming the cell that did not run through."""
     begun = [0]
     client = NotebookClient(
         notebook,
-        timeout=timeout,
+        timeout=TIMEOUT,
         kernel_name="python3",
         record_timing=False,
         store_widget_state=False,
@@ -145,13 +138,13 @@ def run(source, force=False):
     notebook, path = build(source), source.with_suffix(".ipynb")
     if not force:
         refuse_loss(source, notebook)
-    text = execute(notebook, source, TIMEOUT)
+    record = execute(notebook, source)
     tidy(notebook)
     refuse_noise(notebook)
     if not force:
         refuse_loss(source, notebook)  # once more, for the notebook may have been open meanwhile
-    record = json.loads(text)
-    write_whole(book_folder(record["device"]) / f"{path.stem}.json", text)
+    record = cells.stamp(record, notebook)
+    write_whole(book_folder(record["device"]) / f"{path.stem}.json", as_json(record))
     write_whole(path, nbformat.writes(notebook).rstrip("\n") + "\n")
     seconds, size = time.perf_counter() - began, path.stat().st_size / 1024
     return (
@@ -164,22 +157,6 @@ def run_by_force(source):
     return run(source, force=True)
 
 
-def run_sweeps(source):
-    """Run one lab at the full scale and keep the rows of its sweeps only; returns one line about
-    them."""
-    notebook = build(source)
-    if not any(
-        re.search(r"\bsweep\(", cell.source) for cell in notebook.cells if cell.cell_type == "code"
-    ):
-        return f"{source.stem}: has no sweep"
-    record = json.loads(execute(notebook, source, timeout=None, COURSE_SCALE="full"))
-    swept = [
-        f"{name} has {made['rows']} rows, which took {made['seconds']:.0f} s"
-        for name, made in record.get("sweeps", {}).items()
-    ]
-    return f"{source.stem}: {'; '.join(swept) or 'has no sweep'}"
-
-
 def check(source):
     """Returns one line where the stored notebook is what its source makes; raises LabError where it
     is not."""
@@ -188,7 +165,7 @@ def check(source):
     return f"{source.stem}: the notebook has the cells that its source makes"
 
 
-TASKS = {"--check": check, "--sweeps": run_sweeps, "--force": run_by_force}
+TASKS = {"--check": check, "--force": run_by_force}
 
 
 def main(arguments):

@@ -1,14 +1,19 @@
 """The book's own roles and directives: claims, measured numbers, the ledger.
 
-    {claim}`C1.12`                             badge: verdict, measured value, links to ledger entry and lab
-    {measured}`sft.triage_exact_match .1%`     a number that a lab measured, in a Python format
+    {claim}`C1.12`                             badge: verdict, measured value, links to the ledger's
+                                               entry and to the cell that measured it
+    {measured}`sft.triage_exact_match .1%`     a number that a lab measured, in a Python format, a
+                                               link to the cell that measured it
     {measured}`sft.triage_exact_match interval .1%`
     {measured}`C1.01 .3f`                      the value recorded for a claim
-    {measured}`01_sft:seconds .0f`             a fact about a lab's run (seconds, peak_mib, device, scale)
-    {fixed}`4,096`                             a number that is a setting or arithmetic, printed as it is
+    {measured}`01_sft:seconds .0f`             a fact about a lab's run (seconds, peak_mib, device,
+                                               scale)
+    {fixed}`4,096`                             a number that is a setting or arithmetic, printed as
+                                               it is
     {ledger}                                   all claims of claims.yml
     {document}                                 the document on trial, line by line
-    {check-strength}                           how well the checks tell right from wrong (course_strength.py)
+    {check-strength}                           how well the checks tell right from wrong, of
+                                               course_strength.py
 
 Everything comes from chapters/claims.yml, chapters/source.md and labs/results/*.json. A name that
 is in none of them is a warning.
@@ -71,17 +76,17 @@ class Facts:
         return self.runs.get(claim.get("lab"), {}).get("claims", {}).get(claim["id"])
 
     def look_up(self, name):
-        """(value, interval, lab) of a measure, a claim id or a run fact `lab:fact`; KeyError if
-        unknown."""
+        """What is known of a measure, a claim id or a run fact `lab:fact`: (its record, lab);
+        KeyError if unknown."""
         lab, colon, fact = name.partition(":")
         if colon:
             if fact not in RUN_FACTS:
                 raise KeyError(name)
-            return self.runs[lab][fact], None, lab
+            return {"value": self.runs[lab][fact]}, lab
         for lab, run in self.runs.items():
             record = run["measures"].get(name) or run["claims"].get(name)
             if record:
-                return record["value"], record.get("interval"), lab
+                return record, lab
         raise KeyError(name)
 
 
@@ -158,6 +163,15 @@ def link(env, kind, target, *content, title=None):
     )
 
 
+def link_to_lab(env, lab, record, *content, title=None):
+    """A link to the cell that measured what `record` holds, or to the lab's page where the record
+    does not say which cell."""
+    page = f"labs/{lab}"
+    if "cell" in record:
+        return link(env, "label", cell_label(page, record["cell"]), *content, title=title)
+    return link(env, "page", page, *content, title=title)
+
+
 def resolve_link(app, env, node, content):
     """The reference for a `link`; None, which is a warning, if nothing in the book has that label
     or page."""
@@ -205,7 +219,7 @@ class ClaimRole(SphinxRole):
                 ]
             else:  # a bare number would be taken for something else
                 value = [span("measured", "claim-value"), unseen(" in its lab")]
-            lab = link(self.env, "page", f"labs/{claim['lab']}", *value, title=claim["unit"])
+            lab = link_to_lab(self.env, claim["lab"], record, *value, title=claim["unit"])
             badge += [nodes.Text(" "), lab]
         return [badge], []
 
@@ -216,7 +230,8 @@ class MeasuredRole(SphinxRole):
         wants_interval = rest[:1] == ["interval"]
         spec = " ".join(rest[1:] if wants_interval else rest)
         try:
-            value, interval, lab = self.env.app.course_facts.look_up(name)
+            record, lab = self.env.app.course_facts.look_up(name)
+            value, interval = record["value"], record.get("interval")
             if wants_interval and interval is None:
                 raise KeyError(name)
             text = show_interval(interval, spec) if wants_interval else show_number(value, spec)
@@ -228,7 +243,10 @@ class MeasuredRole(SphinxRole):
             logger.warning("%r is no number format", spec, location=self.get_location())
             return [nodes.literal("", self.text)], []
         note_files(self.env, lab)
-        return [span(text, "measured")], []
+        if "cell" not in record:
+            return [span(text, "measured")], []
+        title = f"measured in this cell of lab {lab}"
+        return [link_to_lab(self.env, lab, record, span(text, "measured"), title=title)], []
 
 
 class FixedRole(SphinxRole):
@@ -336,7 +354,7 @@ class Ledger(SphinxDirective):
                 "Outcome",
                 [
                     nodes.Text(claim["outcome"] + ", in "),
-                    link(self.env, "page", f"labs/{lab}", nodes.Text(f"lab {lab}")),
+                    link_to_lab(self.env, lab, record, nodes.Text(f"lab {lab}")),
                 ],
             ),
         ]
@@ -366,6 +384,30 @@ class Document(SphinxDirective):
         return [lines]
 
 
+def cell_label(page, cell):
+    """The label of a notebook's cell: cells of two labs may have the same id."""
+    return f"{page}#cell-{cell}"
+
+
+def mark_cells(app, doctree):
+    """Give every code cell of a notebook the anchor `cell-<id>`, and a label to link to."""
+    found = [
+        node for node in doctree.findall(nodes.container) if node.get("nb_element") == "cell_code"
+    ]
+    if not found:
+        return
+    page = app.env.docname
+    cells = json.loads(Path(app.env.doc2path(page)).read_text("utf8"))["cells"]
+    std = app.env.get_domain("std")
+    for node in found:
+        cell = cells[node["cell_index"]].get("id")
+        if cell is not None:
+            node["ids"].append(f"cell-{cell}")
+            std.note_hyperlink_target(
+                cell_label(page, cell), page, f"cell-{cell}", f"cell {node['cell_index'] + 1}"
+            )
+
+
 def verdict_class(verdict):
     return "verdict-" + re.sub(r"\W+", "-", verdict)
 
@@ -386,6 +428,7 @@ def setup(app):
     app.setup_extension("course_html")
     app.setup_extension("course_strength")
     app.connect("builder-inited", read_facts)
+    app.connect("doctree-read", mark_cells)
     app.connect("missing-reference", resolve_link)
     app.add_role("claim", ClaimRole())
     app.add_role("measured", MeasuredRole())

@@ -17,7 +17,7 @@ OPERATORS = {
 }
 
 
-def assigned_to(lab):
+def assigned_to(lab: str) -> dict[str, dict]:
     """The entries of claims.yml that the lab named `lab` decides, by claim id."""
     path = session.LABS.parent / "chapters" / "claims.yml"
     try:
@@ -34,7 +34,7 @@ def assigned_to(lab):
     return mine
 
 
-def satisfies(value, bound):
+def satisfies(value: float, bound: str) -> bool:
     """Whether `value` meets a bound such as "<= 0.05"; raises CourseError for any other text."""
     match = re.fullmatch(r"(<=|>=|<|>|==)\s*([-+]?\d+\.?\d*(?:e[-+]?\d+)?)", str(bound).strip())
     if match is None:

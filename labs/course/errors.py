@@ -4,7 +4,7 @@
 class CourseError(Exception):
     """Something the reader can put right. The message says what is wrong and what to do."""
 
-    def _render_traceback_(self):
+    def _render_traceback_(self) -> list[str]:
         """What IPython prints for an uncaught error: the sentence is enough."""
         return [f"{type(self).__name__}: {self}"]
 

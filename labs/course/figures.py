@@ -3,17 +3,27 @@ shown."""
 
 import io
 import re
+import statistics
+from collections.abc import Iterable, Sequence
 from xml.sax.saxutils import quoteattr
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from IPython.display import display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .errors import CourseError
 
 # every colour has a contrast of at least 3:1 on a white page and on a near-black one
-PALETTE = ("#2f80d0", "#d1640c", "#1a9773", "#b45ac0", "#7c8794", "#c9487a")
+PALETTE = BLUE, ORANGE, GREEN, PURPLE, GREY, PINK = (
+    "#2f80d0",
+    "#d1640c",
+    "#1a9773",
+    "#b45ac0",
+    "#7c8794",
+    "#c9487a",
+)
 INK = "#010203"  # stands for the page's text colour; replaced by currentColor in the SVG
 # for an SVG shown by itself, as in JupyterLab: its ink is black
 CARD = "svg:root { background: white }"
@@ -38,12 +48,25 @@ STYLE = {
 }
 
 
-def style():
+def style() -> None:
     """Make matplotlib draw in the book's style from here on; start() calls it."""
     mpl.rcParams.update(STYLE)
 
 
-def show(fig, alt):
+def band(
+    ax: Axes, x: Iterable[float], curves: Sequence[Sequence[float]], color: str, label: str = ""
+) -> None:
+    """Draw the mean over seeds as a line, and all between their lowest and highest as a band.
+
+    x: the places, one for each of curves · curves: at each place the seeds' values
+    """
+    x = list(x)
+    ax.plot(x, [statistics.fmean(values) for values in curves], color=color, label=label or None)
+    low, high = ([end(values) for values in curves] for end in (min, max))
+    ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+
+
+def show(fig: Figure, alt: str) -> None:
     """Display a figure with its description and close it.
 
     alt: one or two sentences that say what the figure shows, for a reader who does not see it
@@ -60,7 +83,7 @@ def show(fig, alt):
     display(images | {"text/plain": alt}, raw=True, metadata={"needs_background": "light"})
 
 
-def as_svg(fig, alt):
+def as_svg(fig: Figure, alt: str) -> str:
     """The figure as one SVG element that fills its column and draws its ink in the text's
     colour."""
     file = io.StringIO()
@@ -83,7 +106,7 @@ def as_svg(fig, alt):
     )
 
 
-def as_png(fig):
+def as_png(fig: Figure) -> bytes:
     """The figure as PNG bytes on white."""
     file = io.BytesIO()
     fig.savefig(

@@ -5,18 +5,19 @@ import dis
 import functools
 import inspect
 import io
+from collections.abc import Callable, Sequence
 
 from .errors import CourseError
-from .registry import find, run_checks
+from .registry import Exercise, Result, find, run_checks
 from .withheld import on_its_own
 
 DIFFICULTY = {1: "easy", 2: "medium", 3: "hard"}
 NOTEBOOK_SEED = 0
 
-_attempted = {}
+_attempted: dict[str, bool] = {}
 
 
-def exercise(id, points, minutes, difficulty):
+def exercise(id: str, points: int, minutes: int, difficulty: int) -> Callable[[Callable], Callable]:
     """Decorate the function of an exercise: an untouched body is replaced by the reference.
 
     The function that comes back has .exercise and .attempted. Raises CourseError for an unknown id,
@@ -34,7 +35,7 @@ def exercise(id, points, minutes, difficulty):
     return functools.partial(take, registered)
 
 
-def take(registered, function):
+def take(registered: Exercise, function: Callable) -> Callable:
     """Choose between the learner's function and the reference, and say which it is."""
     if not inspect.isfunction(function):
         raise CourseError(
@@ -53,7 +54,8 @@ def take(registered, function):
     return chosen
 
 
-def same_parameters(registered, function):
+def same_parameters(registered: Exercise, function: Callable) -> None:
+    """Raise CourseError unless the function has the reference's parameters."""
     wanted, given = (inspect.signature(f).parameters for f in (registered.reference, function))
     if list(wanted) != list(given):
         raise CourseError(
@@ -62,7 +64,7 @@ def same_parameters(registered, function):
         )
 
 
-def stand_in(reference, stub):
+def stand_in(reference: Callable, stub: Callable) -> Callable:
     """The reference under the stub's name and docstring, as a new function that can carry its own
     marks."""
 
@@ -73,7 +75,7 @@ def stand_in(reference, stub):
     return function
 
 
-def untouched(function):
+def untouched(function: Callable) -> bool:
     """Whether the body is only `...`, `pass` or a docstring: they all compile to the same
     instructions."""
     return steps(inspect.unwrap(function)) == steps(
@@ -81,16 +83,17 @@ def untouched(function):
     )  # a decorator such as @torch.no_grad() is no answer
 
 
-def steps(function):
+def steps(function: Callable) -> list[tuple[str, object]]:
+    """What a function does, instruction by instruction."""
     return [(step.opname, step.argval) for step in dis.get_instructions(function)]
 
 
-def own_functions():
+def own_functions() -> list[str]:
     """The ids of the exercises for which this kernel uses the learner's own function."""
     return [id for id, attempted in _attempted.items() if attempted]
 
 
-def check(function):
+def check(function: Callable) -> None:
     """Judge a function made by @exercise: a line with the points, then one with the next thing to
     try."""
     registered = getattr(function, "exercise", None)
@@ -111,7 +114,7 @@ def check(function):
         print(f"your function printed:\n{printed.getvalue()[:2000].rstrip()}")
 
 
-def verdict(registered, results):
+def verdict(registered: Exercise, results: Sequence[Result]) -> str:
     """The text of a check: points, the first mistake and what to try next."""
     earned, points = sum(result.earned for result in results), registered.points
     failed = [result for result in results if result.mistake]

@@ -22,26 +22,26 @@ QUIET = {
 }
 
 
-def set_threads():
+def set_threads() -> None:
     """Give torch the number of CPU threads that every time in the book was measured with."""
     torch.set_num_threads(THREADS)
 
 
-def seed_everything(seed):
+def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, NumPy and torch with one integer."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
 
 
-def pick_device():
+def pick_device() -> str:
     """The name of the fastest device here: cuda, mps, else cpu."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def quieten():
+def quieten() -> None:
     """Turn off the libraries' own progress bars and notices; what you set yourself stays."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -60,16 +60,15 @@ def quieten():
         datasets.disable_progress_bars()
 
 
-def stored():
+def stored() -> bool:
     """Whether this run is kept or compared, so that what it prints must be the same every time."""
     return os.environ.get("COURSE_STORED") == "1"
 
 
-def peak_mib():
+def peak_mib() -> float:
     """The largest main memory this process has held so far, in MiB."""
-    if (
-        sys.platform == "linux"
-    ):  # getrusage would begin at the peak of the process that started this one
+    if sys.platform == "linux":
+        # getrusage would begin at the peak of the process that started this one
         return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
     if sys.platform == "win32":
         import psutil
@@ -80,7 +79,7 @@ def peak_mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
 
 
-def versions():
+def versions() -> dict[str, str]:
     """The versions of Python and of the libraries in use, by name."""
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
     return found | {name: metadata.version(name) for name in LIBRARIES if name in sys.modules}

@@ -1,24 +1,21 @@
 """What a lab hands to the book: evidence for the claims, and measures."""
 
-import math
 import re
-import statistics
 import textwrap
 import time
-from numbers import Real
+from collections.abc import Iterable
 
 import torch
 
-from . import claims, learner, machine, store
+from . import cells, claims, learner, machine, store
 from .errors import CourseError, EvidenceError
 from .session import current
+from .statistics import finite, mean_interval
 
 WIDTH = 88  # characters; a page shows so many without scrolling
-# 97.5 % quantiles of Student's t, for 1 to 9 degrees of freedom
-T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
-def on_trial():
+def on_trial() -> None:
     """Print the claims that this lab decides: the statement, what was expected of it, and the
     bound."""
     for claim, entry in claims.assigned_to(current().name).items():
@@ -39,7 +36,7 @@ def on_trial():
             )
 
 
-def evidence(claim, value, seeds=None):
+def evidence(claim: str, value: object, seeds: Iterable[int] | None = None) -> None:
     """Record `value` for a claim and test it against the claim's bound in chapters/claims.yml.
 
     claim: its id · value: a finite number in the claim's unit · seeds: the seeds behind it Raises
@@ -61,7 +58,7 @@ def evidence(claim, value, seeds=None):
         "bound": bound,
         "holds": holds,
         "seeds": listed(seeds),
-    }
+    } | where()
     if not holds:
         raise EvidenceError(
             f"{claim} does not hold: {shown(value)} is not {bound}, {entry['unit']}. "
@@ -70,7 +67,7 @@ def evidence(claim, value, seeds=None):
     print(f"{claim} holds: {shown(value)} ({bound}), {entry['unit']}")
 
 
-def what_to_look_at():
+def what_to_look_at() -> str:
     """The advice of a failed bound: the learner's own functions come first."""
     own = learner.own_functions()
     if own:
@@ -83,64 +80,69 @@ def what_to_look_at():
     )
 
 
-def measure(name, value, unit="share", interval=None, seeds=None):
+def measure(
+    name: str,
+    value: object,
+    unit: str = "share",
+    interval: Iterable[object] | None = None,
+    seeds: Iterable[int] | None = None,
+) -> None:
     """Record one measured number that the pages show.
 
-    name: lab.what, in lower case · value: a finite number in `unit` · interval: [low, high] around
-    it, cut to
-    [0, 1] where the unit is a share
-    Raises CourseError for a name of another form, a value that is no finite number,
-    or an interval that does not hold the value.
+    name: lab.what, in lower case · value: a finite number in `unit`, or a list of them, one for
+    each seed, which stands for its mean with the 95 % interval around it · interval: [low, high]
+    around a single number, cut to [0, 1] where the unit is a share
+    Raises CourseError for a name of another form, a value that is no finite number, values that are
+    not one for each seed, or an interval that does not hold the value.
     """
     lab = current()
     check_name(name, "measure", "sft.loss_end")
+    seeds = listed(seeds)
+    if isinstance(value, list | tuple):
+        if seeds is not None and len(seeds) != len(value):
+            raise CourseError(
+                f"{name}: {len(value)} values stand beside {len(seeds)} seeds: "
+                "give one value for each seed."
+            )
+        value, interval = mean_interval(value)
     value = finite(value, name)
     if unit.startswith("share") and not 0 <= value <= 1:
         raise CourseError(f"{name}: {shown(value)} is no share: a share lies between 0 and 1.")
     if interval is not None:
-        low, high = interval = [finite(end, name) for end in interval]
-        if unit.startswith("share"):  # a t-interval near 0 or 1 reaches beyond what a share can be
-            interval = [max(0.0, low), min(1.0, high)]
-        if not low <= value <= high:
-            raise CourseError(
-                f"{name}: the interval [{shown(low)}, {shown(high)}] does not hold "
-                f"the value {shown(value)}; give the lower end first."
-            )
-    lab.measures[name] = {
-        "value": value,
-        "unit": unit,
-        "interval": interval,
-        "seeds": listed(seeds),
-    }
+        interval = ends_around(value, interval, name, unit)
+    entry = {"value": value, "unit": unit, "interval": interval, "seeds": seeds}
+    lab.measures[name] = entry | where()
     ends = f" [{shown(interval[0])}, {shown(interval[1])}]" if interval else ""
     print(f"{name} = {shown(value)} {unit}{ends}")
 
 
-def check_name(name, kind, example):
+def ends_around(value: float, interval: Iterable[object], name: str, unit: str) -> list[float]:
+    """[low, high] as numbers; raises CourseError unless they lie around the value."""
+    low, high = ends = [finite(end, name) for end in interval]
+    if unit.startswith("share"):  # a t-interval near 0 or 1 reaches beyond what a share can be
+        ends = [max(0.0, low), min(1.0, high)]
+    if not low <= value <= high:
+        raise CourseError(
+            f"{name}: the interval [{shown(low)}, {shown(high)}] does not hold "
+            f"the value {shown(value)}; give the lower end first."
+        )
+    return ends
+
+
+def where() -> dict[str, str]:
+    """The mark of the cell that runs, which make labs turns into the cell's id and its code; empty
+    where nothing is stored."""
+    cell = cells.running() if machine.stored() else None
+    return {"cell": cell} if cell else {}
+
+
+def check_name(name: str, kind: str, example: str) -> None:
     """Raise CourseError unless `name` has the form lab.what."""
     if not re.fullmatch(r"[a-z0-9]+(\.[a-z0-9_]+)+", name):
         raise CourseError(f'{name!r} is not the name of a {kind}: write it as in "{example}".')
 
 
-def mean_interval(values):
-    """The mean over seeds and its 95 % t-interval, from a small table of quantiles.
-
-    values: 1 to 10 finite numbers · returns (mean, [low, high]), or (mean, None) for a single value
-    """
-    values = [finite(value, "mean_interval") for value in values]
-    if not 1 <= len(values) <= len(T_QUANTILES) + 1:
-        raise CourseError(
-            f"mean_interval takes 1 to {len(T_QUANTILES) + 1} values, one per seed; "
-            f"it was given {len(values)}."
-        )
-    mean = statistics.fmean(values)
-    if len(values) == 1:
-        return mean, None
-    half = T_QUANTILES[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
-    return mean, [mean - half, mean + half]
-
-
-def finish():
+def finish() -> None:
     """Write the lab's record to its result file, whole or not at all, and compare it with the
     book's.
 
@@ -172,36 +174,20 @@ def finish():
     path = store.result_path(lab)
     store.write_whole(path, store.as_json(record))
     print(
-        f"{lab.name} is recorded: claims that hold: {len(lab.claims)}, measures: {len(lab.measures)}"
+        f"{lab.name} is recorded: claims that hold: {len(lab.claims)}, "
+        f"measures: {len(lab.measures)}"
     )
     if not machine.stored():
-        print(f"written to {store.told(path)}")
+        print(f"written to {store.shown(path)}")
         print(store.comparison(record), end="")
 
 
-def finite(value, name):
-    """`value` as a plain int or float; raises CourseError unless it is one finite number."""
-    try:
-        number = value.item() if hasattr(value, "item") else value
-    except (RuntimeError, ValueError):  # more than one element
-        number = None
-    if not isinstance(number, Real):
-        raise CourseError(
-            f"{name}: {type(value).__name__} is not one number; "
-            "give an int, a float or a tensor with one element."
-        )
-    number = number if type(number) is int else float(number)
-    if not math.isfinite(number):
-        raise CourseError(f"{name}: the value is {number}; a record holds finite numbers only.")
-    return number
-
-
-def shown(number):
+def shown(number: float) -> str:
     """A number as a reader wants it: four digits that count, no exponent for large ones."""
     if isinstance(number, int) or abs(number) >= 10_000:
         return f"{number:,.0f}"
     return f"{number:.4g}"
 
 
-def listed(seeds):
+def listed(seeds: Iterable[int] | None) -> list[int] | None:
     return None if seeds is None else list(seeds)

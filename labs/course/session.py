@@ -12,7 +12,7 @@ from . import figures, machine
 from .errors import CourseError
 
 LABS = Path(__file__).resolve().parents[1]
-SEEDS = {"small": (0, 1, 2), "full": (0, 1, 2, 3, 4)}
+SCALES = ("small", "full")
 
 
 @dataclass
@@ -28,21 +28,17 @@ class Lab:
     began: float = field(default_factory=time.perf_counter, repr=False)
 
     @property
-    def full(self):
+    def full(self) -> bool:
         return self.scale == "full"
 
-    @property
-    def seeds(self):
-        return SEEDS[self.scale]
+
+_lab: Lab | None = None
 
 
-_lab = None
-
-
-def start(name):
+def start(name: str) -> Lab:
     """Make the kernel ready for the lab `name` and begin its record afresh.
 
-    Returns the Lab: .name .device .scale .full .seeds
+    Returns the Lab: .name .device .scale .full
     Raises CourseError for a wrong working directory, lab name or COURSE_SCALE.
     """
     global _lab
@@ -54,7 +50,7 @@ def start(name):
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", name):
         raise CourseError(f'{name!r} is not the name of a lab: write it as in start("01_sft").')
     scale = os.environ.get("COURSE_SCALE", "small")
-    if scale not in SEEDS:
+    if scale not in SCALES:
         raise CourseError(f"COURSE_SCALE is {scale!r}: set it to small or full, or remove it.")
     machine.quieten()
     figures.style()
@@ -64,11 +60,23 @@ def start(name):
         machine.set_threads()
     if _lab.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    print(f"{name} on {_lab.device}, scale {scale}, seeds {', '.join(map(str, _lab.seeds))}")
+    print(f"{name} on {_lab.device}, scale {scale}")
     return _lab
 
 
-def current():
+def outside(name: str) -> Lab:
+    """Begin the lab `name` without its notebook, at the full scale, as a tool that runs its sweeps
+    does. Returns the Lab."""
+    global _lab
+    machine.quieten()
+    machine.seed_everything(0)
+    _lab = Lab(name, machine.pick_device(), "full")
+    if _lab.device == "cpu":
+        machine.set_threads()
+    return _lab
+
+
+def current() -> Lab:
     """The lab in progress; raises CourseError before the first start()."""
     if _lab is None:
         raise CourseError("No lab has been started: run the first cell, the one with start(...).")

@@ -3,24 +3,28 @@
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import session
 from .errors import CourseError
+from .session import Lab
+
+Record = dict[str, object]
 
 
-def book_folder(device):
+def book_folder(device: str) -> Path:
     """The folder of the results that the pages show, for runs on `device`."""
     results = session.LABS / "results"
     return results / "gpu" if device == "cuda" else results
 
 
-def result_path(lab):
+def result_path(lab: Lab) -> Path:
     """The file of this run: COURSE_RESULTS names "book" or a folder; without it, results/local."""
     return folder_of_run(lab, "COURSE_RESULTS") / f"{lab.name}.json"
 
 
-def sweep_path(lab, name):
+def sweep_path(lab: Lab, name: str) -> Path:
     """The file of a sweep: at the full scale the run's own, where COURSE_SWEEPS goes before
     COURSE_RESULTS; at the small scale the book's, and on a GPU the one made on a GPU if there is
     one."""
@@ -31,24 +35,24 @@ def sweep_path(lab, name):
     return path if path.exists() else book_folder("cpu") / file
 
 
-def folder_of_run(lab, *settings):
+def folder_of_run(lab: Lab, *settings: str) -> Path:
     """The folder that the first of these environment variables names, if any is set."""
     where = next(filter(None, map(os.environ.get, settings)), session.LABS / "results" / "local")
     return book_folder(lab.device) if where == "book" else Path(where).expanduser()
 
 
-def as_json(record):
+def as_json(record: Record) -> str:
     """The text of a result file."""
     return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def as_table(head, rows):
+def as_table(head: Record, rows: Iterable[Record]) -> str:
     """The text of a sweep's file: one row on a line, so that a changed row is one changed line."""
     lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
     return as_json(head).removesuffix("\n}\n") + f',\n "rows": [\n{lines}\n ]\n}}\n'
 
 
-def write_whole(path, text):
+def write_whole(path: Path, text: str) -> None:
     """Put `text` into the file `path` by renaming: the old file is there or the new one, never half
     of it.
 
@@ -66,12 +70,12 @@ def write_whole(path, text):
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
         raise CourseError(
-            f"{told(path)} could not be written ({error.strerror}): set COURSE_RESULTS to "
+            f"{shown(path)} could not be written ({error.strerror}): set COURSE_RESULTS to "
             "a folder you can write to and run this cell again; nothing is lost."
         ) from None
 
 
-def told(path):
+def shown(path: Path) -> str:
     """The path as a reader knows it: from labs/ on where it lies inside."""
     path = path.absolute()
     return (
@@ -81,7 +85,7 @@ def told(path):
     )
 
 
-def comparison(record):
+def comparison(record: Record) -> str:
     """A table "yours / the book's" of all measures, or no text where the book has no result for
     this lab."""
     path = book_folder(record["device"]) / f"{record['lab']}.json"
@@ -96,7 +100,7 @@ def comparison(record):
     return "\n".join(lines) + "\n"
 
 
-def flat(record):
+def flat(record: Record) -> dict[str, tuple[float, str]]:
     """Every measure of a result with its unit, then the run's time and memory."""
     values = {name: (entry["value"], entry["unit"]) for name, entry in record["measures"].items()}
     return values | {

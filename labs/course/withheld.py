@@ -2,21 +2,21 @@
 
 import functools
 import inspect
+from collections.abc import Callable
 
 
 class SolutionWithheld(Exception):
     """An answer called the solution of its own exercise."""
 
 
-def refuse(*args, **kwargs):
-    from course.withheld import (
-        SolutionWithheld,
-    )  # this code stands in for another module's, whose names it sees
+def refuse(*args: object, **kwargs: object) -> None:
+    # This code stands in for another module's, whose names it sees.
+    from course.withheld import SolutionWithheld
 
     raise SolutionWithheld("this calls the course's own solution: write the body yourself")
 
 
-def on_its_own(answer, solution):
+def on_its_own(answer: Callable, solution: Callable) -> Callable:
     """The function `answer`; while it runs, `solution` refuses to, under whatever name it is
     called."""
     solution = inspect.unwrap(solution)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import check_html
+import nbformat
 import pytest
 import yaml
 from sphinx.errors import ExtensionError
@@ -91,6 +92,16 @@ def test_a_lab_page_keeps_no_stored_figure_as_a_plain_image(site):
         assert drawn == sum("image/svg+xml" in data for data in stored), notebook.name
 
 
+def test_every_code_cell_of_a_lab_has_an_anchor(site):
+    for notebook in sorted((ROOT / "labs").glob("[0-9]*.ipynb")):
+        html = page(site, f"labs/{notebook.stem}.html")
+        for cell in json.loads(notebook.read_text("utf8"))["cells"]:
+            if cell["cell_type"] == "code" and "remove-cell" not in cell["metadata"].get(
+                "tags", []
+            ):
+                assert html.count(f' id="cell-{cell["id"]}"') == 1, (notebook.name, cell["id"])
+
+
 def test_roles_print_what_the_results_say(small_book):
     assert small_book.status == 0, small_book.log
     text = words(page(small_book, "index.html"))
@@ -129,6 +140,53 @@ def test_a_new_result_reaches_the_page_without_a_full_build(small_book, build_bo
     finally:
         path.write_text(before, "utf8")
     assert "Measures 99.2 %, 99.0–100.0 %, 0.993," in text
+
+
+CELLS = [
+    ("markdown", "a", "# A lab", {}),
+    ("code", "Ab_1-x", "rate = 1", {}),
+    ("code", "b", "measure()", {"tags": ["hide-input"]}),
+]
+LINKS = """# Links
+
+A claim {claim}`C1.01`, its number {measured}`C1.01 .3f`, a measure
+{measured}`demo.exact_match .1%`, {measured}`demo.exact_match interval .1%` and a run of {measured}`01_demo:seconds .0f` s.
+"""
+
+
+def write_notebook(folder):
+    """Put a notebook in the place of the small book's lab, and its cells into the results."""
+    (folder / "labs/01_demo.md").unlink()
+    python = {"name": "python"}
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    notebook = nbformat.v4.new_notebook(metadata={"language_info": python, "kernelspec": kernel})
+    for kind, id, source, metadata in CELLS:
+        cell = getattr(nbformat.v4, f"new_{kind}_cell")(source, id=id, metadata=metadata)
+        notebook.cells.append(cell)
+    nbformat.write(notebook, folder / "labs/01_demo.ipynb")
+    path = folder / "labs/results/01_demo.json"
+    results = json.loads(path.read_text("utf8"))
+    results["claims"]["C1.01"]["cell"] = "Ab_1-x"
+    results["measures"]["demo.exact_match"]["cell"] = "b"
+    path.write_text(json.dumps(results), "utf8")
+
+
+def test_a_number_leads_to_the_very_cell_that_measured_it(tmp_path, write_book, build_book):
+    write_book(tmp_path, LINKS)
+    write_notebook(tmp_path)
+    built = build_book(tmp_path, tmp_path)
+    assert built.status == 0 and "WARNING" not in built.log, built.log
+    html = page(built, "index.html")
+    assert html.count('href="labs/01_demo.html#cell-Ab_1-x"') == 2  # the badge and its number
+    assert html.count('href="labs/01_demo.html#cell-b"') == 2
+    assert 'href="../labs/01_demo.html#cell-Ab_1-x"' in page(built, "chapters/ledger.html")
+    assert "of 74 s" in words(html) and '<span class="measured">74</span> s' in html
+    assert check_html.check(built.html) == []
+    # the notebook stays as it was read, and only the page with the numbers is read again
+    path = tmp_path / "labs/results/01_demo.json"
+    path.write_text(path.read_text("utf8").replace('"cell": "b"', '"cell": "gone"'), "utf8")
+    built = build_book(tmp_path, tmp_path)
+    assert built.status != 0 and "labs/01_demo#cell-gone" in built.log
 
 
 BROKEN = r"""# Broken

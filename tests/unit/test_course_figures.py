@@ -5,7 +5,19 @@ import xml.etree.ElementTree as xml
 
 import matplotlib
 import pytest
-from course import PALETTE, CourseError, figures, show
+from course import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PALETTE,
+    PINK,
+    PURPLE,
+    CourseError,
+    band,
+    figures,
+    show,
+)
 from matplotlib import colors
 
 matplotlib.use("Agg")
@@ -126,3 +138,18 @@ def test_a_figure_without_words_is_refused(drawn, shown, alt):
 def test_only_figures_are_shown(drawn):
     with pytest.raises(CourseError, match=r"show\(\) was given Axes: pass a figure"):
         show(drawn().axes[0], "A line.")
+
+
+def test_a_band_is_the_mean_and_the_range_of_the_seeds():
+    fig, ax = plt.subplots()
+    band(ax, {10: 0, 20: 0}, [[1.0, 3.0], [4.0, 8.0]], BLUE, "label")
+    (line,), (area,) = ax.lines, ax.collections
+    assert line.get_xdata().tolist() == [10, 20] and line.get_ydata().tolist() == [2.0, 6.0]
+    corners = {tuple(corner) for corner in area.get_paths()[0].vertices.tolist()}
+    assert {(10, 1), (10, 3), (20, 4), (20, 8)} <= corners
+    assert line.get_color() == BLUE and line.get_label() == "label"
+    plt.close(fig)
+
+
+def test_the_colours_by_name_are_the_palette():
+    assert (BLUE, ORANGE, GREEN, PURPLE, GREY, PINK) == PALETTE

@@ -10,12 +10,15 @@ import torch
 from course import (
     CourseError,
     EvidenceError,
+    Sweep,
+    cells,
     evidence,
     finish,
     learner,
     mean_interval,
     measure,
     on_trial,
+    provenance,
     session,
     store,
     sweep,
@@ -43,6 +46,13 @@ def lab(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "_lab", session.Lab("01_tiny", "cpu", "small"))
     monkeypatch.setattr(learner, "_attempted", {})
     return session._lab
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """A function that declares the sweep tiny.rates over some settings."""
+    monkeypatch.setattr(provenance, "digest", lambda run, *others: "0123456789ab")
+    return lambda *grid: Sweep("tiny.rates", lambda rate: {"loss": rate}, grid, {"loss": 1})
 
 
 def complete():
@@ -105,6 +115,33 @@ def test_a_claim_of_another_lab_is_refused(lab, claim):
         evidence(claim, 3)
 
 
+def test_one_value_for_each_seed_is_recorded_as_mean_and_interval(lab, capsys):
+    measure("tiny.x", [1.0, 2.0, torch.tensor(3.0)], "nats", seeds=(4, 5, 6))
+    low, high = lab.measures["tiny.x"].pop("interval")
+    assert (low, high) == pytest.approx((2 - 2.484, 2 + 2.484), abs=1e-3)  # 4.303 / √3
+    assert lab.measures["tiny.x"] == {"value": 2.0, "unit": "nats", "seeds": [4, 5, 6]}
+    assert capsys.readouterr().out == "tiny.x = 2 nats [-0.4843, 4.484]\n"
+    measure("tiny.y", (0.5,), "share", seeds=[0])
+    assert lab.measures["tiny.y"]["value"] == 0.5 and lab.measures["tiny.y"]["interval"] is None
+
+
+@pytest.mark.parametrize(
+    "values, seeds, told",
+    [
+        ([], None, "mean_interval takes 1 to 10 values"),
+        ([1.0, 2.0], (0, 1, 2), "2 values stand beside 3 seeds: give one value for each seed."),
+        ([1.0, math.nan], (0, 1), "the value is nan"),
+        ([1.0, "2"], (0, 1), "str is not one number"),
+    ],
+)
+def test_values_that_are_not_one_number_for_each_seed_are_refused(lab, values, seeds, told):
+    with pytest.raises(CourseError, match=told):
+        measure("tiny.x", values, "nats", seeds=seeds)
+    with pytest.raises(CourseError, match="C1.01: list is not one number"):
+        evidence("C1.01", values)
+    assert lab.measures == {}
+
+
 @pytest.mark.parametrize(
     "value, told",
     [
@@ -113,7 +150,6 @@ def test_a_claim_of_another_lab_is_refused(lab, claim):
         (torch.tensor(math.nan), "the value is nan"),
         ("0.01", "str is not one number"),
         (None, "NoneType is not one number"),
-        ([0.01], "list is not one number"),
         (torch.zeros(2), "Tensor is not one number"),
         (np.zeros(2), "ndarray is not one number"),
     ],
@@ -239,13 +275,11 @@ def test_finish_writes_the_whole_record(lab, capsys):
     assert [file.name for file in path.parent.iterdir()] == ["01_tiny.json"]
 
 
-def test_finish_records_the_sweeps_that_the_lab_used(lab, monkeypatch, tmp_path):
+def test_finish_records_the_sweeps_that_the_lab_used(lab, rates, monkeypatch, tmp_path):
     complete()
     lab.scale = "full"
     monkeypatch.setenv("COURSE_RESULTS", str(tmp_path / "mine"))
-    stored, _ = sweep(
-        "tiny.rates", lambda rate: {"loss": rate}, [{"rate": 1}, {"rate": 2}], live=[{"rate": 2}]
-    )
+    stored, _ = sweep(rates({"rate": 1}, {"rate": 2}), live=[{"rate": 2}])
     finish()
     record = json.loads((tmp_path / "mine" / "01_tiny.json").read_text())
     seconds = round(sum(row["seconds"] for row in stored), 1)
@@ -255,12 +289,12 @@ def test_finish_records_the_sweeps_that_the_lab_used(lab, monkeypatch, tmp_path)
     assert (tmp_path / "mine" / "sweeps" / "tiny.rates.json").exists()
 
 
-def test_a_sweep_may_go_elsewhere_than_the_result(lab, monkeypatch, tmp_path):
+def test_a_sweep_may_go_elsewhere_than_the_result(lab, rates, monkeypatch, tmp_path):
     complete()
     lab.scale = "full"
     monkeypatch.setenv("COURSE_RESULTS", str(tmp_path / "mine"))
     monkeypatch.setenv("COURSE_SWEEPS", "book")
-    sweep("tiny.rates", lambda rate: {"loss": rate}, [{"rate": 1}])
+    sweep(rates({"rate": 1}))
     finish()
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["01_tiny.json"]
     assert [path.name for path in (session.LABS / "results").rglob("*.json")] == ["tiny.rates.json"]
@@ -331,3 +365,15 @@ def test_a_write_that_breaks_off_leaves_the_old_file(lab, monkeypatch, tmp_path)
         store.write_whole(path, "new")
     assert path.read_text() == "old"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["chapters", "kept.json", "labs"]
+
+
+@pytest.mark.parametrize(
+    "stored, mark, marks", [("1", "0123", ["0123"]), ("0", "0123", []), ("1", None, [])]
+)
+def test_a_run_that_is_stored_marks_the_cell_of_each_result(lab, monkeypatch, stored, mark, marks):
+    monkeypatch.setenv("COURSE_STORED", stored)
+    monkeypatch.setattr(cells, "running", lambda: mark)
+    evidence("C1.01", 0.02)
+    measure("tiny.x", 0.995)
+    for record in (lab.claims["C1.01"], lab.measures["tiny.x"]):
+        assert [record[name] for name in record if name == "cell"] == marks

@@ -7,10 +7,13 @@ import os
 import numpy as np
 import pytest
 import torch
-from course import CourseError, machine, session, store, sweep
+from course import CourseError, Sweep, machine, provenance, rows_of, session, store, sweep
 
 GRID = [{"rate": rate, "rank": rank} for rate in (0.1, 0.2) for rank in (1, 4)]
 FILE = "tiny.rates.json"
+
+
+CODE = "0123456789ab"
 
 
 class Run:
@@ -24,6 +27,23 @@ class Run:
         if len(self.calls) == self.fail_at:
             raise RuntimeError("out of memory")
         return {"loss": settings["rate"] * settings["rank"]}
+
+
+def swept(run, grid, live=(), name="tiny.rates", agree=None, **own):
+    """sweep() of a sweep that is declared on the spot."""
+    return sweep(Sweep(name, run, grid, agree or {"loss": 1e-9}), live, **own)
+
+
+@pytest.fixture(autouse=True)
+def code(monkeypatch):
+    """The digest of every run, as a list of one that a test may change."""
+    code = [CODE]
+
+    def digest(run, *others):
+        return "+".join([*code, *(other.__name__ for other in others)])
+
+    monkeypatch.setattr(provenance, "digest", digest)
+    return code
 
 
 @pytest.fixture
@@ -46,7 +66,7 @@ def book(begin, monkeypatch):
     """The path of the book's file for the sweep tiny.rates over GRID, made at the full scale."""
     monkeypatch.setenv("COURSE_RESULTS", "book")
     begin("full")
-    sweep("tiny.rates", Run(), GRID)
+    swept(Run(), GRID)
     monkeypatch.delenv("COURSE_RESULTS")
     begin()
     return session.LABS / "results" / "sweeps" / FILE
@@ -57,8 +77,11 @@ def local():
 
 
 def bare(rows):
-    """The rows without their times."""
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    """The rows without their times and codes."""
+    return [
+        {name: value for name, value in row.items() if name not in ("seconds", "code")}
+        for row in rows
+    ]
 
 
 def edit(path, change):
@@ -73,23 +96,24 @@ def edit(path, change):
 def test_at_the_full_scale_every_setting_is_run_once_and_live_picks_among_the_rows(begin, capsys):
     begin("full")
     run = Run()
-    stored, live = sweep("tiny.rates", run, GRID, live=[GRID[3], GRID[0]])
+    stored, live = swept(run, GRID, live=[GRID[3], GRID[0]])
     assert run.calls == GRID
     assert bare(stored) == [
         {**settings, "loss": settings["rate"] * settings["rank"]} for settings in GRID
     ]
     assert live == [stored[3], stored[0]]
     assert all(
-        list(row) == ["rate", "rank", "loss", "seconds"] and row["seconds"] >= 0 for row in stored
+        list(row) == ["rate", "rank", "loss", "seconds", "code"] and row["seconds"] >= 0
+        for row in stored
     )
     assert capsys.readouterr().out == "tiny.rates: 4 steps\n"
 
 
 def test_the_file_says_how_it_was_made_and_holds_one_row_on_a_line(begin):
     begin("full")
-    stored, _ = sweep("tiny.rates", Run(), GRID)
+    stored, _ = swept(Run(), GRID)
     data = json.loads(local().read_text())
-    assert list(data) == ["sweep", "lab", "device", "versions", "settings", "rows"]
+    assert list(data) == ["sweep", "lab", "device", "versions", "vouched", "settings", "rows"]
     assert [data[name] for name in ("sweep", "lab", "device", "settings", "rows")] == [
         "tiny.rates",
         "02_tiny",
@@ -108,15 +132,15 @@ def test_a_sweep_that_broke_off_goes_on_where_it_stopped(begin):
     begin("full")
     broken, rest = Run(fail_at=3), Run()
     with pytest.raises(RuntimeError, match="out of memory"):
-        sweep("tiny.rates", broken, GRID)
+        swept(broken, GRID)
     kept = json.loads(local().read_text())["rows"]
     assert bare(kept) == [
         {**settings, "loss": settings["rate"] * settings["rank"]} for settings in GRID[:2]
     ]
-    stored, _ = sweep("tiny.rates", rest, GRID)
+    stored, _ = swept(rest, GRID)
     assert rest.calls == GRID[2:]
     assert stored[:2] == kept and len(stored) == 4
-    sweep("tiny.rates", rest, GRID)
+    swept(rest, GRID)
     assert len(rest.calls) == 2
 
 
@@ -128,7 +152,7 @@ def test_the_file_is_whole_after_every_row(begin, monkeypatch):
         lengths.append(len(json.loads(local().read_text())["rows"]) if local().exists() else 0)
         return {"loss": 1}
 
-    sweep("tiny.rates", run, GRID)
+    swept(run, GRID)
     assert lengths == [0, 1, 2, 3]
 
     def full(*paths):
@@ -137,16 +161,16 @@ def test_the_file_is_whole_after_every_row(begin, monkeypatch):
     monkeypatch.setattr(os, "replace", full)
     before = local().read_text()
     with pytest.raises(CourseError, match="could not be written"):
-        sweep("tiny.rates", Run(), [{"rate": 9, "rank": 9}])
+        swept(Run(), [{"rate": 9, "rank": 9}])
     assert local().read_text() == before
     assert [file.name for file in local().parent.iterdir()] == [FILE]
 
 
 def test_another_grid_keeps_the_rows_that_it_does_not_ask_for(begin):
     begin("full")
-    sweep("tiny.rates", Run(), GRID)
+    swept(Run(), GRID)
     run = Run()
-    stored, _ = sweep("tiny.rates", run, [{"rank": 8, "rate": 0.1}, GRID[1]])
+    stored, _ = swept(run, [{"rank": 8, "rate": 0.1}, GRID[1]])
     assert run.calls == [{"rank": 8, "rate": 0.1}]
     assert [row["rank"] for row in stored] == [8, 4]
     assert len(json.loads(local().read_text())["rows"]) == 5
@@ -154,18 +178,14 @@ def test_another_grid_keeps_the_rows_that_it_does_not_ask_for(begin):
 
 def test_settings_with_another_set_of_names_are_other_settings(begin):
     begin("full")
-    sweep(
-        "tiny.rates",
-        lambda **settings: {"loss": len(settings)},
-        [{"rate": 1}, {"rate": 1, "rank": 2}],
-    )
+    swept(lambda **settings: {"loss": len(settings)}, [{"rate": 1}, {"rate": 1, "rank": 2}])
     run = []
-    stored, _ = sweep(
-        "tiny.rates", lambda **settings: run.append(settings), [{"rank": 2, "rate": 1}, {"rate": 1}]
+    stored, _ = swept(
+        lambda **settings: run.append(settings), [{"rank": 2, "rate": 1}, {"rate": 1}]
     )
     assert run == [] and [row["loss"] for row in stored] == [2, 1]
-    with pytest.raises(CourseError, match="rank is the name of a setting or of the time"):
-        sweep("tiny.rates", lambda rate: {"rank": 3}, [{"rate": 2}])
+    with pytest.raises(CourseError, match="rank is the name of a setting, of the time"):
+        swept(lambda rate: {"rank": 3}, [{"rate": 2}])
 
 
 @pytest.mark.parametrize(
@@ -180,13 +200,13 @@ def test_settings_with_another_set_of_names_are_other_settings(begin):
 def test_rows_made_otherwise_are_not_mixed(begin, monkeypatch, change, told):
     monkeypatch.setattr(machine, "versions", lambda: {"torch": "2.0", "peft": "0.2"})
     begin("full")
-    sweep("tiny.rates", Run(), GRID[:2])
+    swept(Run(), GRID[:2])
     edit(local(), change)
     before, run = local().read_text(), Run()
     with pytest.raises(
         CourseError, match=f"results/local/sweeps/tiny.rates.json {told}.*: delete it to begin"
     ):
-        sweep("tiny.rates", run, GRID)
+        swept(run, GRID)
     assert run.calls == [] and local().read_text() == before
 
 
@@ -194,11 +214,11 @@ def test_a_library_that_is_loaded_later_is_no_other_version(begin, monkeypatch):
     versions = {"torch": "2.0"}
     monkeypatch.setattr(machine, "versions", lambda: dict(versions))
     begin("full")
-    sweep("tiny.rates", Run(), GRID[:1])
+    swept(Run(), GRID[:1])
     versions["peft"] = "0.2"
-    sweep("tiny.rates", Run(), GRID[:2])
+    swept(Run(), GRID[:2])
     del versions["peft"]
-    sweep("tiny.rates", Run(), GRID)
+    swept(Run(), GRID)
     assert json.loads(local().read_text())["versions"] == {"torch": "2.0", "peft": "0.2"}
 
 
@@ -217,7 +237,7 @@ def test_the_file_is_written_where_the_results_go(begin, monkeypatch, device, se
     begin("full", device)
     for name, where in settings.items():
         monkeypatch.setenv(name, where if where == "book" else str(session.LABS / where))
-    sweep("tiny.rates", Run(), GRID)
+    swept(Run(), GRID)
     assert [path for path in session.LABS.rglob("*") if path.is_file()] == [
         session.LABS / place / FILE
     ]
@@ -229,22 +249,24 @@ def test_the_file_is_written_where_the_results_go(begin, monkeypatch, device, se
 def test_at_the_small_scale_the_books_rows_are_drawn_and_a_few_run_live(book, capsys):
     capsys.readouterr()
     before, run = book.read_text(), Run()
-    stored, live = sweep("tiny.rates", run, GRID[::-1], live=[GRID[3], GRID[1]])
+    stored, live = swept(run, GRID[::-1], live=[GRID[3], GRID[1]])
     assert stored == json.loads(before)["rows"][::-1]
     assert run.calls == [GRID[3], GRID[1]]
     assert bare(live) == bare([stored[0], stored[2]])
-    assert capsys.readouterr().out == "tiny.rates: 2 steps\n"
+    assert capsys.readouterr().out == (
+        "tiny.rates: 2 steps\nloss now 0.8000, stored 0.8000\nloss now 0.4000, stored 0.4000\n"
+    )
     assert book.read_text() == before and not local().exists()
 
 
 def test_live_rows_are_run_and_not_read(book):
-    stored, live = sweep("tiny.rates", lambda **settings: {"loss": -1.0}, GRID, live=GRID[:1])
+    stored, live = swept(lambda **settings: {"loss": -1.0}, GRID, live=GRID[:1], agree={"loss": 2})
     assert live[0]["loss"] == -1 != stored[0]["loss"]
-    assert sweep("tiny.rates", None, GRID)[1] == []
+    assert swept(Run(fail_at=1), GRID)[1] == []
 
 
 def test_rows_that_the_grid_no_longer_asks_for_are_ignored(book):
-    stored, _ = sweep("tiny.rates", Run(), GRID[1:3])
+    stored, _ = swept(Run(), GRID[1:3])
     assert [(row["rate"], row["rank"]) for row in stored] == [(0.1, 4), (0.2, 1)]
 
 
@@ -253,39 +275,39 @@ def test_missing_rows_are_counted_and_nothing_is_run(book):
     with pytest.raises(
         CourseError,
         match="^tiny.rates has no stored row for 1 of its 5 settings: "
-        "run `make sweeps ARGS=02_tiny`.$",
+        "run `make sweeps ARGS=tiny.rates`.$",
     ):
-        sweep("tiny.rates", run, [*GRID, {"rate": 0.3, "rank": 1}], live=GRID[:1])
+        swept(run, [*GRID, {"rate": 0.3, "rank": 1}], live=GRID[:1])
     assert run.calls == []
 
 
 def test_without_a_file_all_rows_are_missing(begin):
     begin()
     with pytest.raises(
-        CourseError, match="for 4 of its 4 settings: run `make sweeps ARGS=02_tiny`"
+        CourseError, match="for 4 of its 4 settings: run `make sweeps ARGS=tiny.rates`"
     ):
-        sweep("tiny.rates", Run(), GRID)
+        swept(Run(), GRID)
     assert not session.LABS.exists()
 
 
 def test_a_gpu_reads_the_rows_of_a_gpu_where_there_are_any(book, begin):
     lab = begin(device="cuda")
-    assert sweep("tiny.rates", Run(), GRID)[0][0]["loss"] == 0.1
+    assert swept(Run(), GRID)[0][0]["loss"] == 0.1
     assert lab.sweeps["tiny.rates"]["device"] == "cpu"
     gpu = session.LABS / "results" / "gpu" / "sweeps" / FILE
     gpu.parent.mkdir(parents=True)
     gpu.write_text(book.read_text())
     edit(gpu, lambda data: (data.update(device="cuda"), data["rows"][0].update(loss=7)))
     lab = begin(device="cuda")
-    assert sweep("tiny.rates", Run(), GRID)[0][0]["loss"] == 7
+    assert swept(Run(), GRID)[0][0]["loss"] == 7
     assert lab.sweeps["tiny.rates"]["device"] == "cuda"
     begin(device="mps")
-    assert sweep("tiny.rates", Run(), GRID)[0][0]["loss"] == 0.1
+    assert swept(Run(), GRID)[0][0]["loss"] == 0.1
 
 
 def test_other_versions_may_read_the_books_rows(book):
     edit(book, lambda data: data["versions"].update(torch="1.0"))
-    assert len(sweep("tiny.rates", Run(), GRID)[0]) == 4
+    assert len(swept(Run(), GRID)[0]) == 4
 
 
 # both scales
@@ -317,7 +339,7 @@ def test_a_broken_file_is_told_and_left_alone(book, begin, monkeypatch, scale, t
         match=r"^results/sweeps/tiny.rates.json cannot be read \(\w+\): restore the file, "
         "or delete it to begin the sweep afresh.$",
     ):
-        sweep("tiny.rates", run, GRID)
+        swept(run, GRID)
     assert run.calls == [] and book.read_bytes() == before
 
 
@@ -327,7 +349,7 @@ def test_a_name_of_another_form_is_refused(begin, name):
     with pytest.raises(
         CourseError, match='is not the name of a sweep: write it as in "lora.rates"'
     ):
-        sweep(name, Run(), GRID)
+        swept(Run(), GRID, name=name)
 
 
 @pytest.mark.parametrize(
@@ -351,6 +373,7 @@ def test_a_name_of_another_form_is_refused(begin, name):
         ([{"rate": torch.tensor(1)}], [], "are no settings"),
         ([{1: 1}], [], "are no settings"),
         ([{"seconds": 1}], [], "are no settings"),
+        ([{"code": 1}], [], "are no settings"),
         ({"rate": 1}, [], "'rate' are no settings"),
     ],
 )
@@ -359,7 +382,7 @@ def test_a_grid_of_another_form_is_refused_before_anything_runs(begin, scale, gr
     begin(scale)
     run = Run()
     with pytest.raises(CourseError) as error:
-        sweep("tiny.rates", run, grid, live)
+        swept(run, grid, live)
     assert told in str(error.value)
     assert run.calls == [] and not session.LABS.exists()
 
@@ -367,8 +390,12 @@ def test_a_grid_of_another_form_is_refused_before_anything_runs(begin, scale, gr
 @pytest.mark.parametrize(
     "results, told",
     [
-        ({"rank": 1}, "rank is the name of a setting or of the time: rename that result"),
+        (
+            {"rank": 1},
+            "rank is the name of a setting, of the time or of the code: rename that result",
+        ),
         ({"seconds": 1}, "seconds is the name of a setting"),
+        ({"code": 1}, "code is the name of a setting"),
         ({"loss": math.nan}, "tiny.rates, loss: the value is nan"),
         ({"loss": np.float32("inf")}, "tiny.rates, loss: the value is inf"),
         ({"loss": [1, math.inf]}, "tiny.rates, loss: the value is inf"),
@@ -390,7 +417,7 @@ def test_results_of_another_form_are_refused_and_not_stored(
     edit(book, lambda data: data["rows"].pop() if scale == "full" else None)
     before = book.read_text()
     with pytest.raises(CourseError) as error:
-        sweep("tiny.rates", lambda **settings: results, GRID, live=GRID[3:])
+        swept(lambda **settings: results, GRID, live=GRID[3:])
     assert told in str(error.value)
     assert book.read_text() == before
 
@@ -412,9 +439,9 @@ def test_a_row_is_the_same_whether_it_was_run_or_read(begin, monkeypatch):
         }
 
     begin("full")
-    made = sweep("tiny.rates", run, grid, live=grid)
+    made = swept(run, grid, live=grid)
     begin("small")
-    read = sweep("tiny.rates", run, grid, live=grid)
+    read = swept(run, grid, live=grid)
     assert made[0] == read[0] and bare(made[1]) == bare(read[1])
     for rows in (*made, *read):
         assert bare(rows) == [
@@ -436,10 +463,10 @@ def test_a_lab_remembers_its_sweeps(book, begin):
     edit(book, lambda data: [row.update(seconds=1.26) for row in data["rows"]])
     book.with_name("tiny.ranks.json").write_text(book.read_text())
     lab = begin()
-    sweep("tiny.rates", Run(), GRID, live=GRID[:1])
+    swept(Run(), GRID, live=GRID[:1])
     rates = {"rows": 4, "live": 1, "device": "cpu", "seconds": 5.0}
     assert lab.sweeps == {"tiny.rates": rates}
-    sweep("tiny.ranks", Run(), GRID[:2])
+    swept(Run(), GRID[:2], name="tiny.ranks")
     assert lab.sweeps == {
         "tiny.rates": rates,
         "tiny.ranks": {"rows": 2, "live": 0, "device": "cpu", "seconds": 2.5},
@@ -450,15 +477,185 @@ def test_the_seconds_of_a_row_are_those_of_its_run(begin, monkeypatch):
     begin("full")
     clock = iter(range(0, 1000, 7))
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    stored, _ = sweep("tiny.rates", Run(), GRID)
+    stored, _ = swept(Run(), GRID)
     assert [row["seconds"] for row in stored] == [7] * 4
 
 
 def test_no_lab_no_sweep(monkeypatch):
     monkeypatch.setattr(session, "_lab", None)
     with pytest.raises(CourseError, match="No lab has been started"):
-        sweep("tiny.rates", Run(), GRID)
+        swept(Run(), GRID)
 
 
 def test_a_table_without_rows_is_json_too():
     assert json.loads(store.as_table({"sweep": "x"}, [])) == {"sweep": "x", "rows": []}
+
+
+# a repeated run and its stored row
+
+
+def gold_at_end(row):
+    return sum(row["gold"][-2:]) / 2
+
+
+def off_by(much):
+    return lambda rate, rank: {"loss": rate * rank + much, "gold": [9, 1 + much, 2 + much]}
+
+
+@pytest.fixture
+def curves(begin, monkeypatch):
+    """A book whose rows hold a curve as well."""
+    monkeypatch.setenv("COURSE_RESULTS", "book")
+    begin("full")
+    swept(off_by(0), GRID)
+    begin()
+
+
+@pytest.mark.parametrize(
+    "agree, much, told",
+    [
+        ({"loss": 0.5}, 0.25, "loss now 0.3500, stored 0.1000"),
+        ({"loss": 0.25, "gold": 0.25}, 0.125, "gold now 4.0833, stored 4.0000"),
+        ({gold_at_end: 0.25}, 0.25, "gold at end now 1.7500, stored 1.5000"),
+        ({lambda row: row.get("no") or 1: 0}, 9, "<lambda> now 1.0000, stored 1.0000"),
+    ],
+)
+def test_a_repeated_run_may_be_a_little_off(curves, capsys, agree, much, told):
+    swept(off_by(much), GRID, GRID[:1], agree=agree)
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "agree, much",
+    [({"loss": 0.25}, 0.5), ({"loss": 9, "gold": 0.25}, -0.5), ({gold_at_end: 0.25}, 0.5)],
+)
+def test_a_repeated_run_that_is_far_off_is_told(curves, capsys, agree, much):
+    with pytest.raises(
+        CourseError,
+        match="^tiny.rates: a repeated run is far from its stored row: "
+        "run the checks of your functions, or put the ... back$",
+    ):
+        swept(off_by(much), GRID, GRID[:2], agree=agree)
+    assert capsys.readouterr().out.count("now") == 2 * len(agree)
+
+
+@pytest.mark.parametrize("agree", [{"los": 1}, {"said": 1}, {lambda row: row["los"]: 1}])
+def test_agreement_on_what_is_no_number_is_refused(begin, monkeypatch, agree):
+    monkeypatch.setenv("COURSE_RESULTS", "book")
+    begin("full")
+    swept(lambda **_: {"loss": 1, "said": "so"}, GRID)
+    begin()
+    with pytest.raises(CourseError, match="which is no number in any row"):
+        swept(lambda **_: {"loss": 1, "said": "so"}, GRID, GRID[:1], agree=agree)
+
+
+def test_a_result_that_only_some_rows_have_must_be_missing_again(begin, monkeypatch):
+    def run(**settings):
+        return {"raised": True} if settings["rank"] == 1 else {"raised": False, "loss": 1}
+
+    monkeypatch.setenv("COURSE_RESULTS", "book")
+    begin("full")
+    swept(run, GRID)
+    begin()
+    swept(run, GRID, GRID)
+    with pytest.raises(CourseError, match="far from its stored row"):
+        swept(lambda **_: {"raised": False, "loss": 1}, GRID, GRID[:1])
+
+
+@pytest.mark.parametrize(
+    "agree", [{}, {"loss": -1}, {"loss": math.nan}, {"loss": "1"}, {"loss": math.inf}, {3: 1}]
+)
+def test_tolerances_of_another_form_are_refused(agree):
+    with pytest.raises(CourseError, match="^tiny.rates: agree is .*a tolerance"):
+        Sweep("tiny.rates", Run(), GRID, agree)
+
+
+# the learner's own functions
+
+
+def reference(x):
+    return x
+
+
+def run_with(rate, rank, *, update=reference):
+    return {"loss": update(rate) * rank}
+
+
+def test_the_learners_function_takes_the_place_of_the_reference(book, begin):
+    asked = []
+
+    def update(x):
+        asked.append(x)
+        return x
+
+    _, live = swept(run_with, GRID, GRID[:1], update=update)
+    assert asked == [0.1] and live[0]["code"] == f"{CODE}+update"
+    assert swept(run_with, GRID, GRID[:1], update=reference)[1][0]["code"] == CODE
+    update.attempted = False  # the solution, under the name of the exercise
+    assert swept(run_with, GRID, GRID[:1], update=update)[1][0]["code"] == CODE
+
+
+@pytest.mark.parametrize("name", ["rate", "updates"])
+def test_a_function_that_the_run_does_not_take_is_refused(book, name):
+    with pytest.raises(
+        CourseError, match=f"^tiny.rates: its run takes no function '{name}': it takes update.$"
+    ):
+        swept(run_with, GRID, GRID[:1], **{name: reference})
+
+
+# the code behind the rows
+
+
+def test_every_row_says_which_code_made_it(begin):
+    begin("full")
+    stored, _ = swept(Run(), GRID)
+    assert [row["code"] for row in stored] == [CODE] * 4
+
+
+@pytest.mark.parametrize("change", [lambda row: row.pop("code"), lambda row: row.update(code="x")])
+def test_rows_of_other_code_are_not_mixed_with_new_ones(begin, change):
+    begin("full")
+    swept(Run(), GRID[:3])
+    edit(local(), lambda data: change(data["rows"][1]))
+    before, run = local().read_text(), Run()
+    with pytest.raises(
+        CourseError,
+        match="^results/local/sweeps/tiny.rates.json holds 1 rows made by other code: vouch for "
+        "them with `make sweeps ARGS='--verify tiny.rates'`, or delete the file to begin",
+    ):
+        swept(run, GRID)
+    assert run.calls == [] and local().read_text() == before
+    swept(run, [GRID[0], GRID[3]])  # a row that the grid no longer asks for is no matter
+    assert run.calls == [GRID[3]]
+
+
+def test_a_lab_draws_the_books_rows_whatever_code_made_them(book, code):
+    code[0] = "ba9876543210"
+    assert swept(Run(), GRID)[0][0]["code"] == CODE
+
+
+def test_what_was_vouched_for_stays_when_rows_are_added(begin):
+    begin("full")
+    swept(Run(), GRID[:1])
+    edit(local(), lambda data: data.update(vouched=[{"code": CODE}]))
+    swept(Run(), GRID)
+    assert json.loads(local().read_text())["vouched"] == [{"code": CODE}]
+
+
+# a grid that follows from another sweep
+
+
+def test_a_grid_may_follow_from_stored_rows(begin):
+    first = Sweep("tiny.rates", Run(), GRID, {"loss": 1e-9})
+
+    def grid():
+        best = min(rows_of(first), key=lambda row: row["loss"])
+        return [{"rate": best["rate"], "rank": rank} for rank in (16, 32)]
+
+    second, lab = Sweep("tiny.ranks", Run(), grid, {"loss": 1e-9}), begin("full")
+    with pytest.raises(CourseError, match="tiny.rates has no stored row for 4 of its 4 settings"):
+        sweep(second)
+    sweep(first)
+    stored, _ = sweep(second, [{"rate": 0.1, "rank": 32}])
+    assert [(row["rate"], row["rank"]) for row in stored] == [(0.1, 16), (0.1, 32)]
+    assert lab.sweeps["tiny.ranks"]["rows"] == 2

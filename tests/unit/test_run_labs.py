@@ -12,21 +12,16 @@ from course import session
 
 RECORD = (
     'import json, os, pathlib; pathlib.Path(os.environ["COURSE_RESULTS"], "01_tiny.json")'
-    '.write_text(json.dumps({"device": "cpu", "claims": {"C1.01": {}}}))'
+    '.write_text(json.dumps({"device": "cpu", "claims": {}, "measures": {}}))'
 )
 
 # A lab in a book of its own: as start() but for the folder, which the kernel cannot know.
 START = f"""import sys
 sys.path.insert(0, {str(Path(course.__file__).parents[1])!r})
-import os, pathlib
-from course import finish, session, sweep
+import pathlib
+from course import finish, measure, session
 session.LABS = pathlib.Path.cwd()
-session._lab = session.Lab("01_tiny", "cpu", os.environ["COURSE_SCALE"])"""
-SWEEP = """def run(rate):
-    if rate == {fails}:
-        raise ValueError("out of memory")
-    return {{"loss": rate / 2}}
-sweep("tiny.rates", run, [{{"rate": 1}}, {{"rate": 2}}, {{"rate": 3}}])"""
+session._lab = session.Lab("01_tiny", "cpu", "small")"""
 
 
 @pytest.fixture
@@ -176,7 +171,7 @@ def test_a_source_with_a_fault_leaves_the_notebook_as_it_was(labs, capsys):
     make(labs, RECORD)
     before = stored(labs).read_bytes()
     write(labs, "x = (1", RECORD)
-    for task in ([], ["--force"], ["--check"], ["--sweeps"]):
+    for task in ([], ["--force"], ["--check"]):
         assert run_labs.main(task) == 1
         assert capsys.readouterr().err == (
             "01_tiny: 01_tiny.py: cell 1 (x = (1) is no valid Python: '(' was never closed "
@@ -205,60 +200,16 @@ def test_results_of_a_gpu_go_to_their_own_folder(labs):
     assert (labs / "results" / "gpu" / "01_tiny.json").exists()
 
 
-@pytest.fixture
-def swept(labs, monkeypatch):
-    """A function that completes the sweep of a lab with a result of its own, and returns the exit
-    status."""
-    for name in ("COURSE_SCALE", "COURSE_RESULTS", "COURSE_SWEEPS"):
-        monkeypatch.setenv(name, "small")  # what you set for yourself does not count
+def test_a_measure_says_which_cell_made_it_and_with_which_code(labs):
     (labs.parent / "chapters").mkdir()
     (labs.parent / "chapters" / "claims.yml").write_text("[]")
-    (labs / "results" / "01_tiny.json").write_text("old")
-
-    def swept(fails, last="finish()"):
-        write(labs, START, SWEEP.format(fails=fails), last)
-        status = run_labs.main(["--sweeps", "01_tiny"])
-        assert (labs / "results" / "01_tiny.json").read_text() == "old"
-        assert sorted(file.name for file in labs.iterdir()) == ["01_tiny.py", "results"]
-        return status
-
-    return swept
-
-
-def rates(labs):
-    return [
-        row["rate"]
-        for row in json.loads((labs / "results" / "sweeps" / "tiny.rates.json").read_text())["rows"]
-    ]
-
-
-def test_a_sweep_that_breaks_off_keeps_its_rows_and_is_completed_the_next_time(labs, swept, capsys):
-    assert swept(fails=3) == 1
-    assert capsys.readouterr().err == (
-        "01_tiny: cell 2 (def run(rate):) raised ValueError: out of memory\n"
-    )
-    assert rates(labs) == [1, 2]
-    assert swept(fails=1) == 0  # the first is not run again
-    assert capsys.readouterr() == ("01_tiny: tiny.rates has 3 rows, which took 0 s\n", "")
-    assert rates(labs) == [1, 2, 3]
-
-
-def test_a_lab_that_does_not_finish_keeps_its_sweeps(labs, swept, capsys):
-    assert swept(fails=0, last="1") == 1
-    assert "must call finish()" in capsys.readouterr().err
-    assert rates(labs) == [1, 2, 3]
-
-
-def test_a_lab_without_a_sweep_is_not_run(labs, capsys):
-    write(labs, "raise ValueError", text="# %% [markdown]\n# sweep(")
-    assert run_labs.main(["--sweeps"]) == 0
-    assert capsys.readouterr() == ("01_tiny: has no sweep\n", "")
-
-
-def test_a_sweep_may_take_its_time(labs, monkeypatch):
-    monkeypatch.setattr(run_labs, "TIMEOUT", 1)
-    write(labs, "import time; time.sleep(3)  # sweep()", RECORD)
-    assert run_labs.main(["--sweeps"]) == 0
+    cells = (START, "loss = 0.5", 'measure("tiny.loss", loss, "nats")', "finish()")
+    notebook = make(labs, *cells)
+    measured = json.loads((labs / "results" / "01_tiny.json").read_text())["measures"]["tiny.loss"]
+    assert measured["value"] == 0.5 and measured["cell"] == notebook["cells"][2]["id"]
+    again = make(labs, *cells[:1], "loss = 0.25 * 2", *cells[2:])
+    other = json.loads((labs / "results" / "01_tiny.json").read_text())["measures"]["tiny.loss"]
+    assert other["cell"] == again["cells"][2]["id"] and other["code"] != measured["code"]
 
 
 def test_a_lab_that_is_not_there_is_named(labs, capsys):
