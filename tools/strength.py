@@ -1,15 +1,14 @@
 """How well the checks tell right from wrong: `python tools/strength.py` measures it for every
 exercise.
 
-Each exercise's checks judge its stub, its reference, the banks of wrong and of right solutions
-(tests/unit), and all mutants of the reference, copies with one fault each (tools/mutants.py). The
-counts go to labs/results/checks/strength.json, which the page for instructors shows. Exits with 1
-if a goal is missed. `python tools/strength.py ppo.gae` tries the exercises whose id begins so, and
-writes nothing.
+Each exercise's checks judge its stub, its reference, its wrong solutions (labs/checks), its right
+ones (tests/unit/right), and all mutants of the reference, copies with one fault each
+(tools/mutants.py). The counts go to labs/results/checks/strength.json, which the page for
+instructors shows. Exits with 1 if a goal is missed. `python tools/strength.py ppo.gae` tries the
+exercises whose id begins so, and writes nothing.
 """
 
 import functools
-import importlib
 import inspect
 import json
 import multiprocessing
@@ -30,7 +29,8 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "labs"), str(ROOT / "tests" / "unit")]
 
 import torch
-from banks import public_calls
+from banks import right_solutions, wrong_solutions
+from checks.shared import public_calls
 from course.learner import NOTEBOOK_SEED
 from course.registry import all_ids, find, run_checks
 from mutants import Mutant, mutants
@@ -143,22 +143,18 @@ Verdict = list[tuple[int, str]]  # of each check: points earned, and the mistake
 
 
 def cases_of(id: str) -> list[Case]:
-    reference, bank = (
-        find(id).reference,
-        importlib.import_module(f"test_checks_{id.partition('.')[0]}"),
-    )
+    reference = find(id).reference
     found = [
         Case(id, "stub", "stub", lambda: stub),
         Case(id, "reference", "reference", lambda: reference),
     ]
     found += [
         Case(id, "wrong", function.__name__, functools.partial(as_it_is, function), told)
-        for function, told in bank.WRONG[id]
+        for function, told in wrong_solutions(id)
     ]
     found += [
         Case(id, "right", function.__name__, functools.partial(as_it_is, function))
-        for function in bank.RIGHT[id]
-        if function is not reference
+        for function in right_solutions(id)
     ]
     return found + [
         Case(id, "mutant", mutant.fault, functools.partial(build, reference, part, mutant.source))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 from checks.models import MINE, OTHER, adapted_deep_model, adapted_model
-from checks.sft import close, needs_something, some_number
+from checks.shared import close, needs_something, some_number
 from course import Exercise, Mistake
 from course.learner import NOTEBOOK_SEED
 from methods import lora

@@ -5,16 +5,14 @@ import torch
 from checks.models import PAD, VOCAB, small_model
 from checks.reward import (
     call,
-    close,
     diagnose,
     needs_gradients,
     needs_parameter_gradients,
     needs_untouched,
     number,
     numbers,
-    randoms,
 )
-from checks.sft import random_batch, some_number, twice
+from checks.shared import close, random_batch, randoms, some_number, twice
 from course import Exercise, Mistake
 from course.learner import NOTEBOOK_SEED
 from methods import kl, ppo, rollouts, tokens

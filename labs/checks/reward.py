@@ -5,19 +5,12 @@ import random
 
 import torch
 from checks.models import PAD, reward_model
-from checks.sft import close, needs_something, random_tokens, twice
+from checks.shared import FLOWS, close, needs_something, random_tokens, randoms, twice
 from course import Exercise, Mistake
 from methods import best_of_n, reward, tokens
 from torch import Tensor
 
-FLOWS = "no detach, no .item(), no numpy on the way"
-
-
 # For the checks of labs 03 and 04 -----------------------------------------------------------------
-
-
-def randoms(seed: int, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def numbers(value, shape: tuple[int, ...], what: str, next: str) -> Tensor:

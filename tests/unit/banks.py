@@ -1,14 +1,31 @@
-"""Banks of wrong and right solutions: {exercise: [(function, words of the mistake), ...]} or
-{exercise: [function, ...]}."""
+"""Banks of wrong and right solutions."""
 
 import copy
-import functools
-import inspect
+import importlib
 
 import pytest
-import torch
+from checks.shared import public_calls, traits
 from course import find, run_checks
-from course.learner import NOTEBOOK_SEED
+
+
+def wrong_solutions(id):
+    """[(function, words of the mistake), ...]"""
+    registered = find(id).wrong_solutions
+    if not registered:
+        return old_bank(id).WRONG[id]
+    return [(wrong.function, wrong.message) for wrong in registered] + [(by_heart(id), "")]
+
+
+def right_solutions(id):
+    """[function, ...], the reference left out."""
+    if not find(id).wrong_solutions:
+        return [f for f in old_bank(id).RIGHT[id] if f is not find(id).reference]
+    return importlib.import_module(f"right.{id.partition('.')[0]}").RIGHT[id]
+
+
+def old_bank(id):
+    """The banks of a lab whose wrong solutions do not stand beside its checks yet."""
+    return importlib.import_module(f"test_checks_{id.partition('.')[0]}")
 
 
 def cases(bank):
@@ -28,23 +45,6 @@ def points(id, function, seed):
     return sum(r.earned for r in results), [r.mistake for r in results if r.mistake]
 
 
-# Public answers -----------------------------------------------------------------------------------
-
-
-@functools.cache
-def public_calls(id):
-    """With what the notebook's own check calls the function: the arguments of each call."""
-    reference, calls = find(id).reference, []
-
-    @functools.wraps(inspect.unwrap(reference))
-    def listening(*arguments):
-        calls.append(copy.deepcopy(arguments))
-        return reference(*arguments)
-
-    run_checks(find(id), listening, NOTEBOOK_SEED)
-    return calls
-
-
 def by_heart(id):
     """A wrong solution: right where the notebook's check asks, and elsewhere the first of those
     answers again."""
@@ -56,13 +56,3 @@ def by_heart(id):
 
     recited.__name__ = f"{id.partition('.')[2]}_by_heart"
     return recited
-
-
-def traits(value):
-    """What two equal values have in common: shape and numbers of tensors and models, and all else
-    as it is."""
-    if isinstance(value, torch.Tensor):
-        return tuple(value.shape), value.detach().numpy().tobytes()
-    if isinstance(value, torch.nn.Module):
-        return [traits(parameter) for parameter in value.parameters()]
-    return [traits(element) for element in value] if isinstance(value, (list, tuple)) else value
