@@ -6,7 +6,7 @@ import torch
 from banks import points
 from checks.sft import log_of_softmax
 from course import find, run_checks
-from methods import sft, tokens
+from methods import sft
 from methods.tokens import IGNORE
 
 
