@@ -338,7 +338,8 @@ def expect_product(
         if not re.search(r"matrix|mat1|mat2|shape|size|dimension", str(error)):
             raise
         misfit = f"{MISFIT}: {str(error).splitlines()[0]}", next
-        square = randoms(seed + 2, 9 if rows == 8 else rows, 9), *square_adapter(seed)
+        height = 9 if rows == 8 else rows  # a weight (8, 11) has to be square as well
+        square = randoms(seed + 2, height, 9), *square_adapter(seed)
         with contextlib.suppress(RuntimeError):
             expect(exercise, student, square, otherwise=misfit, read=read)
         raise Mistake(*misfit) from None
@@ -448,7 +449,7 @@ def takes_any_number_of_dimensions(student, seed):
 def passes_the_gradient(student, seed):
     *learned, alpha = given = randoms(seed + 2, 5, 11), *adapter(seed)
     needs_untouched(lora_update, student, given)
-    value = student(*(tensor.requires_grad_() for tensor in learned), alpha)
+    value = student(*(argument.requires_grad_() for argument in learned), alpha)
     needs_gradient(value)
     value.sum().backward()
     for name, argument in zip(("x", "A", "B"), learned):
