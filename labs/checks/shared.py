@@ -23,7 +23,7 @@ import copy
 import functools
 import inspect
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -44,6 +44,7 @@ FLOWS = "no detach, no .item(), no numpy on the way"
 
 RETURNS_NOTHING = "your function returns nothing", "end it with return"
 NO_GRADIENT = "no gradient flows through your function", FLOWS
+NOTHING_TO_LEARN = NO_GRADIENT[0], f"{FLOWS}, and nothing that runs under torch.no_grad()"
 ONE_NUMBER = (
     "the loss must be one number, a tensor without dimensions",
     "end with a sum or a mean over everything that is left",
@@ -185,6 +186,15 @@ def outcome(function: Callable, arguments: tuple, read: Callable) -> Any:
     return read(function(*given), *given)
 
 
+@contextlib.contextmanager
+def in_words(errors: type[Exception], message: str, next: str) -> Iterator[None]:
+    """What the student's function raises on the inputs of this block, as a Mistake."""
+    try:
+        yield
+    except errors:
+        raise Mistake(message, next=next) from None
+
+
 # Properties ---------------------------------------------------------------------------------------
 
 
@@ -220,6 +230,13 @@ def number(value, *given) -> Tensor:
     if value.numel() != 1:
         raise Mistake(*ONE_NUMBER)
     return value.reshape(())
+
+
+def as_loss(value, *given) -> Tensor:
+    """What was returned, without dimensions if it is one number. As expect's `read` it lets a wrong
+    solution name a loss that is not reduced."""
+    value = result(value)
+    return value.reshape(()) if value.numel() == 1 else value
 
 
 def by_name(exercise: Exercise, arguments: Iterable) -> dict[str, Any]:
@@ -271,9 +288,7 @@ def needs_parameter_gradients(
         value = function(model, *others)
         needs_something(value)
         if not isinstance(value, Tensor) or not value.requires_grad:
-            raise Mistake(
-                NO_GRADIENT[0], next=f"{FLOWS}, and nothing that runs under torch.no_grad()"
-            )
+            raise Mistake(*NOTHING_TO_LEARN)
         numbers(value, tuple(weights.shape), next="the shape is in the docstring")
         (value * weights).sum().backward()
         gradients.append(
@@ -284,6 +299,30 @@ def needs_parameter_gradients(
             "the gradient in the model's parameters is another one",
             next="first get the values right",
         )
+
+
+# Wrong solutions ----------------------------------------------------------------------------------
+
+
+def wrong_part(exercise: Exercise) -> Callable:
+    """For wrong solutions that differ in one part. The decorated function makes a solution from its
+    part; it becomes a decorator like `exercise.wrong`, which registers the solution of a part under
+    the part's name and returns the part."""
+
+    def decorate(solution_of: Callable) -> Callable:
+        @functools.wraps(solution_of)
+        def wrong(message: str, next: str) -> Callable:
+            def register(part: Callable) -> Callable:
+                solution = solution_of(part)
+                solution.__name__ = part.__name__
+                exercise.wrong(message, next=next)(solution)
+                return part
+
+            return register
+
+        return wrong
+
+    return decorate
 
 
 # Public answers -----------------------------------------------------------------------------------

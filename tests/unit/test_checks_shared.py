@@ -7,13 +7,16 @@ from checks.shared import (
     NO_GRADIENT,
     NOT_FINITE,
     ONE_NUMBER,
+    as_loss,
     expect,
+    in_words,
     needs_gradients,
     needs_parameter_gradients,
     needs_untouched,
     number,
     numbers,
     with_the_notebooks,
+    wrong_part,
 )
 from course import Exercise, Mistake, learner, registry, run_checks
 
@@ -121,6 +124,35 @@ def test_numbers_and_number_take_what_holds_them_and_name_the_shape():
     )
     assert number(X[:1, :1]).shape == () and number(3) == 3
     assert mistake_of(number, X) == ONE_NUMBER
+
+
+def test_as_loss_keeps_what_is_more_than_one_number():
+    assert as_loss(X[:1, :1]).shape == () and as_loss(X).shape == (2, 2)
+
+
+def test_an_exception_of_a_block_is_told_in_words_and_another_is_not():
+    def raises(error):
+        with in_words(IndexError, "there is no third", "count"):
+            raise error
+
+    assert mistake_of(raises, IndexError("3")) == ("there is no third", "count")
+    with pytest.raises(KeyError):
+        raises(KeyError("3"))
+
+
+def test_solutions_that_differ_in_a_part_are_registered_under_its_name(demo):
+    @wrong_part(demo)
+    def wrong_power(power):
+        return lambda x, scale: scaled_sum(x ** power(), scale)
+
+    @wrong_power("this is the sum of the squares", next="do not square")
+    def squares():
+        return 2
+
+    function, *words = demo.wrong_solutions[-1]
+    assert (function.__name__, function(X, 0.5)) == ("squares", 19.5) and squares() == 2
+    assert expected(demo, function) == ("this is the sum of the squares", "do not square")
+    assert words == ["this is the sum of the squares", "do not square"]
 
 
 def test_an_argument_that_changes_is_named(demo):
