@@ -42,10 +42,8 @@ from torch import Tensor, nn
 
 initialise = Exercise("lora.initialise", reference=lora.initialise, minutes=5, difficulty=1)
 TWO_MATRICES = "two tensors are expected, A and B", "return A, B"
-OTHER_SHAPES = (
-    "A (rank, d_in) and B (d_out, rank) must be tensors",
-    "A takes the input down from d_in to rank, B takes it up again, from rank to d_out",
-)
+DOWN = "A takes the input down from d_in to rank"
+UP = "B takes it up again, from rank to d_out"
 NO_FLOATS = (
     "A and B must hold floats: whole numbers cannot learn",
     "torch.zeros and torch.randn give floats",
@@ -101,12 +99,12 @@ def both_transposed(d_out, d_in, rank):
     return tuple(matrix.T for matrix in lora.initialise(d_out, d_in, rank))
 
 
-@initialise.wrong(*OTHER_SHAPES)
+@initialise.wrong("A (rank, d_in) must be the other way round: yours is (d_in, rank)", next=DOWN)
 def a_transposed(d_out, d_in, rank):
     return torch.randn(d_in, rank), torch.zeros(d_out, rank)
 
 
-@initialise.wrong(*OTHER_SHAPES)
+@initialise.wrong("B (d_out, rank) must be thin: yours is as large as the weight", next=UP)
 def full_size_b(d_out, d_in, rank):
     return torch.randn(rank, d_in), torch.zeros(d_out, d_in)
 
@@ -200,13 +198,12 @@ def drawn(student, seed: int) -> tuple[Tensor, Tensor]:
     """A and B, of the right shapes and of floats; or a Mistake."""
     d_out, d_in, rank = sizes(seed)
     A, B = two_matrices(student(d_out, d_in, rank))
-    shapes = f"{(rank, d_in)} and {(d_out, rank)}, yours are {tuple(A.shape)} and {tuple(B.shape)}"
+    other_shapes = (
+        f"A (rank, d_in) and B (d_out, rank) must be tensors {(rank, d_in)} and {(d_out, rank)}, "
+        f"yours are {tuple(A.shape)} and {tuple(B.shape)}"
+    )
     expect(
-        initialise,
-        student,
-        sizes(seed),
-        otherwise=(f"{OTHER_SHAPES[0]} {shapes}", OTHER_SHAPES[1]),
-        read=shapes_of,
+        initialise, student, sizes(seed), otherwise=(other_shapes, f"{DOWN}, {UP}"), read=shapes_of
     )
     if not (A.is_floating_point() and B.is_floating_point()):
         raise Mistake(*NO_FLOATS)
@@ -246,7 +243,6 @@ def draws_a_at_random(student, seed):
 
 FACTORS = "the output of the adapter is scaled by alpha / rank, and rank is the number of rows of A"
 NO_FACTOR = "the factor alpha / rank is missing", FACTORS
-MISFIT = "the shapes do not fit together"
 WRONG_FACTORS: dict[str, tuple[str, Callable]] = {
     "alpha_alone": (
         "the update is multiplied by alpha and never divided by the rank",
@@ -324,6 +320,14 @@ def cosine(one: Tensor, other: Tensor) -> float:
 
 
 ALONG = 1 - 1e-7  # cosine of the angle between a tensor and a multiple of it
+MISFIT = "the shapes do not fit together"
+
+
+def misfit(error: RuntimeError) -> str:
+    """What to say of matrices that do not fit together; any other error is raised again."""
+    if not re.search(r"matrix|mat1|mat2|shape|size|dimension", str(error)):
+        raise error
+    return f"{MISFIT}: {str(error).splitlines()[0]}"
 
 
 def expect_product(
@@ -335,14 +339,12 @@ def expect_product(
     try:
         call(student, given)
     except RuntimeError as error:
-        if not re.search(r"matrix|mat1|mat2|shape|size|dimension", str(error)):
-            raise
-        misfit = f"{MISFIT}: {str(error).splitlines()[0]}", next
+        words = misfit(error), next
         height = 9 if rows == 8 else rows  # a weight (8, 11) has to be square as well
         square = randoms(seed + 2, height, 9), *square_adapter(seed)
         with contextlib.suppress(RuntimeError):
-            expect(exercise, student, square, otherwise=misfit, read=read)
-        raise Mistake(*misfit) from None
+            expect(exercise, student, square, otherwise=words, read=read)
+        raise Mistake(*words) from None
     expect(exercise, student, given, otherwise=otherwise, shape=next, read=read)
 
 
@@ -441,8 +443,9 @@ def takes_any_number_of_dimensions(student, seed):
         try:
             expect(lora_update, student, given, otherwise=NOT_THE_UPDATE, read=line_of)
         except (Mistake, RuntimeError) as error:
+            told = error if isinstance(error, Mistake) else misfit(error)
             message, next = ANY_DIMENSIONS
-            raise Mistake(f"{message} {words}, and there {error}", next=next) from None
+            raise Mistake(f"{message} {words}, and there {told}", next=next) from None
 
 
 @lora_update.check(points=1)
@@ -463,7 +466,7 @@ lora_parameters = Exercise(
     "lora.parameters", reference=parameters.lora_parameters, minutes=5, difficulty=1
 )
 NOT_A_NUMBER = "one number is expected", "return the count"
-ANOTHER_COUNT = "this is another count", "add the sizes of A (rank, d_in) and B (d_out, rank)"
+ADD_THE_SIZES = "add the sizes of A (rank, d_in) and B (d_out, rank)"
 NOT_WHOLE = (
     "a count is a whole number, and this is a float",
     "multiply and add whole numbers; no division, no float",
@@ -519,7 +522,7 @@ def count_twice_b(d_out, d_in, rank):
     return 2 * rank * d_out
 
 
-@lora_parameters.wrong(*ANOTHER_COUNT)
+@lora_parameters.wrong("this is one too many", next=ADD_THE_SIZES)
 def count_one_off(d_out, d_in, rank):
     return rank * (d_out + d_in) + 1
 
@@ -558,9 +561,9 @@ def as_number(value, *sizes: int) -> float:
 @lora_parameters.check(points=1)
 def counts_both_matrices(student, seed):
     d_out, d_in, rank = a_matrix(seed)
-    value, (message, next) = student(d_out, d_in, rank), ANOTHER_COUNT
-    told = f"{message}: a matrix {d_out} × {d_in} at rank {rank} does not take {value}"
-    expect(lora_parameters, student, a_matrix(seed), otherwise=(told, next), read=as_number)
+    value = student(d_out, d_in, rank)
+    another = f"a matrix {d_out} × {d_in} at rank {rank} does not take {value}", ADD_THE_SIZES
+    expect(lora_parameters, student, a_matrix(seed), otherwise=another, read=as_number)
 
 
 @lora_parameters.check(points=1)
@@ -597,7 +600,7 @@ def merge_transposed(weight, A, B, alpha):
     return weight + A.T @ B.T * (alpha / len(A))
 
 
-@merged_weight.wrong(MISFIT, next=LIKE_THE_WEIGHT)
+@merged_weight.wrong("A and B have changed places: A @ B is (rank, rank)", next=LIKE_THE_WEIGHT)
 def merge_changed_places(weight, A, B, alpha):
     return weight + A @ B * (alpha / len(A))
 
