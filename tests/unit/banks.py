@@ -3,7 +3,6 @@
 import copy
 import importlib
 
-import pytest
 from checks.shared import public_calls, traits
 from course import find, run_checks
 
@@ -11,33 +10,12 @@ from course import find, run_checks
 def wrong_solutions(id):
     """[(function, words of the mistake), ...]"""
     registered = find(id).wrong_solutions
-    if not registered:
-        return old_bank(id).WRONG[id]
     return [(wrong.function, wrong.message) for wrong in registered] + [(by_heart(id), "")]
 
 
 def right_solutions(id):
     """[function, ...], the reference left out."""
-    if not find(id).wrong_solutions:
-        return [f for f in old_bank(id).RIGHT[id] if f is not find(id).reference]
     return importlib.import_module(f"right.{id.partition('.')[0]}").RIGHT[id]
-
-
-def old_bank(id):
-    """The banks of a lab whose wrong solutions do not stand beside its checks yet."""
-    return importlib.import_module(f"test_checks_{id.partition('.')[0]}")
-
-
-def cases(bank):
-    return [
-        pytest.param(
-            id,
-            *(entry if isinstance(entry, tuple) else (entry,)),
-            id=f"{id}-{(entry[0] if isinstance(entry, tuple) else entry).__name__}",
-        )
-        for id, entries in bank.items()
-        for entry in entries
-    ]
 
 
 def points(id, function, seed):

@@ -12,14 +12,12 @@ from course.registry import all_ids
 SEEDS = range(NOTEBOOK_SEED + 1, NOTEBOOK_SEED + 21)
 
 every_exercise = pytest.mark.parametrize("id", all_ids())
-# Those whose wrong solutions stand beside their checks.
-IDS = [id for id in all_ids() if find(id).wrong_solutions]
 
 
 def each(solutions, name):
     return [
         pytest.param(id, solution, id=f"{id}-{name(solution)}")
-        for id in IDS
+        for id in all_ids()
         for solution in solutions(id)
     ]
 
@@ -50,7 +48,7 @@ def test_the_reference_gets_all_points(id):
         assert points(id, find(id).reference, seed) == (find(id).points, []), f"seed {seed}"
 
 
-@pytest.mark.parametrize("id", IDS)
+@every_exercise
 def test_both_banks_are_filled_and_every_solution_has_a_name_of_its_own(id):
     wrong = [solution.function.__name__ for solution in find(id).wrong_solutions]
     right = [function.__name__ for function in right_solutions(id)]
@@ -58,7 +56,13 @@ def test_both_banks_are_filled_and_every_solution_has_a_name_of_its_own(id):
     assert find(id).reference not in right_solutions(id)
 
 
-@pytest.mark.parametrize("id", IDS)
+@every_exercise
+def test_every_mistake_that_has_a_name_has_something_to_try_next(id):
+    for wrong in find(id).wrong_solutions:
+        assert wrong.next or wrong.message.startswith("your function raised"), wrong.message
+
+
+@every_exercise
 def test_an_exception_is_named_by_every_check(id):
     def broken(*arguments):
         raise KeyError("left")
