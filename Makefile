@@ -40,7 +40,7 @@ sweeps: setup  ## complete the wide sweeps; ARGS="--verify" vouches for rows of 
 	@$(BIN)/python tools/sweeps.py $(ARGS)
 
 mutants: setup  ## plant single faults in the RLHF methods and list those that no test notices
-	@$(BIN)/python tools/mutate.py $(ARGS)
+	@$(BIN)/python tools/mutants.py $(ARGS)
 
 bench: setup  ## time the training loops on this machine
 	@$(BIN)/python tools/bench.py $(ARGS)

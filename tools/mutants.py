@@ -1,487 +1,533 @@
-"""Mutants of a function: copies with one fault each, of the kinds that people make in this field.
+"""Single faults planted in the RLHF methods, and whether the tests notice: `make mutants`.
 
-    for mutant in mutants(source, calls): mutant.fault, mutant.source
-
-Each kind is a function from a node of the syntax tree to the nodes that may take its place.
-Docstring, annotations and the texts of exceptions stay out of it.
+A fault is one text of a file replaced by another (tools/faults.py). It is killed if a test of the
+fast suite fails, breaks or hangs. The result goes to labs/results/mutants.json with a digest of the
+methods, their tests and the faults, and `make test` asks for a new one when any of them changes.
+Exits with 1 if too few are killed. `python tools/mutants.py gae` tries only the faults with that
+word in them, and writes nothing.
 """
 
 import ast
-import copy
-import difflib
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import importlib.abc
+import importlib.util
+import json
+import os
+import sys
+import time
+from pathlib import Path
 from typing import NamedTuple
 
-import torch
+from faults import ENOUGH, fates, judge_all, killed, written
 
-# x.f() is no step on x for these
-MODULES = {"torch", "math", "itertools", "operator", "nn", "kl"}
-OTHERS = {  # what is easily taken for the other
-    "mean": "sum",
-    "sum": "mean",
-    "all": "any",
-    "any": "all",
-    "min": "max",
-    "max": "min",
-    "minimum": "maximum",
-    "maximum": "minimum",
-    "argmin": "argmax",
-    "argmax": "argmin",
-    "amin": "amax",
-    "amax": "amin",
-    "log_softmax": "softmax",
-    "softmax": "log_softmax",
-    "exp": "expm1",
-    "expm1": "exp",
-    "zeros": "randn",
-    "zeros_like": "randn_like",
-    "randn": "zeros",
-    "combinations": "permutations",
+ROOT = Path(__file__).resolve().parents[1]
+METHODS = ROOT / "labs" / "methods"
+NAMES = "kl", "tokens", "best_of_n", "reward", "rollouts", "optimize", "ppo"
+TESTS = [*(f"tests/unit/test_{name}.py" for name in NAMES), "tests/oracle/test_ppo_trl.py"]
+FILE = ROOT / "labs" / "results" / "mutants.json"
+PATIENCE = 120  # seconds
+
+# {file: {fault: (old text, new text)}}
+FAULTS: dict[str, dict[str, tuple[str, str]]] = {
+    "tokens.py": {
+        "labels padded as tokens: padding counts": (
+            "pad([labels for _, labels in examples], IGNORE)",
+            "pad([labels for _, labels in examples], pad_id)",
+        ),
+        "left padding without a mask": ("if real[:, 0].all():", "if True:"),
+        "the entropy's sign": (
+            "return -(log_probs.exp() * log_probs).sum(-1)",
+            "return (log_probs.exp() * log_probs).sum(-1)",
+        ),
+        "the score on every token": (
+            "return counts & (counts.flip(-1).cumsum(-1).flip(-1) == 1)",
+            "return counts",
+        ),
+        "the score on the first token": (
+            "return counts & (counts.flip(-1).cumsum(-1).flip(-1) == 1)",
+            "return counts & (counts.cumsum(-1) == 1)",
+        ),
+        "the score on the token before the last": (
+            "return counts & (counts.flip(-1).cumsum(-1).flip(-1) == 1)",
+            "return counts & (counts.flip(-1).cumsum(-1).flip(-1) == 2)",
+        ),
+        "the score behind the response too": (
+            "return counts & (counts.flip(-1).cumsum(-1).flip(-1) == 1)",
+            "return counts.flip(-1).cumsum(-1).flip(-1) <= 1",
+        ),
+        "the mean over padding too": (
+            "return (values * counts).sum() / counts.sum()",
+            "return (values * counts).mean()",
+        ),
+        "padding in the sum": (
+            "return (values * counts).sum() / counts.sum()",
+            "return values.sum() / counts.sum()",
+        ),
+        "whitening without the mean": (
+            "return ((values - mean) / (variance + 1e-8).sqrt())",
+            "return (values / (variance + 1e-8).sqrt())",
+        ),
+        "whitening by the variance": ("(variance + 1e-8).sqrt()", "(variance + 1e-8)"),
+        "whitening without its small number": ("(variance + 1e-8).sqrt()", "variance.sqrt()"),
+        "whitened padding": (
+            "(variance + 1e-8).sqrt()).where(counts, 0)",
+            "(variance + 1e-8).sqrt())",
+        ),
+    },
+    "rollouts.py": {
+        "no temperature": ("(output.logits[:, -1] / temperature)", "(output.logits[:, -1])"),
+        "the most probable token, not a sample": (
+            "torch.multinomial(choices.exp(), 1)",
+            "choices.argmax(-1, keepdim=True)",
+        ),
+        "the stop token cut off": (
+            "row.index(stop_id) + 1 if stop_id in row",
+            "row.index(stop_id) if stop_id in row",
+        ),
+        "positions count the padding": (
+            "positions, cache, open_rows = (real.cumsum(-1) - 1).clamp(min=0)",
+            "positions, cache, open_rows = torch.arange(real.shape[1], device=real.device).expand(real.shape)",
+        ),
+        "positions stand still": ("positions[:, -1:] + 1", "positions[:, -1:]"),
+        "the mask forgets the new token": (
+            "real.new_ones(len(real), 1)",
+            "real.new_zeros(len(real), 1)",
+        ),
+        "sampling ends with the first response": (
+            "if not open_rows.any():",
+            "if not open_rows.all():",
+        ),
+        "a prompt may be too long by one": (
+            "longest + max_new_tokens > context",
+            "longest + max_new_tokens > context + 1",
+        ),
+        "temperature left out of the recomputed log-probabilities": (
+            "token_log_probs(logits / temperature, labels)",
+            "token_log_probs(logits, labels)",
+        ),
+        "log-probabilities multiplied by the temperature": (
+            "token_log_probs(logits / temperature, labels)",
+            "token_log_probs(logits * temperature, labels)",
+        ),
+        "sampling at another temperature than the update's": (
+            "pad_id=pad_id, temperature=temperature) rows",
+            "pad_id=pad_id)\n    rows",
+        ),
+        "counts shifted by one": (
+            "counts = labels[:, 1:] != IGNORE",
+            "counts = labels[:, :-1] != IGNORE",
+        ),
+        "scores that are not finite are let through": (
+            "if not torch.isfinite(scores).all():",
+            "if False:",
+        ),
+        "policy in the place of the reference": (
+            "ref_log_probs=response_log_probs(reference,",
+            "ref_log_probs=response_log_probs(policy,",
+        ),
+        "rows cut one token short": (
+            "int(self.real[rows].sum(-1).max())",
+            "int(self.real[rows].sum(-1).max()) + 1",
+        ),
+        "rows cut to the shortest": (
+            "int(self.real[rows].sum(-1).max())",
+            "int(self.real[rows].sum(-1).min())",
+        ),
+        "one pass": ("for _ in range(passes):", "for _ in range(1):"),
+        "the same rows in every minibatch": (
+            "yield from torch.randperm(len(rollout.ids), device=rollout.ids.device).split(size)",
+            "order = torch.randperm(len(rollout.ids), device=rollout.ids.device).split(size)\n"
+            "        yield from [order[0]] * len(order)",
+        ),
+        "the KL per token, not per response": (
+            "kl.k1(rollout.log_probs, rollout.ref_log_probs).sum(-1).mean()",
+            "kl.k1(rollout.log_probs, rollout.ref_log_probs).mean()",
+        ),
+    },
+    "optimize.py": {
+        "a loss that is not finite is let through": (
+            "if not math.isfinite(losses[-1]):",
+            "if False:",
+        ),
+        "gradients pile up": ("optimizer.zero_grad()", "pass"),
+        "no step": ("optimizer.step()", "pass"),
+    },
+    "ppo.py": {
+        # rollout
+        "values shifted by one": (
+            "critic(rollout.ids, rollout.real)[:, :-1]",
+            "critic(rollout.ids, rollout.real)[:, 1:]",
+        ),
+        "values of the prompt kept": (
+            "critic(rollout.ids, rollout.real)[:, :-1].where(counts, 0)",
+            "critic(rollout.ids, rollout.real)[:, :-1]",
+        ),
+        "beta left out of the rewards": ("counts, config.beta", "counts, 1.0"),
+        "the estimator asked for is not used": (
+            "estimator = estimator or generalised(",
+            "estimator = generalised(",
+        ),
+        "gamma and lambda swapped": (
+            "generalised(config.gamma, config.lam)",
+            "generalised(config.lam, config.gamma)",
+        ),
+        "advantages not whitened": (
+            "advantages=whiten(advantages, counts)",
+            "advantages=advantages",
+        ),
+        "the returns are the rewards": ("returns=returns", "returns=rewards"),
+        # rewards
+        "the penalty is earned": (
+            "penalty = beta * (log_probs - ref_log_probs)",
+            "penalty = beta * (ref_log_probs - log_probs)",
+        ),
+        "the penalty is k3": (
+            "penalty = beta * (log_probs - ref_log_probs)",
+            "penalty = beta * kl.k3(log_probs, ref_log_probs)",
+        ),
+        "the penalty is |log-ratio|": (
+            "penalty = beta * (log_probs - ref_log_probs)",
+            "penalty = beta * (log_probs - ref_log_probs).abs()",
+        ),
+        "the prompt is paid": (
+            "scores.unsqueeze(-1) - penalty).where(counts, 0)",
+            "scores.unsqueeze(-1) - penalty)",
+        ),
+        "the next value is not discounted": (
+            "rewards[:, t] + gamma * next_value - values[:, t]",
+            "rewards[:, t] + next_value - values[:, t]",
+        ),
+        "no next value": (
+            "rewards[:, t] + gamma * next_value - values[:, t]",
+            "rewards[:, t] - values[:, t]",
+        ),
+        "the value added": (
+            "gamma * next_value - values[:, t]",
+            "gamma * next_value + values[:, t]",
+        ),
+        "gamma left out of the decay": (
+            "delta + gamma * lam * following",
+            "delta + lam * following",
+        ),
+        "lambda left out of the decay": (
+            "delta + gamma * lam * following",
+            "delta + gamma * following",
+        ),
+        "the advantage runs on past the end": (
+            "(delta + gamma * lam * following).where(counts[:, t], 0)",
+            "delta + gamma * lam * following",
+        ),
+        "the critic bootstraps past the end": (
+            "next_value = values[:, t].where(counts[:, t], 0)",
+            "next_value = values[:, t]",
+        ),
+        "the time runs forwards": (
+            "for t in reversed(range(rewards.shape[1])):",
+            "for t in range(rewards.shape[1]):",
+        ),
+        "the returns without the values": (
+            "return advantages, (advantages + values).where(counts, 0)",
+            "return advantages, advantages",
+        ),
+        "the returns of padding": (
+            "return advantages, (advantages + values).where(counts, 0)",
+            "return advantages, advantages + values",
+        ),
+        "sequence level with the last value": (
+            "first = counts & (counts.cumsum(-1) == 1)",
+            "first = last_token(counts)",
+        ),
+        "sequence level without its baseline": (
+            "(total - (values * first).sum(-1, keepdim=True)).where(counts, 0)",
+            "total.where(counts, 0)",
+        ),
+        "group mean over all groups": (
+            "total.view(-1, size).mean(-1)",
+            "total.mean().expand(len(total) // size)",
+        ),
+        "group mean of other rows": (
+            "total.view(-1, size).mean(-1)",
+            "total.view(size, -1).mean(0)",
+        ),
+        "old over new": (
+            "ratio = (log_probs - old_log_probs).exp()",
+            "ratio = (old_log_probs - log_probs).exp()",
+        ),
+        "the ratio stays a logarithm": (
+            "ratio = (log_probs - old_log_probs).exp()",
+            "ratio = log_probs - old_log_probs",
+        ),
+        "no ratio": ("ratio = (log_probs - old_log_probs).exp()", "ratio = log_probs.exp()"),
+        "the larger gain": ("gain = torch.minimum(gain,", "gain = torch.maximum(gain,"),
+        "always clipped": (
+            "gain = torch.minimum(gain, ratio.clamp(1 - clip, 1 + clip) * advantages)",
+            "gain = ratio.clamp(1 - clip, 1 + clip) * advantages",
+        ),
+        "clipped from above only": (
+            "ratio.clamp(1 - clip, 1 + clip) * advantages",
+            "ratio.clamp(max=1 + clip) * advantages",
+        ),
+        "clipped from below only": (
+            "ratio.clamp(1 - clip, 1 + clip) * advantages",
+            "ratio.clamp(min=1 - clip) * advantages",
+        ),
+        "never clipped": ("if clip is not None: gain", "if False:\n        gain"),
+        "the sign of the policy's loss": (
+            "return -masked_mean(gain, counts)",
+            "return masked_mean(gain, counts)",
+        ),
+        "the ratio detached": ("gain = ratio * advantages", "gain = ratio.detach() * advantages"),
+        "the policy's loss over padding too": (
+            "return -masked_mean(gain, counts)",
+            "return -gain.mean()",
+        ),
+        "the value held around the returns": (
+            "held = old_values + (values - old_values).clamp(-clip, clip)",
+            "held = returns + (values - returns).clamp(-clip, clip)",
+        ),
+        "the value clipped, not its move": (
+            "held = old_values + (values - old_values).clamp(-clip, clip)",
+            "held = values.clamp(-clip, clip)",
+        ),
+        "the smaller error": ("error = torch.maximum(", "error = torch.minimum("),
+        "the half missing": (
+            "return masked_mean(error, counts) / 2",
+            "return masked_mean(error, counts)",
+        ),
+        "the update at another temperature": (
+            "use_cache=False).logits / config.temperature",
+            "use_cache=False).logits",
+        ),
+        "old log-probabilities recomputed": (
+            "clipped_surrogate(log_probs, old,",
+            "clipped_surrogate(log_probs, log_probs.detach(),",
+        ),
+        "the reference in the place of the old policy": (
+            "part.counts, part.log_probs",
+            "part.counts, part.ref_log_probs",
+        ),
+        "rewards in the place of the returns": (
+            "part.values, part.returns,",
+            "part.values, part.rewards,",
+        ),
+        "values in the place of the old values": (
+            "value_loss(values, part.values,",
+            "value_loss(values, values.detach(),",
+        ),
+        "the values detached": (
+            "critic(part.ids, part.real)[:, :-1].where(counts, 0)",
+            "critic(part.ids, part.real)[:, :-1].where(counts, 0).detach()",
+        ),
+        "the critic left out of the loss": (
+            "return policy_loss + critic_loss, metrics",
+            "return policy_loss, metrics",
+        ),
+        "the critic's loss subtracted": (
+            "return policy_loss + critic_loss, metrics",
+            "return policy_loss - critic_loss, metrics",
+        ),
+        "the approximate KL turned round": ("kl.k3(old, log_probs)", "kl.k3(log_probs, old)"),
+        "the clip fraction of one side": (
+            "((log_probs - old_log_probs).exp() - 1).abs() > clip",
+            "((log_probs - old_log_probs).exp() - 1) > clip",
+        ),
+        "the clip fraction of logarithms": (
+            "((log_probs - old_log_probs).exp() - 1).abs() > clip",
+            "(log_probs - old_log_probs - 1).abs() > clip",
+        ),
+        "the explained variance upside down": (
+            "error.var() / (spread.var() + 1e-8)",
+            "spread.var() / (error.var() + 1e-8)",
+        ),
+        "the explained variance of padding": (
+            "(returns - values)[counts], returns[counts]",
+            "(returns - values), returns[counts]",
+        ),
+        "the reference is the policy itself": (
+            "reference = copy.deepcopy(policy).requires_grad_(False)",
+            "reference = policy",
+        ),
+        "the critic does not train": (
+            "itertools.chain(policy.parameters(), critic.parameters())",
+            "policy.parameters()",
+        ),
+        "the policy does not train": (
+            "itertools.chain(policy.parameters(), critic.parameters())",
+            "critic.parameters()",
+        ),
+        "no update": (
+            "metrics = update(rollout, policy, critic,",
+            "metrics = update(rollout, copy.deepcopy(policy), copy.deepcopy(critic),",
+        ),
+    },
+    "reward.py": {
+        "the reward read in the last column": (
+            "positions.where(real, -1).argmax(-1, keepdim=True)",
+            "positions.expand(real.shape).argmax(-1, keepdim=True)",
+        ),
+        "the choice the wrong way round": (
+            "-logsigmoid(chosen - rejected).mean()",
+            "-logsigmoid(rejected - chosen).mean()",
+        ),
+        "the log of the mean": (
+            "-logsigmoid(chosen - rejected).mean()",
+            "-(chosen - rejected).sigmoid().mean().log()",
+        ),
+        "pairs in both orders": (
+            "itertools.combinations(range(rewards.shape[1]), 2)",
+            "itertools.permutations(range(rewards.shape[1]), 2)",
+        ),
+        "the head starts at random": (
+            "nn.init.zeros_(self.head.weight)",
+            "nn.init.normal_(self.head.weight)",
+        ),
+        "the body is shared with the policy": (
+            "self.body = copy.deepcopy(model.base_model)",
+            "self.body = model.base_model",
+        ),
+        "equal rewards count as right": ("[better > worse for row", "[better >= worse for row"),
+        "the same order in every epoch": (
+            "order = rng.sample(rankings, len(rankings))",
+            "order = list(rankings)",
+        ),
+    },
+    "kl.py": {
+        "k3 without −1": (
+            "(log_q - log_p).expm1() - (log_q - log_p)",
+            "(log_q - log_p).exp() - (log_q - log_p)",
+        ),
+        "k3 of the other direction": (
+            "(log_q - log_p).expm1() - (log_q - log_p)",
+            "(log_p - log_q).expm1() - (log_p - log_q)",
+        ),
+        "k1's sign": ("return log_p - log_q", "return log_q - log_p"),
+        "the divergence weighted by q": (
+            "(log_p.exp() * (log_p - log_q))",
+            "(log_q.exp() * (log_p - log_q))",
+        ),
+    },
+    "best_of_n.py": {
+        "the worst of n": ("rewards.argmax(-1)", "rewards.argmin(-1)"),
+        "one response too few": (
+            "math.comb(i, n - 1) / math.comb(m, n)",
+            "math.comb(i, n) / math.comb(m, n)",
+        ),
+        "the divergence without its second term": ("math.log(n) - (n - 1) / n", "math.log(n)"),
+    },
 }
-SYMMETRIC = {"minimum", "maximum", "min", "max"}  # the order of their arguments is free
-OPPOSITES = {ast.Add: ast.Sub, ast.Sub: ast.Add}
-COMPARISONS = {
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-    ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
+
+EQUIVALENT = {
+    "rollouts.py: positions count the padding": "the models' rotary positions are relative: the "
+    "same number more for a whole row changes nothing"
 }
-IN_PLACE = {ast.Add: "iadd", ast.Sub: "isub", ast.Mult: "imul", ast.Div: "itruediv"}
-SMALLER = {0: 1, 1: 0, 2: 1}
-Change = Callable[[ast.AST], Iterator[ast.AST]]
 
 
-class Mutant(NamedTuple):
-    """fault: its kind and the changed line, the same as long as that line is · source: of the whole
-    function"""
+class Planted(NamedTuple):
+    """A method's file with one fault in it. fault: with the file's name"""
 
+    file: str
     fault: str
     source: str
 
 
-# Expressions --------------------------------------------------------------------------------------
-
-
-def sign(node):
-    match node:
-        case ast.UnaryOp(op=ast.USub(), operand=operand) if not isinstance(operand, ast.Constant):
-            yield operand
-        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
-            yield ast.BinOp(left, OPPOSITES[type(op)](), right)
-        case ast.AugAssign(op=ast.Add() | ast.Sub() as op):
-            yield altered(node, op=OPPOSITES[type(op)]())
-        case ast.Return(value=ast.BinOp() | ast.Call() as value):
-            yield ast.Return(negative(value))
-        case ast.Assign(targets=targets, value=ast.BinOp() | ast.Call() as value):
-            yield assign(targets, negative(value))
-
-
-def order(node):
-    match node:
-        case ast.BinOp(left=left, op=ast.Sub() | ast.Div() | ast.MatMult() as op, right=right):
-            yield ast.BinOp(right, op, left)
-        case ast.Call(func=func, args=args) if name_of(func) not in SYMMETRIC:
-            for swapped in neighbours_swapped(args):
-                yield ast.Call(func, swapped, node.keywords)
-        case ast.Tuple(elts=elements, ctx=ast.Load()):
-            for swapped in neighbours_swapped(elements):
-                yield ast.Tuple(swapped, node.ctx)
-
-
-def part_left_out(node):
-    match node:
-        case ast.BinOp(left=left, op=ast.Sub(), right=right):
-            yield from (left, negative(right))
-        case ast.BinOp(left=left, op=ast.Div(), right=right):
-            yield from (left, ast.BinOp(ast.Constant(1), ast.Div(), right))
-        case ast.BinOp(
-            left=left,
-            op=ast.Add() | ast.Mult() | ast.MatMult() | ast.BitAnd() | ast.BitOr(),
-            right=right,
-        ):
-            yield from (left, right)
-
-
-def step_left_out(node):
-    match node:
-        case ast.Call(func=ast.Attribute(value=value)) if name_of(value) not in MODULES:
-            yield value
-        case ast.Call(func=ast.Name(), args=[argument], keywords=[]) if not isinstance(
-            argument, ast.Starred
-        ):
-            yield argument
-
-
-def other_function(node):
-    match node:
-        case ast.Call(func=ast.Name(id="logsigmoid"), args=args):
-            yield ast.Call(attribute("torch", "sigmoid"), args, [])
-        case ast.Call(func=ast.Name(id=name), args=args) if name in OTHERS:
-            yield ast.Call(ast.Name(OTHERS[name], ast.Load()), args, node.keywords)
-        case ast.Call(func=ast.Attribute(value=value, attr=name), args=args) if name in OTHERS:
-            yield ast.Call(ast.Attribute(value, OTHERS[name], ast.Load()), args, node.keywords)
-
-
-def unstable(node):
-    """The logarithm taken by itself, of what may have become 0."""
-    match node:
-        case ast.Call(func=ast.Name(id="logsigmoid"), args=args):
-            yield method(ast.Call(attribute("torch", "sigmoid"), args, []), "log")
-        case ast.Call(func=ast.Attribute(value=value, attr="log_softmax"), args=args):
-            yield method(method(value, "softmax", *args), "log")
-
-
-def off_by_one(node):
-    match node:
-        case ast.Subscript(value=value, slice=ast.Tuple(elts=elements) as index, ctx=context):
-            for place, element in enumerate(elements):
-                for moved in moved_by_one(element):
-                    told = ast.Tuple([*elements[:place], moved, *elements[place + 1 :]], index.ctx)
-                    yield ast.Subscript(value, told, context)
-        case ast.Subscript(value=value, slice=index, ctx=context) if not isinstance(
-            index, ast.Name
-        ):
-            for moved in moved_by_one(index):
-                yield ast.Subscript(value, moved, context)
-        case ast.Call(func=ast.Name(id="range") as func, args=[end]):
-            yield ast.Call(func, [plus(end, -1)], [])
-            yield ast.Call(func, [ast.Constant(1), end], [])
-
-
-def comparison(node):
-    match node:
-        case ast.Compare(left=left, ops=ops, comparators=comparators):
-            for place, op in enumerate(ops):
-                if type(op) in COMPARISONS:
-                    yield ast.Compare(
-                        left,
-                        [*ops[:place], COMPARISONS[type(op)](), *ops[place + 1 :]],
-                        comparators,
-                    )
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            yield operand
-
-
-def one_sided(node):
-    match node:
-        case ast.Call(func=ast.Attribute(attr="clamp") as func, args=[low, high]):
-            yield ast.Call(func, [], [ast.keyword("min", low)])
-            yield ast.Call(func, [], [ast.keyword("max", high)])
-
-
-def constant(node):
-    match node:
-        case ast.Constant(value=bool(value)):
-            yield ast.Constant(not value)
-        case ast.Constant(value=int() | float() as value):
-            yield ast.Constant(type(value)(SMALLER.get(value, 0)))
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=1)):
-            yield ast.Constant(0)
-
-
-# Statements ---------------------------------------------------------------------------------------
-
-
-def loop_ends_early(node):
-    if isinstance(node, ast.For):
-        yield altered(node, body=[*node.body, ast.Break()])
-
-
-def left_out(node):
-    match node:
-        case ast.Raise() | ast.Expr() | ast.AugAssign():
-            yield ast.Pass()
-        case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
-            yield ast.Pass()
-        case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in names_in(value):
-            yield ast.Pass()
-        case ast.If(body=[ast.Raise()]):
-            pass  # the same as leaving out the raise
-        case ast.If(body=body):
-            yield from (ast.Pass(), ast.If(ast.Constant(True), body, []))
-        case ast.FunctionDef(decorator_list=[_, *_]):
-            yield altered(node, decorator_list=[])
-
-
-KINDS: dict[str, Change] = {
-    "sign": sign,
-    "order": order,
-    "part left out": part_left_out,
-    "step left out": step_left_out,
-    "other function": other_function,
-    "unstable": unstable,
-    "off by one": off_by_one,
-    "comparison": comparison,
-    "clamp of one side": one_sided,
-    "constant": constant,
-    "loop ends early": loop_ends_early,
-    "statement left out": left_out,
-}
-
-
-# What depends on the arguments --------------------------------------------------------------------
-
-
-def other_argument(names: list[str]) -> Change:
-    """An argument in the place of the one beside it."""
-    beside = {
-        name: [*names[max(place - 1, 0) : place], *names[place + 1 : place + 2]]
-        for place, name in enumerate(names)
-    }
-
-    def change(node):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            for other in beside.get(node.id, []):
-                yield ast.Name(other, node.ctx)
-
-    return change
-
-
-def in_place(names: set[str]) -> Change:
-    """Arithmetic that changes an argument instead of making something new."""
-
-    def change(node):
-        match node:
-            case ast.BinOp(left=ast.Name(id=name), op=op) if name in names and type(op) in IN_PLACE:
-                yield ast.Call(
-                    attribute("operator", IN_PLACE[type(op)]), [node.left, node.right], []
-                )
-
-    return change
-
-
-def no_gradient(names: set[str]) -> Change:
-    """A detach too many."""
-
-    def change(node):
-        match node:
-            case ast.Name(id=name, ctx=ast.Load()) if name in names:
-                yield method(node, "detach")
-            case ast.Return(value=value):
-                yield ast.Return(method(value, "detach"))
-
-    return change
-
-
-def exchanged(function: ast.FunctionDef, one: str, other: str) -> str:
-    """The source with two of the arguments in each other's place throughout the body."""
-    names = {one: other, other: one}
-
-    class Exchange(ast.NodeTransformer):
-        def visit_Name(self, node):
-            return ast.Name(names.get(node.id, node.id), node.ctx)
-
-    body = [Exchange().visit(statement) for statement in copy.deepcopy(function.body)]
-    return ast.unparse(altered(function, body=body))
-
-
-def fixed(function: ast.FunctionDef, name: str, value: float | str) -> str:
-    """The source with an argument that is always taken to be `value`."""
-    first = assign([ast.Name(name, ast.Store())], ast.Constant(value))
-    return ast.unparse(altered(function, body=[first, *function.body]))
-
-
-# All mutants of a function ------------------------------------------------------------------------
-
-
-def mutants(source: str, calls: Sequence[dict[str, object]] = ()) -> list[Mutant]:
-    """All mutants of the function in `source`, no two alike.
-
-    calls: the arguments, by name, of some of its calls; they tell what can be changed in place,
-    whose gradient is asked for, and what could be taken for a constant
-    """
-    function = bare(source)
-    original = ast.unparse(function)
-    found: dict[str, str] = {}
-    for kind, text in [*single(function, kinds_for(function, calls)), *whole(function, calls)]:
-        if text != original:
-            found.setdefault(text, kind)
-    made: dict[str, Mutant] = {}
-    for text, kind in found.items():
-        fault = f"{kind}: {changed_lines(original, text)}"
-        if fault in made:  # the same line stands there twice
-            fault += f" ({sum(other.startswith(fault) for other in made) + 1})"
-        made[fault] = Mutant(fault, text)
-    return list(made.values())
-
-
-def kinds_for(function: ast.FunctionDef, calls: Sequence[dict[str, object]]) -> dict[str, Change]:
-    given = [pair for call in calls for pair in call.items()]
-    changeable = {name for name, value in given if isinstance(value, (torch.Tensor, list))}
-    learned = {
-        name
-        for name, value in given
-        if isinstance(value, torch.nn.Module)
-        or isinstance(value, torch.Tensor)
-        and value.requires_grad
-    }
-    kinds = KINDS | {
-        "other argument": other_argument(parameters(function)),
-        "in place": in_place(changeable),
-    }
-    return kinds | ({"detached": no_gradient(learned & changeable)} if learned else {})
-
-
-def parameters(function: ast.FunctionDef) -> list[str]:
-    return [argument.arg for argument in function.args.args]
-
-
-def single(function: ast.FunctionDef, kinds: dict[str, Change]) -> Iterator[tuple[str, str]]:
-    """(kind, source) for each change of one node."""
-    module = ast.Module([function], [])
-    for holder, field, place in places(module):
-        here = getattr(holder, field)
-        node = here if place is None else here[place]
-        for kind, change in kinds.items():
-            for new in change(node):
-                put(holder, field, place, new)
-                yield kind, ast.unparse(module)
-                put(holder, field, place, node)
-
-
-def whole(
-    function: ast.FunctionDef, calls: Sequence[dict[str, object]]
-) -> Iterator[tuple[str, str]]:
-    """(kind, source) for what changes the function in several places."""
-    names = parameters(function)
-    for one, other in zip(names, names[1:]):
-        yield f"{one} and {other} exchanged", exchanged(function, one, other)
-    for name, value in calls[0].items() if calls else ():
-        if type(value) in (int, float, str):
-            yield f"{name} taken to be {value!r}", fixed(function, name, value)
-
-
-def bare(source: str) -> ast.FunctionDef:
-    """The function without docstring and annotations."""
-    function = ast.parse(textwrap.dedent(source)).body[0]
-    if ast.get_docstring(function) is not None:
-        function.body = function.body[1:]
-    function.returns = None
-    for argument in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]:
-        argument.annotation = None
-    return function
-
-
-def places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:
-    """Where below `node` another node may be put: its holder, the field, and the place if that is a
-    list."""
-    for field, value in ast.iter_fields(node):
-        for place, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            if isinstance(child, (ast.expr, ast.stmt)):
-                yield node, field, place
-            if descends(child):
-                yield from places(child)
-
-
-def descends(node) -> bool:
-    """Whether there is something to change inside: not in the parameters, an exception's text or a
-    number's sign."""
-    match node:
-        case ast.arguments() | ast.Raise() | ast.UnaryOp(op=ast.USub(), operand=ast.Constant()):
-            return False
-    return isinstance(node, ast.AST)
-
-
-def put(holder: ast.AST, field: str, place: int | None, node: ast.AST) -> None:
-    if place is None:
-        setattr(holder, field, node)
-    else:
-        getattr(holder, field)[place] = node
-
-
-def changed_lines(before: str, after: str) -> str:
-    """The lines of `after` that are new, or, where none is, the lines that are gone."""
-    one, other = before.splitlines(), after.splitlines()
-    steps = difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
-    new = [
-        line.strip()
-        for kind, *_, start, end in steps
-        if kind != "equal"
-        for line in other[start:end]
+def planted() -> list[Planted]:
+    return [
+        Planted(file, f"{file}: {mutant.fault}", mutant.source)
+        for file, faults in FAULTS.items()
+        for mutant in written((METHODS / file).read_text("utf8"), faults)
     ]
-    gone = [
-        line.strip() for kind, start, end, *_ in steps if kind != "equal" for line in one[start:end]
-    ]
-    return "; ".join(gone if new in ([], ["pass"]) else new)
 
 
-# Nodes --------------------------------------------------------------------------------------------
+class Faulty(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Loads one module of methods with a fault in it."""
+
+    def __init__(self, case: Planted):
+        self.case = case
+
+    def find_spec(self, name, path, target=None):
+        if name == f"methods.{Path(self.case.file).stem}":
+            origin = str(METHODS / self.case.file)
+            return importlib.util.spec_from_loader(name, self, origin=origin)
+
+    def exec_module(self, module):
+        exec(compile(self.case.source, module.__spec__.origin, "exec"), module.__dict__)
 
 
-def altered(node: ast.AST, **fields) -> ast.AST:
-    """A copy of the node with other fields."""
-    other = copy.copy(node)
-    for name, value in fields.items():
-        setattr(other, name, value)
-    return other
+def passes(case: Planted | None) -> bool:
+    """Whether the tests pass with the fault."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    if case:
+        sys.meta_path.insert(0, Faulty(case))
+    return pytest.main(["-x", "-q", "-p", "no:cacheprovider", *map(str, tests())]) == 0
 
 
-def negative(node: ast.expr) -> ast.expr:
-    return ast.UnaryOp(ast.USub(), node)
+def tests() -> list[Path]:
+    """The oracle is not in every copy of the course."""
+    return [path for path in (ROOT / test for test in TESTS) if path.exists()]
 
 
-def assign(targets: list[ast.expr], value: ast.expr) -> ast.Assign:
-    return ast.Assign(targets, value, lineno=0)
+# The stored result --------------------------------------------------------------------------------
 
 
-def attribute(module: str, name: str) -> ast.Attribute:
-    return ast.Attribute(ast.Name(module, ast.Load()), name, ast.Load())
+def digest() -> str:
+    """Of the methods that have faults, their tests and the faults; blind to docstrings, comments
+    and formatting."""
+    files = [METHODS / file for file in sorted(FAULTS)]
+    code = [without_docstrings(path) for path in [*files, *tests()]]
+    return hashlib.sha256("\n".join([*code, repr(FAULTS)]).encode()).hexdigest()[:12]
 
 
-def method(value: ast.expr, name: str, *args: ast.expr) -> ast.Call:
-    return ast.Call(ast.Attribute(value, name, ast.Load()), list(args), [])
-
-
-def neighbours_swapped(elements: list[ast.expr]) -> Iterator[list[ast.expr]]:
-    for place in range(len(elements) - 1):
-        yield [*elements[:place], elements[place + 1], elements[place], *elements[place + 2 :]]
-
-
-def moved_by_one(index: ast.expr) -> Iterator[ast.expr]:
-    """An index or the ends of a slice, one further and one less far."""
-    match index:
-        case ast.Slice(lower=lower, upper=upper):
-            for step in (1, -1):
-                if lower is not None:
-                    yield ast.Slice(plus(lower, step), upper)
-                if upper is not None:
-                    yield ast.Slice(lower, plus(upper, step))
-        case (
-            ast.Constant(value=int())
-            | ast.UnaryOp(op=ast.USub(), operand=ast.Constant())
-            | ast.Name()
+def without_docstrings(path: Path) -> str:
+    tree = ast.parse(path.read_text("utf8"))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(
+            node
         ):
-            yield from (plus(index, 1), plus(index, -1))
+            node.body = node.body[1:]
+    return repr(skeleton(tree))
 
 
-def plus(node: ast.expr, step: int) -> ast.expr:
-    """node + step, worked out where node is a number. An end of a slice that becomes 0 stays an
-    end."""
-    match node:
-        case ast.Constant(value=int(value)):
-            return number(value + step)
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(value))):
-            return number(step - value)
-    return ast.BinOp(node, ast.Add() if step > 0 else ast.Sub(), ast.Constant(abs(step)))
+def skeleton(node):
+    """A syntax tree as nested tuples that are the same in every version of Python."""
+    if isinstance(node, list):
+        return [skeleton(element) for element in node]
+    if not isinstance(node, ast.AST):
+        return node
+    fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
+    return type(node).__name__, [
+        (name, skeleton(value)) for name, value in fields if name != "kind"
+    ]
 
 
-def number(value: int) -> ast.expr:
-    return ast.Constant(value) if value >= 0 else negative(ast.Constant(-value))
+def main(words: list[str]) -> int:
+    chosen = [case for case in planted() if all(word in case.fault for word in words)]
+    if not all(judge_all(passes, [None], PATIENCE)):
+        sys.exit("the tests fail without any fault: run make test first")
+    began, survived = time.perf_counter(), []
+    for case, passed in zip(chosen, judge_all(passes, chosen, PATIENCE)):
+        survived += [case.fault] * bool(passed)
+        why = f" ({EQUIVALENT[case.fault]})" if passed and case.fault in EQUIVALENT else ""
+        print(f"{'SURVIVED' if passed else 'killed  '} {case.fault}{why}", flush=True)
+    count = len(chosen) - len(survived)
+    told = {"mutants": len(chosen), "killed": count, **fates(survived, EQUIVALENT)}
+    seconds = time.perf_counter() - began
+    print(f"{count} of {len(chosen)} killed ({killed(told):.1%}) in {seconds:.0f} s")
+    if not words:
+        record = {"digest": digest(), **told}
+        write_whole(FILE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return 0 if killed(told) >= ENOUGH else 1
 
 
-def name_of(node: ast.expr) -> str | None:
-    """`f` of a plain f and of x.f."""
-    match node:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    sys.path[:0] = [str(ROOT / "labs"), str(ROOT / "tests" / "unit")]
+    import pytest
+    import torch
+    import transformers  # noqa: F401  (its import takes seconds)
+    from course.store import write_whole
+    from transformers import LlamaForCausalLM  # noqa: F401
 
-
-def names_in(node: ast.expr) -> set[str]:
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    torch.set_num_threads(1)
+    sys.exit(main(sys.argv[1:]))

@@ -1,27 +1,22 @@
 """How well the checks tell right from wrong: `python tools/strength.py` measures it for every
 exercise.
 
-Each exercise's checks judge its stub, its reference, the banks of wrong and of right solutions
-(tests/unit), and all mutants of the reference, copies with one fault each (tools/mutants.py). The
-counts go to labs/results/checks/strength.json, which the page for instructors shows. Exits with 1
-if a goal is missed. `python tools/strength.py ppo.gae` tries the exercises whose id begins so, and
-writes nothing.
+Each exercise's checks judge its stub, its reference, its wrong solutions (labs/checks), its right
+ones (tests/unit/right), and all mutants of the reference, copies with one fault each
+(tools/faults.py). The counts go to labs/results/checks/strength.json, which the page for
+instructors shows. Exits with 1 if a goal is missed. `python tools/strength.py ppo.gae` tries the
+exercises whose id begins so, and writes nothing.
 """
 
 import functools
-import importlib
 import inspect
 import json
-import multiprocessing
 import operator
-import os
-import signal
 import sys
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,11 +25,13 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "labs"), str(ROOT / "tests" / "unit")]
 
 import torch
-from banks import public_calls
+from banks import right_solutions, wrong_solutions
+from checks.shared import public_calls
 from course.learner import NOTEBOOK_SEED
 from course.registry import all_ids, find, run_checks
 from course.store import write_whole
-from mutants import Mutant, mutants
+from faults import ENOUGH, Mutant, fates, judge_all, killed, mutants
+from methods import tokens
 
 from grading import notebook
 from grading.course import digest_of_checks
@@ -44,7 +41,8 @@ FILE = ROOT / "labs" / "results" / "checks" / "strength.json"
 SEEDS = range(NOTEBOOK_SEED + 1, NOTEBOOK_SEED + 21)
 SEEDS_OF_A_MUTANT = SEEDS[:3]
 PATIENCE = 60  # seconds; a mutant may loop for ever
-ENOUGH = 0.95  # share of the mutants that must be killed, the equivalent ones left out
+# Given rows padded on the right, as here, it hands on the ids and does no more.
+NOT_MUTATED = {tokens.inputs}
 
 # Mutants that no check can tell from the reference, by exercise and fault, and why.
 SAME_SHAPE = "both arguments have one shape, and here one device"
@@ -56,10 +54,9 @@ ON_THE_RIGHT = "all padding is on the right here, and causal attention never loo
 OVERWRITTEN = "what is put there is overwritten before anybody reads it"
 EQUIVALENT: dict[str, dict[str, str]] = {
     "lora.initialise": {
-        "other argument: return (torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_out), 1 / math.sqrt(d_in)), "
-        "torch.zeros(d_out, rank))": ANY_WIDTH,
-        "other argument: return (torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_in), 1 / math.sqrt(d_out)), "
-        "torch.zeros(d_out, rank))": ANY_WIDTH,
+        "sign: A = -torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_in), 1 / math.sqrt(d_in))": "A is as likely as -A",
+        "other argument: A = torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_out), 1 / math.sqrt(d_in))": ANY_WIDTH,
+        "other argument: A = torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_in), 1 / math.sqrt(d_out))": ANY_WIDTH,
     },
     "lora.parameters": {
         "comparison: if not 1 < rank <= min(d_out, d_in):": ANY_RANK,
@@ -69,10 +66,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "other argument: if not 1 <= rank <= min(d_in, d_in):": ANY_RANK,
         "other argument: if not 1 <= rank <= min(d_out, d_out):": ANY_RANK,
         "other argument: if not 1 <= rank <= min(d_out, rank):": ANY_RANK,
-        "statement left out: raise ValueError(f'a matrix of {d_out} × {d_in} takes a rank from 1 to "
-        "{min(d_out, d_in)}, not {rank}')": ANY_RANK,
-        "d_out and d_in exchanged: if not 1 <= rank <= min(d_in, d_out):; raise ValueError(f'a matrix of {d_in} × "
-        "{d_out} takes a rank from 1 to {min(d_in, d_out)}, not {rank}'); return rank * (d_in + d_out)": "a sum and a minimum are the same in either order",
+        "statement left out: raise ValueError(…)": ANY_RANK,
+        "d_out and d_in exchanged: if not 1 <= rank <= min(d_in, d_out):; raise ValueError(…); return rank * (d_in + d_out)": "a sum and a minimum are the same in either order",
     },
     "lora.update": {"detached: return x @ A.T @ B.T * (alpha / len(A.detach()))": A_LENGTH},
     "ppo.gae": {
@@ -89,8 +84,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "last_token: part left out: return counts.flip(-1).cumsum(-1).flip(-1) == 1": "what stands outside of the response is set to 0 behind it"
     },
     "ppo.value_loss": {
-        "order: return masked_mean(torch.maximum((returns - values).square(), (held - returns).square()), counts) / 2": A_SQUARE,
-        "order: return masked_mean(torch.maximum((values - returns).square(), (returns - held).square()), counts) / 2": A_SQUARE,
+        "order: error = torch.maximum((returns - values).square(), (held - returns).square())": A_SQUARE,
+        "order: error = torch.maximum((values - returns).square(), (returns - held).square())": A_SQUARE,
     },
     "reward.at_end": {
         "other argument: positions = torch.arange(scores.shape[1], device=real.device)": SAME_SHAPE,
@@ -100,7 +95,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "reward.bradley_terry_loss": {
         "other argument: if rejected.numel() == 0:": SAME_SHAPE,
         "detached: if chosen.detach().numel() == 0:": A_LENGTH,
-        "statement left out: raise ValueError('there is no pair to learn from: give at least one')": "the exercise does not ask what becomes of no pair at all",
+        "statement left out: raise ValueError(…)": "the exercise does not ask what becomes of no pair at all",
     },
     "reward.ranking_loss": {
         "detached: better, worse = zip(*itertools.combinations(range(rewards.detach().shape[1]), 2))": A_LENGTH
@@ -116,10 +111,6 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "constant: log_probs = logits.log_softmax(-1).gather(-1, labels.where(counts, 1).unsqueeze(-1)).squeeze(-1)": OVERWRITTEN
     },
 }
-
-
-class TooLong(BaseException):
-    """A case took longer than PATIENCE."""
 
 
 class Case(NamedTuple):
@@ -144,22 +135,18 @@ Verdict = list[tuple[int, str]]  # of each check: points earned, and the mistake
 
 
 def cases_of(id: str) -> list[Case]:
-    reference, bank = (
-        find(id).reference,
-        importlib.import_module(f"test_checks_{id.partition('.')[0]}"),
-    )
+    reference = find(id).reference
     found = [
         Case(id, "stub", "stub", lambda: stub),
         Case(id, "reference", "reference", lambda: reference),
     ]
     found += [
         Case(id, "wrong", function.__name__, functools.partial(as_it_is, function), told)
-        for function, told in bank.WRONG[id]
+        for function, told in wrong_solutions(id)
     ]
     found += [
         Case(id, "right", function.__name__, functools.partial(as_it_is, function))
-        for function in bank.RIGHT[id]
-        if function is not reference
+        for function in right_solutions(id)
     ]
     return found + [
         Case(id, "mutant", mutant.fault, functools.partial(build, reference, part, mutant.source))
@@ -175,7 +162,7 @@ def as_it_is(function: Callable) -> Callable:
 
 
 def mutants_of(id: str) -> list[tuple[Callable, Mutant]]:
-    """The mutants of the reference, and of the functions beside it that it calls and that are no
+    """The mutants of the reference, and of the methods' functions that it calls and that are no
     exercises."""
     reference = find(id).reference
     names = inspect.signature(reference)
@@ -196,8 +183,9 @@ def helpers(reference: Callable) -> list[Callable]:
         function
         for function in called
         if inspect.isfunction(function)
-        and function.__module__ == module.__name__
+        and function.__module__.startswith("methods.")
         and function not in exercises
+        and function not in NOT_MUTATED
     ]
 
 
@@ -207,7 +195,9 @@ def source_of(function: Callable) -> str:
 
 def build(reference: Callable, part: Callable, source: str) -> Callable:
     """The reference with `source` in the place of one of its parts."""
-    names = vars(sys.modules[reference.__module__]) | {"operator": operator, "torch": torch}
+    names = {"operator": operator, "torch": torch}
+    for function in (part, reference):
+        names |= vars(sys.modules[function.__module__])
     for text in (source,) if part is reference else (source, source_of(reference)):
         exec(compile(text, f"<{part.__name__}>", "exec"), names)
     return names[reference.__name__]
@@ -217,25 +207,13 @@ def build(reference: Callable, part: Callable, source: str) -> Callable:
 
 
 def judged(case: Case) -> list[Verdict]:
-    """The verdict for each seed; of a mutant, only as far as it gets full marks. The last tells if
-    it took too long."""
-    verdicts = []
-    signal.alarm(PATIENCE)
-    try:
-        function = case.make()
-        for seed in case.seeds:
-            verdicts.append(
-                [
-                    (result.earned, result.mistake)
-                    for result in run_checks(find(case.id), function, seed)
-                ]
-            )
-            if case.kind == "mutant" and not full_marks(verdicts[-1]):
-                break
-    except TooLong:
-        verdicts.append([(0, f"it took longer than {PATIENCE} s")] * len(find(case.id).checks))
-    finally:
-        signal.alarm(0)
+    """The verdict for each seed; of a mutant, only as far as it gets full marks."""
+    function, verdicts = case.make(), []
+    for seed in case.seeds:
+        results = run_checks(find(case.id), function, seed)
+        verdicts.append([(result.earned, result.mistake) for result in results])
+        if case.kind == "mutant" and not full_marks(verdicts[-1]):
+            break
     return verdicts
 
 
@@ -243,22 +221,11 @@ def full_marks(verdict: Verdict) -> bool:
     return not any(mistake for _, mistake in verdict)
 
 
-def judge_all(cases: list[Case]) -> list[list[Verdict]]:
-    """All verdicts, from as many processes as there are processors; a forked one knows `cases` from
-    its parent."""
-
-    def too_long(*_):
-        raise TooLong
-
-    signal.signal(signal.SIGALRM, too_long)
-    global _cases
-    _cases = cases
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("fork")) as pool:
-        return list(pool.map(judge_case, range(len(cases)), chunksize=4))
-
-
-def judge_case(place: int) -> list[Verdict]:
-    return judged(_cases[place])
+def verdicts_of(cases: list[Case]) -> list[list[Verdict]]:
+    return [
+        verdicts or [[(0, f"it took longer than {PATIENCE} s")] * len(find(case.id).checks)]
+        for case, verdicts in zip(cases, judge_all(judged, cases, PATIENCE))
+    ]
 
 
 # Counting -----------------------------------------------------------------------------------------
@@ -298,10 +265,7 @@ def entry(id: str, lab: str, found: list[tuple[Case, list[Verdict]]]) -> dict:
         "raising": sum(
             all("raised" in mistake for _, mistake in verdicts[-1]) for _, verdicts in of("mutant")
         ),
-        "equivalent": {
-            name: EQUIVALENT[id][name] for name in survived if name in EQUIVALENT.get(id, {})
-        },
-        "survivors": [name for name in survived if name not in EQUIVALENT.get(id, {})],
+        **fates(survived, EQUIVALENT.get(id, {})),
         "verdicts": sum(len(verdicts) for _, verdicts in solutions),
         "flakes": sum(flakes(verdicts) for _, verdicts in solutions),
     }
@@ -316,11 +280,6 @@ def flakes(verdicts: list[Verdict]) -> int:
     does."""
     counts = Counter(tuple(points for points, _ in verdict) for verdict in verdicts)
     return len(verdicts) - max(counts.values(), default=0)
-
-
-def killed(told: dict) -> float:
-    """Share of the mutants that lose points, the equivalent ones left out."""
-    return 1 - len(told["survivors"]) / (told["mutants"] - len(told["equivalent"]))
 
 
 def missed(told: dict) -> list[str]:
@@ -343,7 +302,7 @@ def missed(told: dict) -> list[str]:
 def measure(ids: list[str]) -> list[dict]:
     labs = {id: lab.name for lab in notebook.labs().values() for id in lab.functions}
     cases = [case for id in ids for case in cases_of(id)]
-    found = list(zip(cases, judge_all(cases)))
+    found = list(zip(cases, verdicts_of(cases)))
     return [entry(id, labs[id], [pair for pair in found if pair[0].id == id]) for id in ids]
 
 

@@ -1,218 +1,190 @@
-"""The checks of lab 03's exercises: what each function must do, and the mistake that each failure
-points to."""
+"""The checks of lab 03's exercises: what each function must do, and the mistakes that are known.
 
+The form is explained in checks/shared.py.
+"""
+
+import copy
+import itertools
+import math
 import random
 
 import torch
+import torch.nn.functional as F
 from checks.models import PAD, reward_model
-from checks.sft import close, needs_something, random_tokens, twice
+from checks.shared import (
+    NO_GRADIENT,
+    NOT_FINITE,
+    NOTHING_TO_LEARN,
+    WRONG_SHAPE,
+    as_loss,
+    close,
+    expect,
+    in_place,
+    in_words,
+    needs_gradients,
+    needs_parameter_gradients,
+    needs_untouched,
+    no_gradient_in,
+    number,
+    numbers,
+    random_tokens,
+    randoms,
+    twice,
+    wrong_part,
+)
 from course import Exercise, Mistake
 from methods import best_of_n, reward, tokens
 from torch import Tensor
-
-FLOWS = "no detach, no .item(), no numpy on the way"
-
-
-# For the checks of labs 03 and 04 -----------------------------------------------------------------
-
-
-def randoms(seed: int, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def numbers(value, shape: tuple[int, ...], what: str, next: str) -> Tensor:
-    """What was returned, a tensor, an array, a list or a number, as a tensor without gradient; or a
-    Mistake."""
-    needs_something(value)
-    try:
-        value = torch.as_tensor(value).detach().cpu().double()
-    except (TypeError, ValueError, RuntimeError):
-        raise Mistake(
-            f"{what} must be a tensor {shape}, yours is a {type(value).__name__}", next=next
-        ) from None
-    if tuple(value.shape) != tuple(shape):
-        raise Mistake(
-            f"{what} must have the shape {tuple(shape)}, yours has {tuple(value.shape)}", next=next
-        )
-    return value
-
-
-def number(value) -> Tensor:
-    """What was returned as a tensor without dimensions; or a Mistake."""
-    needs_something(value)
-    if isinstance(value, Tensor) and value.numel() == 1:
-        value = value.reshape(())
-    return numbers(
-        value,
-        (),
-        "the loss",
-        next="it is one number: end with a sum or a mean over everything that is left",
-    )
-
-
-def diagnose(value: Tensor, wrong: dict[str, tuple[Tensor, str]]) -> None:
-    """Name the mistake whose result the value is: {message: (result, what to try next)}."""
-    if not torch.isfinite(value).all():
-        raise Mistake(
-            "there are infinities or NaN in what your function returns",
-            next="print the steps: log of 0 or less, 0 / 0, or exp of something large",
-        )
-    for message, (result, next) in wrong.items():
-        if close(
-            value, result, 1e-5
-        ):  # closer than what is right has to be: wrong results may lie side by side
-            raise Mistake(message, next=next)
-
-
-def call(student, given: dict[str, Tensor], *others):
-    return student(*(tensor.clone() for tensor in given.values()), *others)
-
-
-def needs_untouched(student, given: dict[str, Tensor], *others) -> None:
-    """The function returns something and leaves its arguments as they were."""
-    mine = {name: tensor.clone() for name, tensor in given.items()}
-    needs_something(student(*mine.values(), *others))
-    for name, tensor in mine.items():
-        if not torch.equal(tensor, given[name]):
-            raise Mistake(
-                f"{name} is changed in place",
-                next=f"make a new tensor; the caller still needs {name}",
-            )
-
-
-def needs_gradients(student, reference, learned: dict[str, Tensor], *others, next: str) -> None:
-    """The gradient in each of `learned`, the function's first arguments, is that of the
-    reference."""
-    needs_untouched(student, learned, *others)
-    mine, theirs = (
-        {name: tensor.clone().requires_grad_() for name, tensor in learned.items()}
-        for _ in range(2)
-    )
-    value = student(*mine.values(), *others)
-    if not isinstance(value, Tensor) or not value.requires_grad:
-        raise Mistake("no gradient flows through your function", next=FLOWS)
-    value.sum().backward()
-    reference(*theirs.values(), *others).sum().backward()
-    for name, tensor in mine.items():
-        if tensor.grad is None:
-            raise Mistake(
-                f"no gradient reaches {name}", next=f"use {name} itself, without detach or .data"
-            )
-        if not torch.isfinite(tensor.grad).all():
-            raise Mistake(
-                f"the gradient in {name} is not finite", next="no infinity may arise on the way"
-            )
-        if not close(tensor.grad, theirs[name].grad):
-            raise Mistake(f"the gradient in {name} is another one", next=next)
-
-
-def needs_parameter_gradients(
-    student, reference, model: torch.nn.Module, weights: Tensor, *others
-) -> None:
-    """The gradient in the model's parameters, of the weighted sum of the function's results, is the
-    reference's."""
-    grads = []
-    for function in (student, reference):
-        model.zero_grad()
-        value = function(model, *others)
-        needs_something(value)
-        if not isinstance(value, Tensor) or not value.requires_grad:
-            raise Mistake(
-                "no gradient flows through your function",
-                next=f"{FLOWS}, and nothing that runs under torch.no_grad()",
-            )
-        numbers(value, tuple(weights.shape), "the result", next="the shape is in the docstring")
-        (value * weights).sum().backward()
-        grads.append(
-            [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
-        )
-    if not all(close(mine, theirs) for mine, theirs in zip(*grads)):
-        raise Mistake(
-            "the gradient in the model's parameters is another one",
-            next="first get the values right",
-        )
-
+from torch.nn.functional import logsigmoid
 
 # The loss of a choice -----------------------------------------------------------------------------
 
 bradley_terry_loss = Exercise(
     "reward.bradley_terry_loss", reference=reward.bradley_terry_loss, minutes=10, difficulty=2
 )
+LOSS = "the loss is −log σ of the margin"
+MARGIN = "the margin is chosen − rejected"
 STABLE = "torch.nn.functional.logsigmoid, or softplus, is stable; log of sigmoid is not"
+NO_SMALL_NUMBER = (
+    "no clamp and no small number inside the log: they end the learning where it is needed"
+)
 
 
-def random_pairs(seed: int) -> dict[str, Tensor]:
+@bradley_terry_loss.wrong(
+    "the sign is wrong: this rises when the choices get more likely",
+    next="negate the log-probability",
+)
+def wrong_sign(chosen, rejected):
+    return logsigmoid(chosen - rejected).mean()
+
+
+@bradley_terry_loss.wrong("chosen and rejected have changed places", next=MARGIN)
+def changed_places(chosen, rejected):
+    return -logsigmoid(rejected - chosen).mean()
+
+
+@bradley_terry_loss.wrong("the pairs are summed, not averaged", next="take the mean over the pairs")
+def summed(chosen, rejected):
+    return -logsigmoid(chosen - rejected).sum()
+
+
+@bradley_terry_loss.wrong("this is one loss for each pair", next="take their mean")
+def one_for_each_pair(chosen, rejected):
+    return -logsigmoid(chosen - rejected)
+
+
+@bradley_terry_loss.wrong("the logarithm is missing", next=LOSS)
+def no_logarithm(chosen, rejected):
+    return -torch.sigmoid(chosen - rejected).mean()
+
+
+@bradley_terry_loss.wrong("this is the mean probability of a wrong choice", next=LOSS)
+def mean_error(chosen, rejected):
+    return torch.sigmoid(rejected - chosen).mean()
+
+
+@bradley_terry_loss.wrong(
+    "the logarithm is taken of the mean probability", next="first the log, then the mean"
+)
+def mean_before_log(chosen, rejected):
+    return -torch.sigmoid(chosen - rejected).mean().log()
+
+
+@bradley_terry_loss.wrong(
+    "the margin is averaged before the sigmoid",
+    next="σ bends: first the loss of each pair, then the mean",
+)
+def mean_margin(chosen, rejected):
+    return -logsigmoid((chosen - rejected).mean())
+
+
+@bradley_terry_loss.wrong("the sigmoid is taken of each reward, not of the margin", next=MARGIN)
+def sigmoid_of_each(chosen, rejected):
+    return (logsigmoid(rejected) - logsigmoid(chosen)).mean()
+
+
+@bradley_terry_loss.wrong("the rejected response is not used", next=MARGIN)
+def chosen_alone(chosen, rejected):
+    return -logsigmoid(chosen).mean()
+
+
+@bradley_terry_loss.wrong("this is a hinge: it stops at a margin of 1", next=LOSS)
+def hinge(chosen, rejected):
+    return (1 - (chosen - rejected)).clamp(min=0).mean()
+
+
+@bradley_terry_loss.wrong("the sigmoid is missing", next=LOSS)
+def no_sigmoid(chosen, rejected):
+    return (rejected - chosen).mean()
+
+
+@bradley_terry_loss.wrong("the margin is squared: that is another loss", next=LOSS)
+def squared(chosen, rejected):
+    return (1 - (chosen - rejected)).square().mean()
+
+
+@bradley_terry_loss.wrong("these are bits, not nats", next="use the natural logarithm")
+def in_bits(chosen, rejected):
+    return -logsigmoid(chosen - rejected).mean() / math.log(2)
+
+
+@bradley_terry_loss.wrong(*NOT_FINITE)
+def log_of_a_negative(chosen, rejected):
+    return -(chosen - rejected).log().mean()
+
+
+@bradley_terry_loss.wrong("a margin of -150 costs inf", next=STABLE)
+def naive_log(chosen, rejected):
+    return -torch.sigmoid(chosen - rejected).log().mean()
+
+
+@bradley_terry_loss.wrong("a choice with a margin of -150 must cost 150 nats", next=NO_SMALL_NUMBER)
+def small_number_inside(chosen, rejected):
+    return -(torch.sigmoid(chosen - rejected) + 1e-8).log().mean()
+
+
+@bradley_terry_loss.wrong(
+    "the gradient in chosen is not finite", next="no infinity may arise on the way"
+)
+def gradient_of_what_is_not_taken(chosen, rejected):
+    margin = chosen - rejected
+    return -torch.where(margin > -80, margin.sigmoid().log(), margin).mean()
+
+
+@bradley_terry_loss.wrong(*in_place("chosen"))
+def subtract_in_place(chosen, rejected):
+    chosen -= rejected
+    return -logsigmoid(chosen).mean()
+
+
+@bradley_terry_loss.wrong(*NO_GRADIENT)
+def as_a_number(chosen, rejected):
+    return reward.bradley_terry_loss(chosen, rejected).item()
+
+
+@bradley_terry_loss.wrong(*no_gradient_in("chosen"))
+def detached(chosen, rejected):
+    return reward.bradley_terry_loss(chosen.detach(), rejected)
+
+
+def random_pairs(seed: int) -> tuple[Tensor, Tensor]:
     chosen, rejected = randoms(seed, 6) + 0.5, randoms(seed + 100, 6)
     chosen[0] = rejected[0] - 0.7  # one choice at least that the rewards do not expect
-    return {"chosen": chosen, "rejected": rejected}
+    return chosen, rejected
 
 
 @bradley_terry_loss.check(points=2)
 @twice
 def is_the_mean_negative_log_probability_of_the_choice(student, seed):
-    pairs = random_pairs(seed)
-    value, (chosen, rejected) = call(student, pairs), pairs.values()
-    margin, expected = chosen - rejected, reward.bradley_terry_loss(*pairs.values())
-    if isinstance(value, Tensor) and value.shape == margin.shape:
-        raise Mistake("this is one loss for each pair", next="take their mean")
-    value = number(value)
-    if close(value, expected):
-        return
-    log_p = margin.sigmoid().log()
-    diagnose(
-        value,
-        {
-            "the sign is wrong: this rises when the choices get more likely": (
-                -expected,
-                "negate the log-probability",
-            ),
-            "chosen and rejected have changed places": (
-                -(-margin).sigmoid().log().mean(),
-                "the margin is chosen − rejected",
-            ),
-            "the pairs are summed, not averaged": (-log_p.sum(), "take the mean over the pairs"),
-            "the logarithm is missing": (
-                -margin.sigmoid().mean(),
-                "the loss is −log σ of the margin",
-            ),
-            "this is the mean probability of a wrong choice": (
-                (-margin).sigmoid().mean(),
-                "the loss is −log σ of the margin",
-            ),
-            "the logarithm is taken of the mean probability": (
-                -margin.sigmoid().mean().log(),
-                "first the log, then the mean",
-            ),
-            "the margin is averaged before the sigmoid": (
-                -margin.mean().sigmoid().log(),
-                "σ bends: first the loss of each pair, then the mean",
-            ),
-            "the sigmoid is taken of each reward, not of the margin": (
-                -(chosen.sigmoid().log() - rejected.sigmoid().log()).mean(),
-                "the margin is chosen − rejected",
-            ),
-            "the rejected response is not used": (
-                -chosen.sigmoid().log().mean(),
-                "the margin is chosen − rejected",
-            ),
-            "this is a hinge: it stops at a margin of 1": (
-                (1 - margin).clamp(min=0).mean(),
-                "the loss is −log σ of the margin",
-            ),
-            "the sigmoid is missing": (-margin.mean(), "the loss is −log σ of the margin"),
-            "the margin is squared: that is another loss": (
-                (1 - margin).square().mean(),
-                "the loss is −log σ of the margin",
-            ),
-            "these are bits, not nats": (
-                -margin.sigmoid().log2().mean(),
-                "use the natural logarithm",
-            ),
-        },
-    )
-    raise Mistake(
-        "this is not the mean of −log σ(chosen − rejected)",
-        next="the margin of each pair comes first",
+    expect(
+        bradley_terry_loss,
+        student,
+        random_pairs(seed),
+        otherwise=(
+            "this is not the mean of −log σ(chosen − rejected)",
+            "the margin of each pair comes first",
+        ),
+        read=as_loss,
     )
 
 
@@ -224,19 +196,22 @@ def stands_large_margins(student, seed):
             raise Mistake(f"a margin of {-size:.0f} costs {value.item()}", next=STABLE)
         if not close(value, torch.tensor(size)):
             raise Mistake(
-                f"a choice with a margin of {-size:.0f} must cost {size:.0f} nats, yours {value.item():.4g}",
-                next="no clamp and no small number inside the log: they end the learning where it is needed",
+                f"a choice with a margin of {-size:.0f} must cost {size:.0f} nats, "
+                f"yours {value.item():.4g}",
+                next=NO_SMALL_NUMBER,
             )
-    far = {"chosen": torch.tensor([0.0, 1.0]), "rejected": torch.tensor([150.0, -150.0])}
-    needs_gradients(student, reward.bradley_terry_loss, far, next=STABLE)
+    far = torch.tensor([0.0, 1.0]), torch.tensor([150.0, -150.0])
+    needs_gradients(bradley_terry_loss, student, far, "chosen", "rejected", next=STABLE)
 
 
 @bradley_terry_loss.check(points=1)
 def passes_the_gradient(student, seed):
     needs_gradients(
+        bradley_terry_loss,
         student,
-        reward.bradley_terry_loss,
         random_pairs(seed),
+        "chosen",
+        "rejected",
         next="check the sign and what you divide by",
     )
 
@@ -245,111 +220,155 @@ def passes_the_gradient(student, seed):
 
 reward_at_end = Exercise("reward.at_end", reference=reward.reward_at_end, minutes=10, difficulty=2)
 COLUMN = "find the column of each row's last True in real"
+LAST_PREFIX = "only the last prefix has seen the whole response"
+ENDS = "n real tokens end in column n − 1"
+ONE_FOR_EACH_ROW = "one number for each row"
+NOT_THE_LAST = "this is not the number at the last real token", COLUMN
+NO_SUCH_COLUMN = (
+    "a column is read that is not there",
+    "the last of n columns has the number n − 1",
+)
 
 
-def padded_rows(seed: int, sides: str, longest: int, time: int) -> dict[str, Tensor]:
-    """Numbers (rows, time) and where they are real; each row is padded on its side, "r" or "l", or
+@reward_at_end.wrong("the last column is read, and it is padding", next=COLUMN)
+def last_column(scores, real):
+    return scores[:, -1]
+
+
+@reward_at_end.wrong("the first padding is read, one column too far", next=ENDS)
+def first_padding(scores, real):
+    return F.pad(scores, (0, 1))[torch.arange(len(real)), real.sum(-1)]
+
+
+@reward_at_end.wrong(*NO_SUCH_COLUMN)
+def behind_the_last_column(scores, real):
+    return scores[:, scores.shape[1]]
+
+
+@reward_at_end.wrong("the token before the last is read", next=ENDS)
+def one_before(scores, real):
+    return scores[torch.arange(len(real)), real.sum(-1) - 2]
+
+
+@reward_at_end.wrong("the first token is read: it has seen no response", next=COLUMN)
+def first_column(scores, real):
+    return scores[:, 0]
+
+
+@reward_at_end.wrong("this is the largest number of the row", next=COLUMN)
+def largest(scores, real):
+    return scores.masked_fill(~real, -99).amax(-1)
+
+
+@reward_at_end.wrong("this is the largest number, padding and all", next=COLUMN)
+def largest_of_all(scores, real):
+    return scores.amax(-1)
+
+
+@reward_at_end.wrong("the numbers of a row are averaged", next=LAST_PREFIX)
+def mean_of_the_row(scores, real):
+    return (scores * real).sum(-1) / real.sum(-1)
+
+
+@reward_at_end.wrong("the numbers of a row are summed", next=LAST_PREFIX)
+def sum_of_the_row(scores, real):
+    return (scores * real).sum(-1)
+
+
+@reward_at_end.wrong("every row is read in the same column", next="the rows differ in length")
+def longest_row(scores, real):
+    return scores[:, real.sum(-1).max() - 1]
+
+
+@reward_at_end.wrong(
+    "with padding on the left, the number of real tokens does not tell the place of the last",
+    next=COLUMN,
+)
+def right_padding_only(scores, real):
+    return scores[torch.arange(len(real)), real.sum(-1) - 1]
+
+
+@reward_at_end.wrong(*NOT_THE_LAST)
+def never_the_first_column(scores, real):
+    ends = torch.arange(real.shape[1]).where(real, 1).argmax(-1, keepdim=True)
+    return scores.gather(-1, ends).squeeze(-1)
+
+
+@reward_at_end.wrong(WRONG_SHAPE, next=ONE_FOR_EACH_ROW)
+def all_columns(scores, real):
+    return scores * real
+
+
+@reward_at_end.wrong(*NO_GRADIENT)
+def without_gradient(scores, real):
+    return torch.tensor([row[keep][-1].item() for row, keep in zip(scores, real)])
+
+
+@reward_at_end.wrong(*in_place("real"))
+def mask_overwritten(scores, real):
+    ends = reward.reward_at_end(scores, real)
+    real[:] = False
+    return ends
+
+
+@reward_at_end.wrong(*in_place("scores"))
+def padding_overwritten(scores, real):
+    scores[~real] = 0
+    return reward.reward_at_end(scores, real)
+
+
+def padded_rows(seed: int, sides: str) -> tuple[Tensor, Tensor]:
+    """Numbers (rows, 8) and where they are real; each row is padded on its side, "r" or "l", or
     not at all, "-".
 
     The first row has a single token.
     """
-    lengths = [1, *random.Random(seed).sample(range(2, longest + 1), len(sides) - 1)]
+    time, lengths = 8, [1, *random.Random(seed).sample(range(2, 7), len(sides) - 1)]
     real = torch.zeros(len(sides), time, dtype=torch.bool)
     for row, (side, length) in enumerate(zip(sides, lengths)):
         real[
             row, {"r": slice(0, length), "l": slice(time - length, time), "-": slice(0, time)}[side]
         ] = True
     scores = randoms(seed, *real.shape)
-    return {
-        "scores": scores.where(real, scores + 20),
-        "real": real,
-    }  # what stands on padding must not go unnoticed
-
-
-def ends_of(student, given: dict[str, Tensor]) -> Tensor:
-    try:
-        value = call(student, given)
-    except IndexError:
-        raise Mistake(
-            "a column is read that is not there", next="the last of n columns has the number n − 1"
-        ) from None
-    return numbers(value, (len(given["real"]),), "the result", next="one number for each row")
+    return scores.where(real, scores + 20), real  # what stands on padding must not go unnoticed
 
 
 @reward_at_end.check(points=2)
 @twice
 def reads_the_last_real_token(student, seed):
-    given = padded_rows(seed, "rrrrrr", longest=6, time=8)
-    scores, real = given.values()
-    value, rows, length = ends_of(student, given), torch.arange(len(real)), real.sum(-1)
-    if close(value, reward.reward_at_end(scores, real)):
-        return
-    diagnose(
-        value,
-        {
-            "the last column is read, and it is padding": (scores[:, -1], COLUMN),
-            "the first padding is read, one column too far": (
-                scores[rows, length],
-                "n real tokens end in column n − 1",
-            ),
-            "the token before the last is read": (
-                scores[rows, length - 2],
-                "n real tokens end in column n − 1",
-            ),
-            "the first token is read: it has seen no response": (scores[:, 0], COLUMN),
-            "this is the largest number of the row": (scores.where(real, -99).amax(-1), COLUMN),
-            "this is the largest number, padding and all": (scores.amax(-1), COLUMN),
-            "the numbers of a row are averaged": (
-                (scores * real).sum(-1) / length,
-                "only the last prefix has seen the whole response",
-            ),
-            "the numbers of a row are summed": (
-                (scores * real).sum(-1),
-                "only the last prefix has seen the whole response",
-            ),
-            "every row is read in the same column": (
-                scores[:, length.max() - 1],
-                "the rows differ in length",
-            ),
-        },
-    )
-    raise Mistake("this is not the number at the last real token", next=COLUMN)
+    with in_words(IndexError, *NO_SUCH_COLUMN):
+        expect(
+            reward_at_end,
+            student,
+            padded_rows(seed, "rrrrrr"),
+            otherwise=NOT_THE_LAST,
+            shape=ONE_FOR_EACH_ROW,
+        )
 
 
 @reward_at_end.check(points=1)
 def takes_padding_on_either_side(student, seed):
-    given = padded_rows(seed, "l-rl", longest=6, time=8)
-    scores, real = given.values()
-    value = ends_of(student, given)
-    if close(value, reward.reward_at_end(scores, real)):
-        return
-    counted = scores[torch.arange(len(real)), real.sum(-1) - 1]
-    diagnose(
-        value,
-        {
-            "with padding on the left, the number of real tokens does not tell the place of the last": (
-                counted,
+    with in_words(IndexError, *NO_SUCH_COLUMN):
+        expect(
+            reward_at_end,
+            student,
+            padded_rows(seed, "l-rl"),
+            otherwise=(
+                "padding may stand on the left, on the right or nowhere, "
+                "and there another token is read",
                 COLUMN,
             ),
-            "the last column is read, and in some rows it is padding": (scores[:, -1], COLUMN),
-        },
-    )
-    raise Mistake(
-        "padding may stand on the left, on the right or nowhere, and there another token is read",
-        next=COLUMN,
-    )
+            shape=ONE_FOR_EACH_ROW,
+        )
 
 
 @reward_at_end.check(points=1)
 def lets_the_last_token_alone_learn(student, seed):
-    given = padded_rows(seed, "rrrrrr", longest=6, time=8)
-    needs_untouched(student, given)
-    scores, real = given.values()
     needs_gradients(
+        reward_at_end,
         student,
-        reward.reward_at_end,
-        {"scores": scores},
-        real,
+        padded_rows(seed, "rrrrrr"),
+        "scores",
         next="each row's gradient is 1 at its last real token and 0 elsewhere",
     )
 
@@ -360,121 +379,173 @@ ranking_loss = Exercise(
     "reward.ranking_loss", reference=reward.ranking_loss, minutes=15, difficulty=2
 )
 PAIRS = "itertools.combinations(range(K), 2) lists the pairs, the better one first"
+HOW_MANY = "a ranking of K holds K (K − 1) / 2 pairs"
+ALL_PAIRS = f"{HOW_MANY}: {PAIRS}"
+ANY_K = "K is rewards.shape[1]"
+
+
+@ranking_loss.wrong(
+    "the sign is wrong: this rises when the rewards fit the ranking",
+    next="negate the log-probability",
+)
+def rising(rewards):
+    return -reward.ranking_loss(rewards)
+
+
+@ranking_loss.wrong(
+    "the worst response is taken for the best", next="the preferred response stands first"
+)
+def worst_first(rewards):
+    return reward.ranking_loss(rewards.flip(1))
+
+
+@ranking_loss.wrong("only neighbours are compared", next=ALL_PAIRS)
+def neighbours(rewards):
+    return -logsigmoid(rewards[:, :-1] - rewards[:, 1:]).mean()
+
+
+@ranking_loss.wrong("only the best is compared with the others", next=ALL_PAIRS)
+def best_against_rest(rewards):
+    return -logsigmoid(rewards[:, :1] - rewards[:, 1:]).mean()
+
+
+@ranking_loss.wrong("only the best and the worst are compared", next=ALL_PAIRS)
+def best_against_worst(rewards):
+    return -logsigmoid(rewards[:, 0] - rewards[:, -1]).mean()
+
+
+@ranking_loss.wrong("only the last is compared with the others", next=ALL_PAIRS)
+def last_against_rest(rewards):
+    return -logsigmoid(rewards[:, :-1] - rewards[:, -1:]).mean()
+
+
+def mean_over(pairs, rewards: Tensor) -> Tensor:
+    better, worse = zip(*pairs)
+    return -logsigmoid(rewards[:, better] - rewards[:, worse]).mean()
+
+
+@ranking_loss.wrong("every pair is counted in both orders", next=PAIRS)
+def both_orders(rewards):
+    return mean_over(itertools.permutations(range(rewards.shape[1]), 2), rewards)
+
+
+@ranking_loss.wrong(
+    "responses are compared with themselves, and each pair in both orders", next=PAIRS
+)
+def with_itself(rewards):
+    return mean_over(itertools.product(range(rewards.shape[1]), repeat=2), rewards)
+
+
+@ranking_loss.wrong("responses are compared with themselves", next=PAIRS)
+def with_itself_once(rewards):
+    return mean_over(itertools.combinations_with_replacement(range(rewards.shape[1]), 2), rewards)
+
+
+@wrong_part(ranking_loss)
+def wrong_factor(factor):
+    """The loss times a factor that depends on the number of rankings and on K."""
+    return lambda rewards: reward.ranking_loss(rewards) * factor(*rewards.shape)
+
+
+@wrong_factor("everything is summed, nothing averaged", next="take the mean over all pairs")
+def all_summed(rankings, K):
+    return rankings * math.comb(K, 2)
+
+
+@wrong_factor(
+    "the pairs of a ranking are summed",
+    next="K − 1 times too many gradients for each response: average",
+)
+def pairs_summed(rankings, K):
+    return math.comb(K, 2)
+
+
+@wrong_factor(
+    "the rankings are summed, not averaged", next="take the mean over the rankings as well"
+)
+def rankings_summed(rankings, K):
+    return rankings
+
+
+@wrong_factor("the sum is divided by K and not by the pairs", next=HOW_MANY)
+def over_k(rankings, K):
+    return math.comb(K, 2) / K
+
+
+@wrong_factor("the sum is divided by K − 1 and not by the pairs", next=HOW_MANY)
+def over_k_less_1(rankings, K):
+    return math.comb(K, 2) / (K - 1)
+
+
+@wrong_factor("the sum is divided by K² and not by the pairs", next=HOW_MANY)
+def over_k_squared(rankings, K):
+    return math.comb(K, 2) / K**2
+
+
+@wrong_factor("the sum is divided by K (K − 1): each pair counts half", next=HOW_MANY)
+def each_pair_half(rankings, K):
+    return 1 / 2
+
+
+@ranking_loss.wrong(
+    "this is the loss of a whole ranking (Plackett–Luce)", next="here each pair has its own loss"
+)
+def listwise(rewards):
+    return -(rewards - rewards.flip(1).logcumsumexp(1).flip(1)).sum(1).mean()
+
+
+@ranking_loss.wrong("with 6 responses, this is not the mean loss of the 15 pairs", next=ANY_K)
+def the_first_four(rewards):
+    return reward.ranking_loss(rewards[:, :4])
+
+
+@ranking_loss.wrong("with 2 responses, one is asked for that is not there", next=ANY_K)
+def always_four(rewards):
+    return mean_over(itertools.combinations(range(4), 2), rewards)
+
+
+@ranking_loss.wrong(*NO_GRADIENT)
+def ranking_detached(rewards):
+    return reward.ranking_loss(rewards.detach())
 
 
 @ranking_loss.check(points=2)
 @twice
 def is_the_mean_over_all_pairs(student, seed):
     rewards = randoms(seed, 3, 4) + torch.tensor([0.6, 0.3, 0.0, -0.3])
-    value, expected = number(student(rewards.clone())), reward.ranking_loss(rewards)
-    if close(value, expected):
-        return
-    loss = (
-        -(rewards.unsqueeze(2) - rewards.unsqueeze(1)).sigmoid().log()
-    )  # [ranking, better, worse]
-    K = rewards.shape[1]
-    pairs = K * (K - 1) // 2
-    listwise = -(rewards - rewards.flip(1).logcumsumexp(1).flip(1)).sum(1).mean()
-    diagnose(
-        value,
-        {
-            "the sign is wrong: this rises when the rewards fit the ranking": (
-                -expected,
-                "negate the log-probability",
-            ),
-            "the worst response is taken for the best": (
-                reward.ranking_loss(rewards.flip(1)),
-                "the preferred response stands first",
-            ),
-            "only neighbours are compared": (
-                loss.diagonal(1, 1, 2).mean(),
-                f"a ranking of {K} holds {pairs} pairs: {PAIRS}",
-            ),
-            "only the best is compared with the others": (
-                loss[:, 0, 1:].mean(),
-                f"a ranking of {K} holds {pairs} pairs: {PAIRS}",
-            ),
-            "only the best and the worst are compared": (
-                loss[:, 0, -1].mean(),
-                f"a ranking of {K} holds {pairs} pairs: {PAIRS}",
-            ),
-            "only the last is compared with the others": (
-                loss[:, :-1, -1].mean(),
-                f"a ranking of {K} holds {pairs} pairs: {PAIRS}",
-            ),
-            "every pair is counted in both orders": (
-                (loss.sum() - loss.diagonal(0, 1, 2).sum()) / (3 * 2 * pairs),
-                PAIRS,
-            ),
-            "responses are compared with themselves, and each pair in both orders": (
-                loss.mean(),
-                PAIRS,
-            ),
-            "responses are compared with themselves": (
-                loss.triu().sum() / (3 * (pairs + K)),
-                PAIRS,
-            ),
-            "everything is summed, nothing averaged": (
-                expected * 3 * pairs,
-                "take the mean over all pairs",
-            ),
-            "the pairs of a ranking are summed": (
-                expected * pairs,
-                "K − 1 times too many gradients for each response: average",
-            ),
-            "the rankings are summed, not averaged": (
-                expected * 3,
-                "take the mean over the rankings as well",
-            ),
-            "the sum is divided by K and not by the pairs": (
-                expected * pairs / K,
-                f"a ranking of {K} holds {pairs} pairs",
-            ),
-            "the sum is divided by K − 1 and not by the pairs": (
-                expected * pairs / (K - 1),
-                f"a ranking of {K} holds {pairs} pairs",
-            ),
-            "the sum is divided by K² and not by the pairs": (
-                expected * pairs / K**2,
-                f"a ranking of {K} holds {pairs} pairs",
-            ),
-            "the sum is divided by K (K − 1): each pair counts half": (
-                expected / 2,
-                f"a ranking of {K} holds {pairs} pairs",
-            ),
-            "this is the loss of a whole ranking (Plackett–Luce)": (
-                listwise,
-                "here each pair has its own loss",
-            ),
-        },
+    expect(
+        ranking_loss,
+        student,
+        (rewards,),
+        otherwise=("this is not the mean loss of all pairs of each ranking", PAIRS),
+        read=number,
     )
-    raise Mistake("this is not the mean loss of all pairs of each ranking", next=PAIRS)
 
 
 @ranking_loss.check(points=1)
 def takes_any_number_of_responses(student, seed):
     for K in (2, 3, 6):
-        rewards = randoms(seed + K, 2, K)
         told = f"with {K} responses"
-        try:
-            value = number(student(rewards.clone()))
-        except IndexError:
-            raise Mistake(
-                f"{told}, one is asked for that is not there", next="K is rewards.shape[1]"
-            ) from None
-        if not close(value, reward.ranking_loss(rewards)):
-            raise Mistake(
-                f"{told}, this is not the mean loss of the {K * (K - 1) // 2} pairs",
-                next="K is rewards.shape[1]",
+        with in_words(IndexError, f"{told}, one is asked for that is not there", ANY_K):
+            expect(
+                ranking_loss,
+                student,
+                (randoms(seed + K, 2, K),),
+                otherwise=(
+                    f"{told}, this is not the mean loss of the {math.comb(K, 2)} pairs",
+                    ANY_K,
+                ),
+                read=number,
             )
 
 
 @ranking_loss.check(points=1)
 def passes_a_rankings_gradient(student, seed):
     needs_gradients(
+        ranking_loss,
         student,
-        reward.ranking_loss,
-        {"rewards": randoms(seed, 3, 4)},
+        (randoms(seed, 3, 4),),
+        "rewards",
         next="check which pairs count and what you divide by",
     )
 
@@ -482,33 +553,110 @@ def passes_a_rankings_gradient(student, seed):
 # Best of n ----------------------------------------------------------------------------------------
 
 choose_best = Exercise("reward.best_of_n", reference=best_of_n.best_of_n, minutes=5, difficulty=1)
+ONE_INDEX = "one index for each prompt"
+FROM_0 = "the first response has the index 0"
+NOT_THE_FIRST = (
+    "of equal rewards, another one than the first is kept",
+    "responses repeat: keep the first, so that every run keeps the same one",
+)
+REFUSE = "raise a FloatingPointError unless torch.isfinite(rewards).all()"
 
 
-def kept(student, rewards: Tensor) -> Tensor:
-    """The indices as returned, int (prompts,)."""
-    mine = rewards.clone()
-    given = student(mine)
-    needs_something(given)
-    if not torch.equal(mine, rewards):
-        raise Mistake("rewards is changed in place", next="argmax needs no change of the rewards")
-    if getattr(given, "shape", None) == rewards.shape:
-        raise Mistake(
-            "one index for each prompt is expected, not one number for each response",
-            next="argmax(-1)",
-        )
-    value = numbers(given, (len(rewards),), "the result", next="one index for each prompt")
-    if close(value, rewards.amax(-1)):
-        raise Mistake(
-            "these are the highest rewards, not their places",
-            next="argmax tells where the maximum is",
-        )
-    kind = torch.as_tensor(given).dtype
+@choose_best.wrong("the worst response is kept", next="the highest reward is the best")
+def worst(rewards):
+    return rewards.argmin(-1)
+
+
+@choose_best.wrong(
+    "these are the highest rewards, not their places", next="argmax tells where the maximum is"
+)
+def the_reward(rewards):
+    return rewards.amax(-1)
+
+
+@choose_best.wrong(
+    "the index counts through all prompts", next="it counts the responses of one prompt"
+)
+def through_all_prompts(rewards):
+    return best_of_n.best_of_n(rewards) + rewards.shape[1] * torch.arange(len(rewards))
+
+
+@choose_best.wrong("the index counts from 1", next=FROM_0)
+def from_one(rewards):
+    return rewards.argmax(-1) + 1
+
+
+@choose_best.wrong("the index counts from the end", next=FROM_0)
+def from_the_end(rewards):
+    return rewards.argmax(-1) - rewards.shape[1]
+
+
+@choose_best.wrong(
+    "one index for each prompt is expected, not one number for each response", next="argmax(-1)"
+)
+def with_one_hot(rewards):
+    return F.one_hot(best_of_n.best_of_n(rewards), rewards.shape[1])
+
+
+@choose_best.wrong(WRONG_SHAPE, next=ONE_INDEX)
+def over_all(rewards):
+    return rewards.argmax()
+
+
+@choose_best.wrong(WRONG_SHAPE, next=ONE_INDEX)
+def over_prompts(rewards):
+    return rewards.argmax(0)
+
+
+@choose_best.wrong(
+    "an index is a whole number, and these are float32", next="argmax gives whole numbers"
+)
+def as_floats(rewards):
+    return best_of_n.best_of_n(rewards).float()
+
+
+@choose_best.wrong(*in_place("rewards"))
+def sorted_in_place(rewards):
+    best = best_of_n.best_of_n(rewards)
+    rewards.copy_(rewards.sort(-1).values)
+    return best
+
+
+@choose_best.wrong(*NOT_THE_FIRST)
+def last_of_equals(rewards):
+    return rewards.shape[1] - 1 - best_of_n.best_of_n(rewards.flip(1))
+
+
+@choose_best.wrong("a reward of nan is let through, and argmax takes it for the best", next=REFUSE)
+def lets_nan_through(rewards):
+    return rewards.argmax(-1)
+
+
+@choose_best.wrong("a reward of inf is let through", next=REFUSE)
+def only_nan(rewards):
+    if rewards.isnan().any():
+        raise FloatingPointError("NaN")
+    return rewards.argmax(-1)
+
+
+@choose_best.wrong("a reward of -inf is let through", next=REFUSE)
+def minus_infinity_through(rewards):
+    if rewards.isnan().any() or rewards.isposinf().any():
+        raise FloatingPointError("a reward is not finite")
+    return rewards.argmax(-1)
+
+
+def needs_indices(student, rewards: Tensor) -> None:
+    """The function returns a whole number for each prompt and leaves the rewards as they were."""
+    needs_untouched(choose_best, student, (rewards,))
+    value = student(rewards.clone())
+    numbers(value, (len(rewards),), next=ONE_INDEX)
+    kind = torch.as_tensor(value).dtype
     if kind.is_floating_point or kind.is_complex or kind == torch.bool:
         raise Mistake(
             f"an index is a whole number, and these are {str(kind).removeprefix('torch.')}",
             next="argmax gives whole numbers",
         )
-    return value
 
 
 @choose_best.check(points=2)
@@ -517,61 +665,41 @@ def keeps_the_highest_reward(student, seed):
     # The best of the first prompts stand in other columns than their worst, and not all in one
     # column.
     rewards[torch.arange(5), torch.tensor([3, 0, 2, 1, 2])] += 6
-    value = kept(student, rewards)
-    if close(value, rewards.argmax(-1)):
-        return
-    diagnose(
-        value,
-        {
-            "the worst response is kept": (rewards.argmin(-1), "the highest reward is the best"),
-            "the index counts through all prompts": (
-                rewards.argmax(-1) + 4 * torch.arange(5),
-                "it counts the responses of one prompt",
-            ),
-            "the index counts from 1": (
-                rewards.argmax(-1) + 1,
-                "the first response has the index 0",
-            ),
-            "the index counts from the end": (
-                rewards.argmax(-1) - 4,
-                "the first response has the index 0",
-            ),
-        },
+    expect(
+        choose_best,
+        student,
+        (rewards,),
+        otherwise=(
+            "the response with the highest reward is not kept",
+            "one argmax for each prompt, along its responses",
+        ),
+        shape=ONE_INDEX,
     )
-    raise Mistake(
-        "the response with the highest reward is not kept",
-        next="one argmax for each prompt, along its responses",
-    )
+    needs_indices(student, rewards)
 
 
 @choose_best.check(points=1)
 def keeps_the_first_of_equals(student, seed):
     rewards = randoms(seed, 40, 24).clamp(max=2)
-    first = random.Random(seed)
+    rng = random.Random(seed)
     for row in rewards:
-        row[first.sample(range(24), 4)] = 3.0
-    if not close(kept(student, rewards), rewards.argmax(-1)):
-        raise Mistake(
-            "of equal rewards, another one than the first is kept",
-            next="responses repeat: keep the first, so that every run keeps the same one",
-        )
+        row[rng.sample(range(24), 4)] = 3.0
+    expect(choose_best, student, (rewards,), otherwise=NOT_THE_FIRST, shape=ONE_INDEX)
+    needs_indices(student, rewards)
 
 
 @choose_best.check(points=1)
 def refuses_what_is_not_finite(student, seed):
     for value in (float("nan"), float("inf"), float("-inf")):
         rewards = randoms(seed, 3, 4)
-        kept(student, rewards)
+        needs_indices(student, rewards)
         rewards[1, 2] = value
         try:
             student(rewards)
         except Exception:
             continue
         taken = ", and argmax takes it for the best" if value != value else ""
-        raise Mistake(
-            f"a reward of {value} is let through{taken}",
-            next="raise a FloatingPointError unless torch.isfinite(rewards).all()",
-        )
+        raise Mistake(f"a reward of {value} is let through{taken}", next=REFUSE)
 
 
 # Find the silent bug ------------------------------------------------------------------------------
@@ -579,6 +707,109 @@ def refuses_what_is_not_finite(student, seed):
 batch_rewards = Exercise(
     "reward.silent_bug", reference=reward.batch_rewards, minutes=15, difficulty=3
 )
+LEFT_OUT = "the reward model must read what was asked: prompt + response"
+ONE_ROW = "one row for each ranking: view(len(rankings), -1)"
+IN_A_ROW = "list all responses of a prompt in a row"
+NOT_THE_REWARDS = (
+    "these are not the rewards of the responses, each after its prompt",
+    "compare with a row that you score alone",
+)
+GROWS = "the rankings are changed in place", "prompt + response makes a new list, += does not"
+
+
+def rewards_of(rows, model, rankings, pad_id) -> Tensor:
+    ids, real = tokens.pad(rows, pad_id)
+    return reward.reward_at_end(model(ids, real), real).view(len(rankings), -1)
+
+
+@wrong_part(batch_rewards)
+def wrong_row(row):
+    """The rewards of other rows than prompt + response."""
+
+    def rewards(model, rankings, pad_id):
+        rows = [row(prompt, response) for prompt, ranked in rankings for response in ranked]
+        return rewards_of(rows, model, rankings, pad_id)
+
+    return rewards
+
+
+@wrong_row(
+    "the responses are scored without their prompts: "
+    "the same words earn the same, whatever was asked",
+    next=LEFT_OUT,
+)
+def without_prompt(prompt, response):
+    return response
+
+
+@wrong_row("the prompts are scored, without the responses", next=LEFT_OUT)
+def without_response(prompt, response):
+    return prompt
+
+
+@wrong_row("the prompt stands behind the response", next=LEFT_OUT)
+def prompt_behind(prompt, response):
+    return response + prompt
+
+
+@wrong_row("the last token is left out", next="the stop token is scored too")
+def stop_left_out(prompt, response):
+    return (prompt + response)[:-1]
+
+
+@batch_rewards.wrong(
+    "the number is read in the last column, which is padding in the shorter rows",
+    next="reward_at_end finds the place",
+)
+def at_padding(model, rankings, pad_id):
+    rows = [prompt + response for prompt, ranked in rankings for response in ranked]
+    return model(*tokens.pad(rows, pad_id))[:, -1].view(len(rankings), -1)
+
+
+@batch_rewards.wrong("the sign is wrong", next="return the rewards as they are")
+def negated(model, rankings, pad_id):
+    return -reward.batch_rewards(model, rankings, pad_id)
+
+
+@batch_rewards.wrong("the worst response comes first", next="keep the order of the responses")
+def worst_response_first(model, rankings, pad_id):
+    return reward.batch_rewards(model, rankings, pad_id).flip(1)
+
+
+@batch_rewards.wrong("rewards of different prompts have changed places", next=IN_A_ROW)
+def first_responses_first(model, rankings, pad_id):
+    rows = [prompt + ranked[k] for k in range(len(rankings[0][1])) for prompt, ranked in rankings]
+    return rewards_of(rows, model, rankings, pad_id)
+
+
+@batch_rewards.wrong(
+    "rewards of different prompts stand in one row",
+    next=f"{IN_A_ROW}, then view(len(rankings), -1)",
+)
+def columns_mixed(model, rankings, pad_id):
+    return reward.batch_rewards(model, rankings, pad_id).flatten().view(-1, len(rankings)).T
+
+
+@batch_rewards.wrong(*NOT_THE_REWARDS)
+def first_prompt_for_all(model, rankings, pad_id):
+    return reward.batch_rewards(model, [(rankings[0][0], ranked) for _, ranked in rankings], pad_id)
+
+
+@batch_rewards.wrong(WRONG_SHAPE, next=ONE_ROW)
+def flat(model, rankings, pad_id):
+    return reward.batch_rewards(model, rankings, pad_id).flatten()
+
+
+@batch_rewards.wrong(*GROWS)
+def prompt_grows(model, rankings, pad_id):
+    for prompt, responses in rankings:
+        prompt += responses[0]
+    return reward.batch_rewards(model, rankings, pad_id)
+
+
+@batch_rewards.wrong(*NOTHING_TO_LEARN)
+def without_learning(model, rankings, pad_id):
+    return reward.batch_rewards(model, rankings, pad_id).detach()
 
 
 def random_rankings(seed: int) -> list[reward.Ranking]:
@@ -593,98 +824,28 @@ def random_rankings(seed: int) -> list[reward.Ranking]:
 
 
 def scored(student, model: reward.ScalarModel, rankings: list[reward.Ranking]) -> Tensor:
-    given = [
-        (list(prompt), [list(response) for response in responses]) for prompt, responses in rankings
-    ]
+    """The rewards as returned; the rankings must stay as they were."""
+    given = copy.deepcopy(rankings)
     value = student(model, given, PAD)
     if given != rankings:
-        raise Mistake(
-            "the rankings are changed in place",
-            next="prompt + response makes a new list, += does not",
-        )
-    return numbers(
-        value,
-        (len(rankings), len(rankings[0][1])),
-        "the result",
-        next="one row for each ranking: view(len(rankings), -1)",
-    )
-
-
-def alone(model: reward.ScalarModel, row: list[int]) -> Tensor:
-    """The numbers of one row's prefixes; nothing is padded."""
-    ids = torch.tensor([row])
-    return model(ids, torch.ones_like(ids, dtype=torch.bool))[0].detach()
+        raise Mistake(*GROWS)
+    return numbers(value, (len(rankings), len(rankings[0][1])), next=ONE_ROW)
 
 
 @batch_rewards.check(points=2)
 def scores_each_response_to_its_prompt(student, seed):
     model, rankings = reward_model(), random_rankings(seed)
-    value = scored(student, model, rankings)
-    expected = reward.batch_rewards(model, rankings, PAD).detach()
-    if close(value, expected):
-        return
-
-    def rewards(row) -> Tensor:  # the number at the end of row(prompt, response), for each of them
-        return torch.stack(
-            [
-                torch.stack([alone(model, row(prompt, response))[-1] for response in responses])
-                for prompt, responses in rankings
-            ]
-        )
-
-    rows = [prompt + response for prompt, responses in rankings for response in responses]
-    ids, real = tokens.pad(rows, PAD)
-    at_padding = model(ids, real)[:, -1].view(expected.shape).detach()
-    left_out = "the reward model must read what was asked: prompt + response"
-    diagnose(
-        value,
-        {
-            "the responses are scored without their prompts: the same words earn the same, whatever was asked": (
-                rewards(lambda prompt, response: response),
-                left_out,
-            ),
-            "the prompts are scored, without the responses": (
-                rewards(lambda prompt, response: prompt),
-                left_out,
-            ),
-            "the prompt stands behind the response": (
-                rewards(lambda prompt, response: response + prompt),
-                left_out,
-            ),
-            "the last token is left out": (
-                rewards(lambda prompt, response: (prompt + response)[:-1]),
-                "the stop token is scored too",
-            ),
-            "the number is read in the last column, which is padding in the shorter rows": (
-                at_padding,
-                "reward_at_end finds the place",
-            ),
-            "the sign is wrong": (-expected, "return the rewards as they are"),
-            "the worst response comes first": (expected.flip(1), "keep the order of the responses"),
-            "rewards of different prompts have changed places": (
-                expected.T.reshape(expected.shape),
-                "list all responses of a prompt in a row",
-            ),
-            "rewards of different prompts stand in one row": (
-                expected.flatten().view(expected.shape[::-1]).T,
-                "list all responses of a prompt in a row, then view(len(rankings), -1)",
-            ),
-        },
-    )
-    raise Mistake(
-        "these are not the rewards of the responses, each after its prompt",
-        next="compare with a row that you score alone",
-    )
+    scored(student, model, rankings)
+    expect(batch_rewards, student, (model, rankings, PAD), otherwise=NOT_THE_REWARDS)
 
 
 @batch_rewards.check(points=1)
 def hears_another_question(student, seed):
     model, rankings = reward_model(), random_rankings(seed)
     before = scored(student, model, rankings)
-    (prompt, responses), *rest = rankings[
-        ::-1
-    ]  # the longest row becomes longer still, and so does the padding
-    after = scored(student, model, [(prompt[::-1] + [2, 3, 4, 5, 6, 7], responses), *rest][::-1])
+    # The longest row becomes longer still, and so does the padding.
+    *others, (prompt, responses) = rankings
+    after = scored(student, model, [*others, (prompt[::-1] + [2, 3, 4, 5, 6, 7], responses)])
     if close(after[2], before[2]):
         raise Mistake(
             "another prompt, and the rewards of its responses stay the same",
@@ -699,7 +860,5 @@ def hears_another_question(student, seed):
 
 @batch_rewards.check(points=1)
 def teaches_the_model(student, seed):
-    model, rankings = reward_model(), random_rankings(seed)
-    needs_parameter_gradients(
-        student, reward.batch_rewards, model, randoms(seed, 3, 2), rankings, PAD
-    )
+    given = reward_model(), random_rankings(seed), PAD
+    needs_parameter_gradients(batch_rewards, student, given, randoms(seed, 3, 2))

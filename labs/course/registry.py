@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import traceback
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,14 @@ class Check(NamedTuple):
     name: str
     points: int
     test: object
+
+
+class WrongSolution(NamedTuple):
+    """A function with a mistake, what a learner who made it is told, and the next thing to try."""
+
+    function: Callable
+    message: str
+    next: str
 
 
 class Result(NamedTuple):
@@ -54,7 +63,8 @@ class Exercise:
             raise ValueError(f"{id}: difficulty is {difficulty!r}, it must be 1, 2 or 3")
         self.id, self.reference, self.next = id, reference, next
         self.minutes, self.difficulty = minutes, difficulty
-        self.checks = []
+        self.checks: list[Check] = []
+        self.wrong_solutions: list[WrongSolution] = []
         EXERCISES[id] = self
 
     @property
@@ -68,6 +78,16 @@ class Exercise:
         def register(test):
             self.checks.append(Check(test.__name__, points, test))
             return test
+
+        return register
+
+    def wrong(self, message: str, next: str = "") -> Callable[[Callable], Callable]:
+        """Register a wrong solution, by which checks name the mistake of a function that does the
+        same (see checks/shared.py)."""
+
+        def register(function: Callable) -> Callable:
+            self.wrong_solutions.append(WrongSolution(function, message, next))
+            return function
 
         return register
 

@@ -354,11 +354,11 @@ def test_the_digest_of_checks_covers_the_modules_they_use_and_the_solution(monke
         return seam.digest_of_checks("ppo.value_loss")
 
     found = [digest()]
-    for name in ("checks/ppo", "checks/reward", "checks/sft", "checks/models", "methods/ppo"):
+    for name in ("checks/ppo", "checks/shared", "checks/models", "methods/ppo"):
         path = tmp_path / "labs" / f"{name}.py"
         path.write_text(path.read_text() + "# changed\n")
         found.append(digest())
-    assert len(set(found)) == 6
+    assert len(set(found)) == 5
     (tmp_path / "labs" / "checks" / "lora.py").write_text("# changed\n")
     assert digest() == found[-1]
     seam.digest_of_checks.cache_clear()

@@ -317,6 +317,16 @@ def test_an_exercise_is_registered_once_with_a_known_difficulty(demo):
         Exercise("demo.other", reference=mean, minutes=5, difficulty=4)
 
 
+def test_wrong_solutions_are_kept_in_order_and_stay_functions(demo):
+    assert demo.wrong_solutions == []
+    assert demo.wrong("nothing is divided", next="divide")(no_division) is no_division
+    demo.wrong("all are counted")(counts_ignored)
+    assert [tuple(wrong) for wrong in demo.wrong_solutions] == [
+        (no_division, "nothing is divided", "divide"),
+        (counts_ignored, "all are counted", ""),
+    ]
+
+
 def test_an_error_of_the_course_is_shown_as_one_sentence():
     assert CourseError("Do this.")._render_traceback_() == ["CourseError: Do this."]
 

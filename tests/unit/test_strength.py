@@ -1,15 +1,15 @@
-"""The mutants are the faults they say, and what is published of the checks' strength is current and
-good enough."""
+"""What is published of the checks' strength is counted rightly, current and good enough."""
 
 import ast
 import json
 
-import mutants
 import pytest
 import strength
 import torch
-from banks import by_heart, points, public_calls, traits
+from banks import by_heart
+from checks.shared import public_calls, traits
 from course.registry import all_ids, find
+from faults import bare
 
 from grading.course import digest_of_checks
 
@@ -18,134 +18,7 @@ ENTRIES = {entry["id"]: entry for entry in TOLD["exercises"]}
 every_exercise = pytest.mark.parametrize("id", all_ids())
 
 
-# The mutator --------------------------------------------------------------------------------------
-
-
-def made(body, arguments="x, y", calls=()):
-    """The faults of the mutants of a function with this body."""
-    source = f"def f({arguments}):\n" + "\n".join(f"    {line}" for line in body.split("\n")) + "\n"
-    return [mutant.fault for mutant in mutants.mutants(source, calls)]
-
-
-@pytest.mark.parametrize(
-    "body, faults",
-    [
-        ("return -x", ["sign: return x"]),
-        (
-            "return x + y",
-            [
-                "sign: return x - y",
-                "sign: return -(x + y)",
-                "part left out: return x",
-                "part left out: return y",
-            ],
-        ),
-        ("x -= y", ["sign: x += y"]),
-        (
-            "return x - y",
-            ["order: return y - x", "part left out: return x", "part left out: return -y"],
-        ),
-        ("return x @ y", ["order: return y @ x"]),
-        ("return g(x, y)", ["order: return g(y, x)"]),
-        ("return (x, y)", ["order: return (y, x)"]),
-        ("return x * y", ["part left out: return x", "part left out: return y"]),
-        ("return x / len(y)", ["part left out: return x", "part left out: return 1 / len(y)"]),
-        ("return x & y", ["part left out: return x"]),
-        ("return x + 1e-08", ["part left out: return x", "constant: return x + 0.0"]),
-        ("return x.where(y, 0)", ["step left out: return x"]),
-        ("return x.detach()", ["step left out: return x"]),
-        ("return x.exp()", ["step left out: return x"]),
-        ("return reversed(x)", ["step left out: return x"]),
-        ("return x.mean()", ["other function: return x.sum()"]),
-        ("return torch.minimum(x, y)", ["other function: return torch.maximum(x, y)"]),
-        ("return max(x)", ["other function: return min(x)"]),
-        ("return torch.zeros(x)", ["other function: return torch.randn(x)"]),
-        (
-            "return x.log_softmax(-1)",
-            [
-                "other function: return x.softmax(-1)",
-                "unstable: return x.softmax(-1).log()",
-                "constant: return x.log_softmax(0)",
-            ],
-        ),
-        (
-            "return logsigmoid(x)",
-            ["other function: return torch.sigmoid(x)", "unstable: return torch.sigmoid(x).log()"],
-        ),
-        ("return x[:, 1:]", ["off by one: return x[:, 2:]", "off by one: return x[:, 0:]"]),
-        ("return x[:, :-1]", ["off by one: return x[:, :0]", "off by one: return x[:, :-2]"]),
-        ("return x[:, y]", ["off by one: return x[:, y + 1]", "off by one: return x[:, y - 1]"]),
-        ("return range(x)", ["off by one: return range(x - 1)", "off by one: return range(1, x)"]),
-        ("return x < y", ["comparison: return x <= y"]),
-        ("return x != y", ["comparison: return x == y"]),
-        ("return not x", ["comparison: return x"]),
-        (
-            "return x.clamp(-1, y)",
-            [
-                "clamp of one side: return x.clamp(min=-1)",
-                "clamp of one side: return x.clamp(max=y)",
-            ],
-        ),
-        (
-            "return g(True, 1, 2)",
-            [
-                "constant: return g(False, 1, 2)",
-                "constant: return g(True, 0, 2)",
-                "constant: return g(True, 1, 1)",
-            ],
-        ),
-        ("if x:\n    raise ValueError(x - y)", ["statement left out: raise ValueError(x - y)"]),
-        ("x.zero_()\nreturn x", ["statement left out: x.zero_()"]),
-        ("for x in y:\n    x.zero_()", ["loop ends early: break"]),
-        ("if x:\n    y.zero_()", ["statement left out: if True:"]),
-        ("return g(x)", ["other argument: return g(y)"]),
-        ("return g(x) + 2 * y", ["x and y exchanged: return g(y) + 2 * x"]),
-    ],
-)
-def test_each_kind_of_fault_is_made(body, faults):
-    assert set(faults) <= set(made(body))
-
-
-def test_what_is_symmetric_is_not_swapped():
-    assert not [
-        fault
-        for fault in made("return torch.minimum(x, y) + max(y, x)")
-        if fault.startswith("order")
-    ]
-
-
-def test_an_exceptions_text_and_the_sign_of_a_number_are_left_alone():
-    assert made("raise ValueError(1 - x)", "x") == ["statement left out: raise ValueError(1 - x)"]
-    assert made("return -1", "x") == ["constant: return 0"]
-
-
-def test_the_arguments_of_calls_tell_what_may_be_constant_changed_or_learned():
-    learned, other = torch.ones(2, requires_grad=True), torch.ones(2)
-    found = made(
-        "return x - y * rate",
-        "x, y, rate",
-        [{"x": other, "y": learned, "rate": 0.3}, {"rate": 0.7}],
-    )
-    assert (
-        "rate taken to be 0.3: rate = 0.3" in found
-        and "rate taken to be 0.7: rate = 0.7" not in found
-    )
-    assert "in place: return operator.isub(x, y * rate)" in found
-    assert "detached: return x - y.detach() * rate" in found
-    assert "detached: return (x - y * rate).detach()" in found
-    assert "detached: return x.detach() - y * rate" not in found
-    assert not [
-        fault for fault in made("return x - y") if fault.startswith(("detached", "in place"))
-    ]
-
-
-def test_a_line_that_stands_there_twice_gives_two_names():
-    found = made("y = g(1)\nx = 2\nx = 2\nreturn x + y")
-    assert (
-        len(found) == len(set(found))
-        and "constant: x = 1" in found
-        and "constant: x = 1 (2)" in found
-    )
+# The mutants of the solutions ---------------------------------------------------------------------
 
 
 @every_exercise
@@ -153,7 +26,7 @@ def test_every_mutant_of_a_solution_compiles_and_differs(id):
     found = strength.mutants_of(id)
     for part, mutant in found:
         compile(mutant.source, "<mutant>", "exec")
-        assert mutant.source != ast.unparse(mutants.bare(strength.source_of(part))), mutant.fault
+        assert mutant.source != ast.unparse(bare(strength.source_of(part))), mutant.fault
     assert (
         len({mutant.source for _, mutant in found})
         == len({mutant.fault for _, mutant in found})
@@ -186,40 +59,9 @@ def test_a_mutant_is_the_solution_with_the_fault():
 # The public answers -------------------------------------------------------------------------------
 
 
-@every_exercise
-def test_answers_by_heart_are_right_in_the_notebook_and_nowhere_else(id):
-    assert points(id, by_heart(id), 0) == (find(id).points, [])
-    for seed in strength.SEEDS:
-        assert points(id, by_heart(id), seed)[0] < find(id).points, f"seed {seed}"
-
-
-@every_exercise
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        0,
-        1,
-        True,
-        0.5,
-        "",
-        [],
-        ([], []),
-        torch.zeros(()),
-        torch.zeros(0),
-        torch.zeros((), requires_grad=True),
-    ],
-    ids=repr,
-)
-@pytest.mark.filterwarnings("ignore:Converting a tensor")
-def test_what_does_not_look_at_its_arguments_earns_nothing(id, value):
-    for seed in range(5):
-        assert points(id, lambda *arguments, **keywords: value, seed)[0] == 0, f"seed {seed}"
-
-
 def test_public_calls_are_those_of_the_notebooks_check():
     calls = public_calls("lora.parameters")
-    assert len(calls) == 3 and all(len(call) == 3 for call in calls)
+    assert len(calls) == 4 and all(len(call) == 3 for call in calls)
     assert (
         traits((torch.ones(2), [1]))
         != traits((torch.ones(2, 1), [1]))
@@ -322,7 +164,7 @@ def test_a_mutant_that_loops_for_ever_is_stopped_and_counts_as_killed(monkeypatc
             pass
 
     monkeypatch.setattr(strength, "PATIENCE", 1)
-    (verdicts,) = strength.judge_all([strength.Case("sft.loss", "mutant", "loops", lambda: loop)])
+    (verdicts,) = strength.verdicts_of([strength.Case("sft.loss", "mutant", "loops", lambda: loop)])
     assert verdicts == [[(0, "it took longer than 1 s")] * len(find("sft.loss").checks)]
 
 
