@@ -14,13 +14,13 @@ import torch
 
 from .errors import CourseError
 
-EXERCISES = {}
+EXERCISES: dict[str, "Exercise"] = {}
 
 
 class Mistake(Exception):
     """What a check found wrong, in words for the learner, and the next thing to try."""
 
-    def __init__(self, message, next=""):
+    def __init__(self, message: str, next: str = "") -> None:
         super().__init__(message)
         self.next = next
 
@@ -28,7 +28,7 @@ class Mistake(Exception):
 class Check(NamedTuple):
     name: str
     points: int
-    test: object
+    test: Callable[[Callable, int], None]
 
 
 class WrongSolution(NamedTuple):
@@ -56,7 +56,9 @@ class Exercise:
     difficulty: 1 easy, 2 medium, 3 hard · next: what to try after full marks
     """
 
-    def __init__(self, id, reference, minutes, difficulty, next=""):
+    def __init__(
+        self, id: str, reference: Callable, minutes: int, difficulty: int, next: str = ""
+    ) -> None:
         if id in EXERCISES:
             raise ValueError(f"the exercise {id} is registered twice: give one of them another id")
         if difficulty not in (1, 2, 3):
@@ -68,14 +70,14 @@ class Exercise:
         EXERCISES[id] = self
 
     @property
-    def points(self):
+    def points(self) -> int:
         return sum(check.points for check in self.checks)
 
-    def check(self, points):
+    def check(self, points: int) -> Callable[[Callable], Callable]:
         """Register a check: a function of (student, seed) that makes its own inputs and raises
         Mistake."""
 
-        def register(test):
+        def register(test: Callable) -> Callable:
             self.checks.append(Check(test.__name__, points, test))
             return test
 
@@ -92,7 +94,7 @@ class Exercise:
         return register
 
 
-def find(id):
+def find(id: str) -> Exercise:
     """The exercise `id`, from the module checks.<first part of id>; raises CourseError if there is
     none."""
     if id not in EXERCISES:
@@ -111,7 +113,7 @@ def find(id):
     return EXERCISES[id]
 
 
-def all_ids():
+def all_ids() -> list[str]:
     """The ids of all exercises, with every module of checks loaded."""
     with contextlib.suppress(ModuleNotFoundError):
         for module in pkgutil.iter_modules(importlib.import_module("checks").__path__):
@@ -119,7 +121,7 @@ def all_ids():
     return sorted(EXERCISES)
 
 
-def run_checks(exercise, student, seed):
+def run_checks(exercise: Exercise, student: Callable, seed: int) -> list[Result]:
     """Judge the function `student` by every check of the exercise, each with fresh inputs made from
     `seed`.
 
@@ -129,7 +131,7 @@ def run_checks(exercise, student, seed):
     return [run_check(check, student, seed) for check in exercise.checks]
 
 
-def run_check(check, student, seed):
+def run_check(check: Check, student: Callable, seed: int) -> Result:
     try:
         seeded(check, student, seed)
     except (Exception, SystemExit) as error:
@@ -143,25 +145,25 @@ def run_check(check, student, seed):
     return Result(check.name, check.points, check.points, "", "")
 
 
-def seeded(check, student, seed):
+def seeded(check: Check, student: Callable, seed: int) -> None:
     """Run one check; it raises what it finds wrong. The caller's random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         check.test(student, seed)
 
 
-def explain(error, student, check):
+def explain(error: BaseException, student: Callable | None, check: Check) -> str:
     """What went wrong in a check, told to the learner."""
-    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     line = line_in(student, error)
     if line is not None:
-        return f"your function raised {one_line(told)} (line {line})"
+        return f"your function raised {one_line(message)} (line {line})"
     if isinstance(error, (Mistake, AssertionError)):
         return str(error) or f"it failed {check.name.replace('_', ' ')}"
-    return f"what your function returned cannot be used ({one_line(told)})"
+    return f"what your function returned cannot be used ({one_line(message)})"
 
 
-def line_in(student, error):
+def line_in(student: Callable | None, error: BaseException) -> int | None:
     """The line of `student` on which the error arose, counted from the top of its cell or file,
     else None."""
     code = getattr(inspect.unwrap(student), "__code__", None)
@@ -169,7 +171,7 @@ def line_in(student, error):
     return lines[-1] if lines else None
 
 
-def one_line(text, width=150):
+def one_line(text: str, width: int = 150) -> str:
     """The text on one line, cut to `width` characters."""
     text = " ".join(text.split())
     return text if len(text) <= width else text[: width - 1] + "…"
