@@ -116,15 +116,20 @@ def verify(stored: Stored, options: argparse.Namespace) -> bool:
 
 
 def sample(stored: Stored, options: argparse.Namespace) -> list[str]:
-    """The keys of the rows to repeat, drawn for each sweep by itself from one seed."""
-    stored.drawn()  # none may be missing
+    """The keys of the stored rows to repeat, drawn for each sweep by itself from one seed.
+
+    Raises CourseError where no row is stored.
+    """
+    keys = [key for key in stored.grid if key in stored.rows]
+    if not keys:
+        stored.drawn()  # says what is missing
     rng = random.Random(f"{options.seed} {stored.declared.name}")
-    return rng.sample(list(stored.grid), min(options.rows, len(stored.grid)))
+    return rng.sample(keys, min(options.rows, len(keys)))
 
 
 def stamp(stored: Stored, code: str, seed: int, repeated: int, found: Sequence[Gap]) -> None:
     """Give all rows the present code, and write down in the file's head what vouches for it."""
-    rows = [stored.rows[key] for key in stored.grid]
+    rows = [stored.rows[key] for key in stored.grid if key in stored.rows]
     before = sorted({row["code"] for row in rows if "code" in row})
     for row in rows:
         row["code"] = code
