@@ -109,7 +109,7 @@ def verify(stored: Stored, options: argparse.Namespace) -> bool:
         return False
     stamp(stored, code, options.seed, len(keys), found)
     say(
-        f"{name}: {len(keys)} of {len(stored.grid)} rows repeated and all agree: "
+        f"{name}: {len(keys)} of {len(stored.rows)} rows repeated and all agree: "
         f"{', '.join(f'{what} within {size:.3g}' for what, size in largest(found).items())}"
     )
     return True
