@@ -416,11 +416,6 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
-EQUIVALENT = {
-    "rollouts.py: positions count the padding": "the models' rotary positions are relative: the "
-    "same number more for a whole row changes nothing"
-}
-
 
 class Planted(NamedTuple):
     """A method's file with one fault in it. fault: with the file's name"""
@@ -508,10 +503,9 @@ def main(words: list[str]) -> int:
     began, survived = time.perf_counter(), []
     for case, passed in zip(chosen, judge_all(passes, chosen, PATIENCE)):
         survived += [case.fault] * bool(passed)
-        why = f" ({EQUIVALENT[case.fault]})" if passed and case.fault in EQUIVALENT else ""
-        print(f"{'SURVIVED' if passed else 'killed  '} {case.fault}{why}", flush=True)
+        print(f"{'SURVIVED' if passed else 'killed  '} {case.fault}", flush=True)
     count = len(chosen) - len(survived)
-    told = {"mutants": len(chosen), "killed": count, **fates(survived, EQUIVALENT)}
+    told = {"mutants": len(chosen), "killed": count, **fates(survived, equivalent={})}
     seconds = time.perf_counter() - began
     print(f"{count} of {len(chosen)} killed ({killed(told):.1%}) in {seconds:.0f} s")
     if not words:
