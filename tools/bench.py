@@ -132,14 +132,14 @@ def report_ppo(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> No
         seconds.append(step)
         shares.append(flops / step / ((peak + matrix_product_rate()) / 2))
         if (ROOT / ".trl-1.12").exists():
-            told = subprocess.run(
+            printed = subprocess.run(
                 TRL_PPO,
                 check=True,
                 capture_output=True,
                 text=True,
                 env=os.environ | {"OMP_NUM_THREADS": str(machine.THREADS)},
             ).stdout
-            ratios.append(json.loads(told.splitlines()[-1])["seconds"] / step)
+            ratios.append(json.loads(printed.splitlines()[-1])["seconds"] / step)
     print(
         f"PPO, a step of {PPO_BATCH} responses of up to 40 tokens: sampling, scoring, two passes; medians"
     )

@@ -157,8 +157,10 @@ def off_by_one(node):
         case ast.Subscript(value=value, slice=ast.Tuple(elts=elements) as index, ctx=context):
             for place, element in enumerate(elements):
                 for moved in moved_by_one(element):
-                    told = ast.Tuple([*elements[:place], moved, *elements[place + 1 :]], index.ctx)
-                    yield ast.Subscript(value, told, context)
+                    mutated = ast.Tuple(
+                        [*elements[:place], moved, *elements[place + 1 :]], index.ctx
+                    )
+                    yield ast.Subscript(value, mutated, context)
         case ast.Subscript(value=value, slice=index, ctx=context) if not isinstance(
             index, ast.Name
         ):
@@ -424,8 +426,8 @@ def changed_lines(before: str, after: str) -> str:
     gone = [
         line.strip() for kind, start, end, *_ in steps if kind != "equal" for line in one[start:end]
     ]
-    told = gone if new in ([], ["pass"]) else new
-    return "; ".join(re.sub(r"^(raise \w+)\(.+\)$", r"\1(…)", line) for line in told)
+    lines = gone if new in ([], ["pass"]) else new
+    return "; ".join(re.sub(r"^(raise \w+)\(.+\)$", r"\1(…)", line) for line in lines)
 
 
 # Nodes --------------------------------------------------------------------------------------------
@@ -576,6 +578,6 @@ def fates(survived: Iterable[str], equivalent: dict[str, str]) -> dict:
     }
 
 
-def killed(told: dict) -> float:
+def killed(figures: dict) -> float:
     """Share of the mutants that are noticed, the equivalent ones left out."""
-    return 1 - len(told["survivors"]) / (told["mutants"] - len(told["equivalent"]))
+    return 1 - len(figures["survivors"]) / (figures["mutants"] - len(figures["equivalent"]))

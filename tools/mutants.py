@@ -25,7 +25,7 @@ METHODS = ROOT / "labs" / "methods"
 NAMES = "kl", "tokens", "best_of_n", "reward", "rollouts", "optimize", "ppo"
 TESTS = [*(f"tests/unit/test_{name}.py" for name in NAMES), "tests/oracle/test_ppo_trl.py"]
 FILE = ROOT / "labs" / "results" / "mutants.json"
-PATIENCE = 120  # seconds
+TIMEOUT_SECONDS = 120
 
 # {file: {fault: (old text, new text)}}
 FAULTS: dict[str, dict[str, tuple[str, str]]] = {
@@ -498,20 +498,21 @@ def skeleton(node):
 
 def main(words: list[str]) -> int:
     chosen = [case for case in planted() if all(word in case.fault for word in words)]
-    if not all(judge_all(passes, [None], PATIENCE)):
+    if not all(judge_all(passes, [None], TIMEOUT_SECONDS)):
         sys.exit("the tests fail without any fault: run make test first")
     began, survived = time.perf_counter(), []
-    for case, passed in zip(chosen, judge_all(passes, chosen, PATIENCE)):
-        survived += [case.fault] * bool(passed)
+    for case, passed in zip(chosen, judge_all(passes, chosen, TIMEOUT_SECONDS)):
+        if passed:
+            survived.append(case.fault)
         print(f"{'SURVIVED' if passed else 'killed  '} {case.fault}", flush=True)
     count = len(chosen) - len(survived)
-    told = {"mutants": len(chosen), "killed": count, **fates(survived, equivalent={})}
+    figures = {"mutants": len(chosen), "killed": count, **fates(survived, equivalent={})}
     seconds = time.perf_counter() - began
-    print(f"{count} of {len(chosen)} killed ({killed(told):.1%}) in {seconds:.0f} s")
+    print(f"{count} of {len(chosen)} killed ({killed(figures):.1%}) in {seconds:.0f} s")
     if not words:
-        record = {"digest": digest(), **told}
+        record = {"digest": digest(), **figures}
         write_whole(FILE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    return 0 if killed(told) >= ENOUGH else 1
+    return 0 if killed(figures) >= ENOUGH else 1
 
 
 if __name__ == "__main__":

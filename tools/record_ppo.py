@@ -176,7 +176,7 @@ def record() -> None:
         )
         tensors |= {f"{case}.{name}": tensor.contiguous() for name, tensor in kept.items()}
     RECORD.parent.mkdir(exist_ok=True)
-    told = {
+    versions_and_settings = {
         "settings": SETTINGS,
         "shape": SHAPE,
         "pad": PAD,
@@ -185,7 +185,7 @@ def record() -> None:
         "epsilon": EPSILON,
         "versions": versions(),
     }
-    safetensors.torch.save_file(tensors, RECORD, {"told": json.dumps(told)})
+    safetensors.torch.save_file(tensors, RECORD, {"told": json.dumps(versions_and_settings)})
     print(
         f"{RECORD.relative_to(ROOT)}: {len(tensors)} tensors, {RECORD.stat().st_size / 1024:.0f} KiB"
     )

@@ -40,7 +40,7 @@ FILE = ROOT / "labs" / "results" / "checks" / "strength.json"
 # Not the notebook's own seed: a solution that knows its answers by heart is right there.
 SEEDS = range(NOTEBOOK_SEED + 1, NOTEBOOK_SEED + 21)
 SEEDS_OF_A_MUTANT = SEEDS[:3]
-PATIENCE = 60  # seconds; a mutant may loop for ever
+TIMEOUT_SECONDS = 60  # a mutant may loop for ever
 # Given rows padded on the right, as here, it hands on the ids and does no more.
 NOT_MUTATED = {tokens.inputs}
 
@@ -114,14 +114,14 @@ EQUIVALENT: dict[str, dict[str, str]] = {
 
 
 class Case(NamedTuple):
-    """A function to judge. kind: stub, reference, wrong, right or mutant · told: what a wrong one
+    """A function to judge. kind: stub, reference, wrong, right or mutant · words: what a wrong one
     must hear."""
 
     id: str
     kind: str
     name: str
     make: Callable[[], Callable]
-    told: str = ""
+    words: str = ""
 
     @property
     def seeds(self) -> range:
@@ -141,8 +141,8 @@ def cases_of(id: str) -> list[Case]:
         Case(id, "reference", "reference", lambda: reference),
     ]
     found += [
-        Case(id, "wrong", function.__name__, functools.partial(as_it_is, function), told)
-        for function, told in wrong_solutions(id)
+        Case(id, "wrong", function.__name__, functools.partial(as_it_is, function), words)
+        for function, words in wrong_solutions(id)
     ]
     found += [
         Case(id, "right", function.__name__, functools.partial(as_it_is, function))
@@ -223,8 +223,8 @@ def full_marks(verdict: Verdict) -> bool:
 
 def verdicts_of(cases: list[Case]) -> list[list[Verdict]]:
     return [
-        verdicts or [[(0, f"it took longer than {PATIENCE} s")] * len(find(case.id).checks)]
-        for case, verdicts in zip(cases, judge_all(judged, cases, PATIENCE))
+        verdicts or [[(0, f"it took longer than {TIMEOUT_SECONDS} s")] * len(find(case.id).checks)]
+        for case, verdicts in zip(cases, judge_all(judged, cases, TIMEOUT_SECONDS))
     ]
 
 
@@ -255,7 +255,7 @@ def entry(id: str, lab: str, found: list[tuple[Case, list[Verdict]]]) -> dict:
         "not_named": [
             case.name
             for case, verdicts in of("wrong")
-            if not all(any(case.told in mistake for _, mistake in verdict) for verdict in verdicts)
+            if not all(any(case.words in mistake for _, mistake in verdict) for verdict in verdicts)
         ],
         "right": len(of("right")),
         "rejected": [
@@ -282,16 +282,16 @@ def flakes(verdicts: list[Verdict]) -> int:
     return len(verdicts) - max(counts.values(), default=0)
 
 
-def missed(told: dict) -> list[str]:
+def missed(figures: dict) -> list[str]:
     """The goals that an exercise misses."""
     goals = {
-        "the stub earns points": told["stub_earned"],
-        "the reference fails": told["reference_failed"],
-        "wrong solutions are accepted": told["accepted"],
-        "mistakes are not named": told["not_named"],
-        "right solutions are rejected": told["rejected"],
-        "verdicts depend on the seed": told["flakes"],
-        "too many mutants survive": killed(told) < ENOUGH,
+        "the stub earns points": figures["stub_earned"],
+        "the reference fails": figures["reference_failed"],
+        "wrong solutions are accepted": figures["accepted"],
+        "mistakes are not named": figures["not_named"],
+        "right solutions are rejected": figures["rejected"],
+        "verdicts depend on the seed": figures["flakes"],
+        "too many mutants survive": killed(figures) < ENOUGH,
     }
     return [goal for goal, failed in goals.items() if failed]
 
@@ -306,12 +306,12 @@ def measure(ids: list[str]) -> list[dict]:
     return [entry(id, labs[id], [pair for pair in found if pair[0].id == id]) for id in ids]
 
 
-def table(told: list[dict]) -> str:
+def table(many: list[dict]) -> str:
     lines = [
         f"{'exercise':26}{'wrong':>6}{'accepted':>9}{'not named':>10}{'right':>6}{'rejected':>9}{'mutants':>8}"
         f"{'equal':>6}{'survive':>8}{'killed':>8}{'flakes':>9}"
     ]
-    for one in told:
+    for one in many:
         lines.append(
             f"{one['id']:26}{one['wrong']:6}{len(one['accepted']):9}{len(one['not_named']):10}{one['right']:6}"
             f"{len(one['rejected']):9}{one['mutants']:8}{len(one['equivalent']):6}{len(one['survivors']):8}"
@@ -320,11 +320,11 @@ def table(told: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def shortcomings(told: dict) -> list[str]:
-    lines = [f"{told['id']}: {goal}" for goal in missed(told)]
+def shortcomings(figures: dict) -> list[str]:
+    lines = [f"{figures['id']}: {goal}" for goal in missed(figures)]
     for what in ("accepted", "not_named", "rejected", "survivors"):
-        lines += [f"  {what.replace('_', ' ')}: {name}" for name in told[what]]
-    stale = set(EQUIVALENT.get(told["id"], {})) - set(told["equivalent"])
+        lines += [f"  {what.replace('_', ' ')}: {name}" for name in figures[what]]
+    stale = set(EQUIVALENT.get(figures["id"], {})) - set(figures["equivalent"])
     return lines + [
         f"  no longer a survivor, take it out of EQUIVALENT: {name}" for name in sorted(stale)
     ]
@@ -333,18 +333,19 @@ def shortcomings(told: dict) -> list[str]:
 def main(words: list[str]) -> int:
     began = time.perf_counter()
     ids = [id for id in all_ids() if not words or id.startswith(tuple(words))]
-    told = measure(ids)
-    print(table(told))
-    for one in told:
-        print(*shortcomings(one), sep="\n", end="\n" * bool(shortcomings(one)))
-    print(f"{len(told)} exercises in {time.perf_counter() - began:.0f} s")
+    measured = measure(ids)
+    print(table(measured))
+    for one in measured:
+        for line in shortcomings(one):
+            print(line)
+    print(f"{len(measured)} exercises in {time.perf_counter() - began:.0f} s")
     if not words:
         write_whole(
             FILE,
-            json.dumps({"seeds": len(SEEDS), "exercises": told}, indent=1, ensure_ascii=False)
+            json.dumps({"seeds": len(SEEDS), "exercises": measured}, indent=1, ensure_ascii=False)
             + "\n",
         )
-    return 1 if any(map(missed, told)) else 0
+    return 1 if any(map(missed, measured)) else 0
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def verify(stored: Stored, options: argparse.Namespace) -> bool:
         say(f"{name}: repeated row {number} of {len(keys)} in {row['seconds']:.1f} s, {key}")
     if moved := [gap for gap in found if gap.too_large]:
         for gap in moved:
-            say(f"{name}: {told(gap)}")
+            say(f"{name}: {line_about(gap)}")
         say(f"{name}: its rows do not follow from the code: nothing was changed")
         return False
     stamp(stored, code, options.seed, len(keys), found)
@@ -154,7 +154,7 @@ def largest(found: Sequence[Gap]) -> dict[str, float]:
     return sizes
 
 
-def told(gap: Gap) -> str:
+def line_about(gap: Gap) -> str:
     settings = ", ".join(f"{name} {value}" for name, value in gap.settings.items())
     return (
         f"{settings}: {gap.what} stored {gap.stored:.6g}, now {gap.now:.6g}, "

@@ -443,9 +443,9 @@ def takes_any_number_of_dimensions(student, seed):
         try:
             expect(lora_update, student, given, otherwise=NOT_THE_UPDATE, read=line_of)
         except (Mistake, RuntimeError) as error:
-            told = error if isinstance(error, Mistake) else misfit(error)
+            shapes = error if isinstance(error, Mistake) else misfit(error)
             message, next = ANY_DIMENSIONS
-            raise Mistake(f"{message} {words}, and there {told}", next=next) from None
+            raise Mistake(f"{message} {words}, and there {shapes}", next=next) from None
 
 
 @lora_update.check(points=1)

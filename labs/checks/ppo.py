@@ -653,9 +653,9 @@ def lets_nothing_follow_the_end(student, seed):
 def leaves_rewards_and_values_alone(student, seed):
     given = rewards, values, counts, gamma, _ = episode(seed)
     needs_untouched(gae, student, given)
-    for lam, told in ((1.0, AT_LAMBDA_1), (0.0, AT_LAMBDA_0)):
+    for lam, words in ((1.0, AT_LAMBDA_1), (0.0, AT_LAMBDA_0)):
         arguments = rewards, values, counts, gamma, lam
-        expect(gae, student, arguments, otherwise=told, read=counted(counts))
+        expect(gae, student, arguments, otherwise=words, read=counted(counts))
 
 
 # The policy's loss --------------------------------------------------------------------------------

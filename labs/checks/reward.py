@@ -525,14 +525,14 @@ def is_the_mean_over_all_pairs(student, seed):
 @ranking_loss.check(points=1)
 def takes_any_number_of_responses(student, seed):
     for K in (2, 3, 6):
-        told = f"with {K} responses"
-        with in_words(IndexError, f"{told}, one is asked for that is not there", ANY_K):
+        where = f"with {K} responses"
+        with in_words(IndexError, f"{where}, one is asked for that is not there", ANY_K):
             expect(
                 ranking_loss,
                 student,
                 (randoms(seed + K, 2, K),),
                 otherwise=(
-                    f"{told}, this is not the mean loss of the {math.comb(K, 2)} pairs",
+                    f"{where}, this is not the mean loss of the {math.comb(K, 2)} pairs",
                     ANY_K,
                 ),
                 read=number,
