@@ -540,8 +540,8 @@ def pattern_of(code: str) -> re.Pattern:
 # Judging ------------------------------------------------------------------------------------------
 
 
-def judge_all(judge: Callable[[Any], Any], cases: Sequence, patience: int) -> Iterator:
-    """judge(case) for each case, in their order; None where it took longer than `patience` seconds
+def judge_all(judge: Callable[[Any], Any], cases: Sequence, timeout: int) -> Iterator:
+    """judge(case) for each case, in their order; None where it took longer than `timeout` seconds
     or the process died.
 
     Each runs in a fork of this process: nothing is imported twice, and no fault outlives its case.
@@ -549,14 +549,14 @@ def judge_all(judge: Callable[[Any], Any], cases: Sequence, patience: int) -> It
     """
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         files = [Path(folder, str(place)) for place in range(len(cases))]
-        yield from pool.map(lambda case, file: in_fork(judge, case, patience, file), cases, files)
+        yield from pool.map(lambda case, file: in_fork(judge, case, timeout, file), cases, files)
 
 
-def in_fork(judge: Callable[[Any], Any], case: Any, patience: int, file: Path) -> Any:
+def in_fork(judge: Callable[[Any], Any], case: Any, timeout: int, file: Path) -> Any:
     child = os.fork()
     if child == 0:
         try:
-            signal.alarm(patience)  # a mutant may loop for ever; the signal ends the process
+            signal.alarm(timeout)  # a mutant may loop for ever; the signal ends the process
             file.write_bytes(pickle.dumps(judge(case)))
         except BaseException:
             traceback.print_exc()

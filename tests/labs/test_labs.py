@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 LABS = sorted((Path(__file__).resolve().parents[2] / "labs").glob("[0-9][0-9]_*.ipynb"))
-LONGEST = 42  # lines of a code cell
+LONGEST = 26  # lines of a code cell; the first one, with the imports, may be longer
 EXERCISE = re.compile(r'@exercise\("([^"]+)"')
 
 
@@ -45,7 +45,7 @@ class TestLab:
         assert "finish()" in cells[-1].source
 
     def test_cells_are_short(self, lab):
-        long = [cell.source for cell in code(lab) if len(cell.source.splitlines()) > LONGEST]
+        long = [cell.source for cell in code(lab)[1:] if len(cell.source.splitlines()) > LONGEST]
         assert long == []
 
     def test_exercises_are_open_checked_and_solved_below(self, lab):

@@ -172,19 +172,19 @@ def behave(case):
 
 
 def test_each_case_is_judged_in_a_process_of_its_own():
-    found = list(judge_all(behave, ["a", "b", "c"], patience=30))
+    found = list(judge_all(behave, ["a", "b", "c"], timeout=30))
     assert [name for name, _ in found] == ["a", "b", "c"]
     assert len({os.getpid(), *(process for _, process in found)}) == 4
 
 
 def test_a_case_that_loops_or_dies_has_no_result_and_the_others_have_theirs():
-    first, *others = judge_all(behave, ["a", "loops", "dies"], patience=1)
+    first, *others = judge_all(behave, ["a", "loops", "dies"], timeout=1)
     assert first[0] == "a" and others == [None, None]
 
 
 def test_an_error_of_the_judge_is_no_result():
     with pytest.raises(RuntimeError, match="could not be judged"):
-        list(judge_all(len, [7], patience=30))
+        list(judge_all(len, [7], timeout=30))
 
 
 def test_equivalent_mutants_are_left_out_of_the_share():

@@ -163,7 +163,7 @@ def test_a_mutant_that_loops_for_ever_is_stopped_and_counts_as_killed(monkeypatc
         while True:
             pass
 
-    monkeypatch.setattr(strength, "PATIENCE", 1)
+    monkeypatch.setattr(strength, "TIMEOUT_SECONDS", 1)
     (verdicts,) = strength.verdicts_of([strength.Case("sft.loss", "mutant", "loops", lambda: loop)])
     assert verdicts == [[(0, "it took longer than 1 s")] * len(find("sft.loss").checks)]
 
