@@ -8,8 +8,9 @@ from course import find, run_checks
 from course.learner import NOTEBOOK_SEED
 from course.registry import all_ids
 
-# Not the notebook's: who knows its answers by heart is right there.
-SEEDS = range(NOTEBOOK_SEED + 1, NOTEBOOK_SEED + 21)
+# Not the notebook's: who knows its answers by heart is right there. tools/strength.py takes twenty,
+# and its stored result is bound to the code of the checks.
+SEEDS = range(NOTEBOOK_SEED + 1, NOTEBOOK_SEED + 6)
 
 every_exercise = pytest.mark.parametrize("id", all_ids())
 
