@@ -27,14 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "labs"))
 import lab_sources  # noqa: E402 (labs/ must be on the path first)
 from course import CourseError, cells  # noqa: E402
 from course.store import as_json, book_folder, write_whole  # noqa: E402
-from lab_sources import (  # noqa: E402
-    LabError,
-    build,
-    difference,
-    lab_paths,
-    name_cell,
-    refuse_loss,
-)
+from lab_sources import LabError, build, difference, lab_paths, name_cell, refuse_loss  # noqa: E402
 
 TIMEOUT = 1800  # seconds for one cell
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -53,7 +46,10 @@ def execute(notebook, path):
         run_cells(notebook, path.parent, os.environ | environment)
         file = Path(results, f"{path.stem}.json")
         if not file.exists():
-            raise LabError("the lab recorded no results: its last cell must call finish()")
+            raise LabError(
+                f"the lab recorded no results of its own: its first code cell must call "
+                f'start("{path.stem}"), its last one finish()'
+            )
         return json.loads(file.read_text(encoding="utf-8"))
 
 

@@ -29,7 +29,7 @@ def exercise(id: str, points: int, minutes: int, difficulty: int) -> Callable[[C
     if asked != right:
         numbers = ", ".join(f"{name}={value}" for name, value in right.items())
         raise CourseError(
-            f"{id}: the numbers in the first line were changed: restore it to "
+            f"{id}: the numbers in the first line are not those of its checks: restore it to "
             f'@exercise("{id}", {numbers}).'
         )
     return functools.partial(take, registered)

@@ -97,8 +97,8 @@ class Exercise:
 def find(id: str) -> Exercise:
     """The exercise `id`, from the module checks.<first part of id>; raises CourseError if there is
     none."""
+    module = f"checks.{id.partition('.')[0]}"
     if id not in EXERCISES:
-        module = f"checks.{id.partition('.')[0]}"
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
@@ -108,7 +108,8 @@ def find(id: str) -> Exercise:
         close = difflib.get_close_matches(id, all_ids(), n=3, cutoff=0.4)
         hint = f"the closest are {', '.join(close)}" if close else "none is like it"
         raise CourseError(
-            f"There is no exercise {id!r} ({hint}): restore the id above the function."
+            f"There is no exercise {id!r} ({hint}): restore the id above the function. "
+            f"A new exercise is registered in labs/{module.replace('.', '/')}.py."
         )
     return EXERCISES[id]
 

@@ -49,6 +49,11 @@ def start(name: str) -> Lab:
         )
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", name):
         raise CourseError(f'{name!r} is not the name of a lab: write it as in start("01_sft").')
+    if not any(LABS.glob(f"{name}.*")):
+        raise CourseError(
+            f"There is no lab {name} in labs/: write the name of the file into start(...), "
+            "without its ending."
+        )
     scale = os.environ.get("COURSE_SCALE", "small")
     if scale not in SCALES:
         raise CourseError(f"COURSE_SCALE is {scale!r}: set it to small or full, or remove it.")

@@ -77,6 +77,12 @@ def test_the_document_stands_there_word_for_word(site):
         assert f'<li id="source-{number}">{escape(line, quote=False)}</li>' in html
 
 
+def test_every_lab_has_a_page(site):
+    for notebook in sorted((ROOT / "labs").glob("[0-9]*.ipynb")):
+        made = (site.html / "labs" / f"{notebook.stem}.html").exists()
+        assert made, f"labs/{notebook.stem} stands in no line of _toc.yml: add it there"
+
+
 def test_a_lab_page_offers_to_open_the_notebook(site):
     for notebook in sorted((ROOT / "labs").glob("[0-9]*.ipynb")):
         address = f"http://localhost:8888/lab/tree/labs/{notebook.name}"

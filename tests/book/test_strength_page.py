@@ -50,7 +50,8 @@ def test_a_row_tells_what_was_counted_and_the_last_one_adds_up(strength):
 
 def test_the_books_own_file_can_be_shown(strength):
     labs = strength.read(ROOT)
-    assert sorted(labs) == sorted(path.stem for path in (ROOT / "labs").glob("[0-9][0-9]_*.ipynb"))
+    for path in (ROOT / "labs").glob("[0-9][0-9]_*.ipynb"):
+        assert path.stem in labs, f"{path.stem} has no exercise in it: run python tools/strength.py"
     for entries in labs.values():
         assert len(strength.table(entries)) == len(entries) + 3
 

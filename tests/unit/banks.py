@@ -14,8 +14,15 @@ def wrong_solutions(id):
 
 
 def right_solutions(id):
-    """[function, ...], the reference left out."""
-    return importlib.import_module(f"right.{id.partition('.')[0]}").RIGHT[id]
+    """[function, ...], the reference left out; none where nobody has written any."""
+    topic = id.partition(".")[0]
+    try:
+        bank = importlib.import_module(f"right.{topic}").RIGHT
+    except ModuleNotFoundError as error:
+        if error.name != f"right.{topic}":  # a bank that lacks something itself
+            raise
+        return []
+    return bank.get(id, [])
 
 
 def points(id, function, seed):

@@ -53,7 +53,13 @@ def test_the_reference_gets_all_points(id):
 def test_both_banks_are_filled_and_every_solution_has_a_name_of_its_own(id):
     wrong = [solution.function.__name__ for solution in find(id).wrong_solutions]
     right = [function.__name__ for function in right_solutions(id)]
-    assert len(set(wrong)) == len(wrong) >= 5 and len(set(right)) == len(right) >= 3
+    topic = id.partition(".")[0]
+    assert len(set(wrong)) == len(wrong), "two wrong solutions have one name"
+    assert len(wrong) >= 5, f"labs/checks/{topic}.py has {len(wrong)} wrong solutions: write five"
+    assert len(set(right)) == len(right), "two right solutions have one name"
+    assert len(right) >= 3, (
+        f"RIGHT in tests/unit/right/{topic}.py has {len(right)} solutions of {id}: write three"
+    )
     assert find(id).reference not in right_solutions(id)
 
 

@@ -80,7 +80,7 @@ def test_a_lab_is_stored_with_outputs_and_results_and_the_same_bytes_again(labs,
         ),
         ([RECORD, "print(1)\nimport os; os._exit(1)"], "cell 2 (print(1)) did not end"),
         (["import sys; print('careful', file=sys.stderr)", RECORD], "wrote to stderr: careful"),
-        (["x = 1"], "must call finish()"),
+        (["x = 1"], 'must call start("01_tiny"), its last one finish()'),
     ],
     ids=["raises", "dies", "stderr", "no results"],
 )
