@@ -14,9 +14,6 @@ from course.cells import code_of_cell
 from course.sweep import load
 
 LABS = session.LABS
-# Labs whose results were stored before results carried their cell and code. Delete this constant,
-# and old(), when `make labs` has stored them afresh.
-BEFORE_PROVENANCE = ("01_sft", "02_lora", "03_reward_model", "04_ppo")
 NOTEBOOKS = sorted(LABS.glob("[0-9][0-9]_*.ipynb"))
 
 
@@ -28,11 +25,6 @@ def results_of(lab):
     """Every claim and measure that the lab has stored, by name."""
     record = json.loads((LABS / "results" / f"{lab}.json").read_text("utf8"))
     return record["claims"] | record["measures"]
-
-
-def old(lab, results):
-    carried = [entry for entry in results.values() if "cell" in entry or "code" in entry]
-    return lab in BEFORE_PROVENANCE and not carried
 
 
 def named(names):
@@ -81,36 +73,31 @@ def sources_of(lab):
 
 @pytest.mark.parametrize("lab", [path.stem for path in NOTEBOOKS])
 def test_every_stored_result_was_measured_by_the_present_code(lab):
-    results = results_of(lab)
-    if not old(lab, results):
-        assert complaints(lab, results, cells_of(LABS / f"{lab}.ipynb")) == []
+    assert complaints(lab, results_of(lab), cells_of(LABS / f"{lab}.ipynb")) == []
 
 
 @pytest.mark.parametrize("lab", [path.stem for path in NOTEBOOKS])
 def test_the_name_of_every_stored_measure_can_be_searched_for(lab):
-    if not old(lab, results := results_of(lab)):
-        missing = unwritten(results, sources_of(lab))
-        assert missing == [], f"{lab}: written nowhere in full: {named(missing)}"
+    missing = unwritten(results_of(lab), sources_of(lab))
+    assert missing == [], f"{lab}: written nowhere in full: {named(missing)}"
 
 
 def test_every_stored_row_was_made_by_the_present_code(monkeypatch):
-    told = []
+    sentences = []
     for lab, declared in sweeps.find().items():
         # the small scale reads the book's rows, on whatever machine this is
         monkeypatch.setattr(session, "_lab", session.Lab(lab, "cpu", "small"))
         for stored in map(load, declared):
-            told += filter(None, [stored.not_vouched_for()])
-            told += [f"{stored.declared.name}: no row for {key}" for key in stored.missing]
-    assert told == []
+            sentences += filter(None, [stored.not_vouched_for()])
+            sentences += [f"{stored.declared.name}: no row for {key}" for key in stored.missing]
+    assert sentences == []
 
 
 def test_every_sweep_that_is_stored_is_declared():
-    """As soon as labs/experiments is there, each file of rows belongs to a sweep in it."""
+    """Each file of rows belongs to a sweep in labs/experiments."""
     declared = {each.name for many in sweeps.find().values() for each in many}
     stored = {path.stem for path in Path(LABS, "results", "sweeps").glob("*.json")}
-    assert not declared or stored <= declared, (
-        f"declared nowhere: {named(sorted(stored - declared))}"
-    )
+    assert stored <= declared, f"declared nowhere: {named(sorted(stored - declared))}"
 
 
 # the tests above can fail
@@ -150,12 +137,6 @@ def test_a_changed_cell_above_is_other_code():
     assert complaints("01_sft", {"sft.loss": entry}, changed) == [
         "01_sft: sft.loss were measured by other code: run make labs ARGS=01_sft"
     ]
-
-
-def test_only_results_without_any_provenance_are_old():
-    assert old("01_sft", {"a": {}})
-    assert not old("01_sft", {"a": {}, "b": {"cell": "b"}})
-    assert not old("05_dpo", {"a": {}})
 
 
 @pytest.mark.parametrize(
