@@ -13,6 +13,7 @@ digest says which code made the row, or has been shown to make the same one (too
 
 import json
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +30,13 @@ from .rows import Row, What, value_of
 from .session import Lab, current
 from .statistics import finite
 
-MUST_AGREE = ("device", "torch", "peft")  # one file never mixes rows made with different ones
+MUST_AGREE = (
+    "device",
+    "base",
+    "torch",
+    "peft",
+)  # one file never mixes rows made with different ones
+SHIPPED = "the shipped base"
 RESERVED = {"seconds", "code"}  # what a row holds beside settings and results
 
 Settings = Mapping[str, object]
@@ -196,12 +203,16 @@ def run_again(
 ) -> list[Row]:
     """Run these settings now, and print how they compare with their stored rows.
 
-    Raises CourseError where they do not agree.
+    Raises CourseError where they do not agree. With another base than the shipped one there is
+    nothing that they could agree with.
     """
     declared, names, fresh = stored.declared, stored.head["settings"], {}
     code = code_of(declared, own)
     for key in progress(live, label=declared.name, total=len(live)) if live else ():
         fresh[key] = make_row(declared, live[key], names, code, own)
+    if base_in_use() != SHIPPED:
+        print(f"{declared.name}: the stored rows are of the shipped base; yours are not compared")
+        return list(fresh.values())
     found = [gap for key, row in fresh.items() for gap in gaps(stored, key, row)]
     for gap in found:
         print(f"{gap.what} now {gap.now:.4f}, stored {gap.stored:.4f}")
@@ -352,8 +363,8 @@ def head_of_run(
 ) -> dict[str, object]:
     """What stands above the rows; raises CourseError where new rows would not be comparable with
     the old ones."""
-    made = {"device": old.get("device", lab.device), **old.get("versions", {})}
-    now = {"device": lab.device, **machine.versions()}
+    now = {"device": lab.device, "base": base_in_use(), **machine.versions()}
+    made = {"base": old.get("base", SHIPPED), **old, **old["versions"]} if "versions" in old else {}
     for what in MUST_AGREE:
         if what in made.keys() & now.keys() and made[what] != now[what]:
             raise CourseError(
@@ -364,10 +375,16 @@ def head_of_run(
         "sweep": name,
         "lab": lab.name,
         "device": lab.device,
+        **({} if base_in_use() == SHIPPED else {"base": base_in_use()}),
         "versions": machine.versions() | old.get("versions", {}),
         "vouched": old.get("vouched", []),
         "settings": names,
     }
+
+
+def base_in_use() -> str:
+    """The base model of this run: the shipped one, or what COURSE_BASE names."""
+    return os.environ.get("COURSE_BASE") or SHIPPED
 
 
 def read(path: Path) -> tuple[dict[str, object], dict[str, Row]]:

@@ -49,7 +49,7 @@ def code(monkeypatch):
 @pytest.fixture
 def begin(tmp_path, monkeypatch):
     """A function that starts lab 02_tiny at a scale, in a book of its own."""
-    for name in ("COURSE_RESULTS", "COURSE_SWEEPS"):
+    for name in ("COURSE_RESULTS", "COURSE_SWEEPS", "COURSE_BASE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COURSE_STORED", "1")
     monkeypatch.setattr(session, "LABS", tmp_path / "labs")
@@ -537,6 +537,30 @@ def test_a_repeated_run_that_is_far_off_is_told(curves, capsys, agree, much):
     ):
         swept(off_by(much), GRID, GRID[:2], agree=agree)
     assert capsys.readouterr().out.count("now") == 2 * len(agree)
+
+
+def test_another_base_is_not_compared_with_the_shipped_ones_rows(book, monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_BASE", "a/hub-id")
+    far = Run()
+    far.__class__ = type("Far", (Run,), {"__call__": lambda self, **settings: {"loss": 99.0}})
+    _, live = swept(far, GRID, live=GRID[:1])
+    assert live[0]["loss"] == 99.0
+    assert capsys.readouterr().out.endswith(
+        "tiny.rates: the stored rows are of the shipped base; yours are not compared\n"
+    )
+
+
+def test_rows_of_two_bases_are_not_mixed(begin, monkeypatch):
+    begin("full")
+    swept(Run(), GRID[:2])
+    monkeypatch.setenv("COURSE_BASE", "a/hub-id")
+    with pytest.raises(CourseError, match="made with base the shipped base, not a/hub-id: delete"):
+        swept(Run(), GRID)
+    swept(Run(), GRID, name="tiny.others")
+    assert json.loads(local().with_name("tiny.others.json").read_text())["base"] == "a/hub-id"
+    monkeypatch.setenv("COURSE_BASE", "another")
+    with pytest.raises(CourseError, match="made with base a/hub-id, not another: delete it"):
+        swept(Run(), [*GRID, {"rate": 9, "rank": 9}], name="tiny.others")
 
 
 @pytest.mark.parametrize("agree", [{"los": 1}, {"said": 1}, {lambda row: row["los"]: 1}])
