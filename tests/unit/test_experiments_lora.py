@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from course import CourseError, machine
+from course import CourseError, machine, session
 from course.sweep import key_of
 from experiments import lora as experiment
 from experiments.shared import batch_of
@@ -13,6 +13,12 @@ from stored_sweeps import rows_in_file, settings_in_file
 
 SWEEPS = [each for each in vars(experiment).values() if isinstance(each, experiment.Sweep)]
 TINY = {"near": 10, "middle": 10, "far": 10}
+
+
+@pytest.fixture(autouse=True)
+def lab(monkeypatch):
+    """The small scale, which reads the book's rows."""
+    monkeypatch.setattr(session, "_lab", session.Lab("02_lora", "cpu", "small"))
 
 
 @pytest.fixture
