@@ -22,6 +22,7 @@ from checks.shared import (
     close,
     expect,
     in_place,
+    kind_of,
     needs_gradient,
     needs_shape_of,
     needs_something,
@@ -306,7 +307,7 @@ def tensor(value, *given) -> Tensor:
     needs_something(value)
     if not isinstance(value, Tensor):
         raise Mistake(
-            f"the result must be a tensor, yours is a {type(value).__name__}",
+            f"the result must be a tensor, yours is {kind_of(value)}",
             next="stay with tensors from the arguments to the result",
         )
     return result(value)
@@ -555,7 +556,7 @@ def as_number(value, *sizes: int) -> float:
         return float(value)
     except (TypeError, ValueError, RuntimeError):
         message, next = NOT_A_NUMBER
-        raise Mistake(f"{message}, yours is a {type(value).__name__}", next=next) from None
+        raise Mistake(f"{message}, yours is {kind_of(value)}", next=next) from None
 
 
 @lora_parameters.check(points=1)

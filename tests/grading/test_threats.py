@@ -247,7 +247,8 @@ def test_g33_an_answer_s_own_random_numbers():
 
 def test_g33_state_between_calls(monkeypatch):
     """G33, marker: each check has a worker of its own, so their order does not matter."""
-    record = attack(TIER, STATE, {"sft.loss": {"passed", "failed"}})
+    record = attack(TIER, STATE, dict.fromkeys(STATE, {"passed", "failed"}))
+    assert results(record, "sft.mask_prompt")[0] == "passed"  # the first call of its worker
     assert "failed" in results(record, "sft.loss")
     for id in STATE:
         monkeypatch.setattr(find(id), "checks", find(id).checks[::-1])

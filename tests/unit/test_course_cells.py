@@ -4,8 +4,8 @@ import json
 
 import pytest
 from course import CourseError, cells, provenance, session
+from IPython.core.history import HistoryManager
 from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 FILES = {
     "course/__init__.py": "from .learner import check, exercise\nfrom .rows import select\n",
@@ -235,8 +235,8 @@ def test_a_result_of_no_cell_is_refused(code, entry):
 
 def test_the_running_cell_is_known_in_a_notebook_only(monkeypatch):
     assert cells.running() is None
-    settings = Config({"HistoryManager": {"enabled": False}})  # of disk files
-    shell = InteractiveShell(config=settings)
+    monkeypatch.setattr(HistoryManager, "enabled", False)  # no file on disk
+    shell = InteractiveShell()
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
     shell.user_ns["running"] = cells.running
     text = "# a note\nmark = running()\n"
