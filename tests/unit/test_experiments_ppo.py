@@ -1,17 +1,14 @@
 """Lab 04's experiments at a tiny size: the grids are those that are stored, and runs give rows."""
 
-import json
 import math
 
 import pytest
 import torch
-from course import session
 from experiments import ppo as experiment
 from experiments.shared import fresh, tokenizer
 from helpdesk import preferences, tickets
 from methods import enumeration, ppo, rollouts
-
-SWEEPS = (experiment.BETA, experiment.STABILITY, experiment.ADVANTAGES, experiment.STARTS)
+from stored_sweeps import rows_in_file
 
 
 @pytest.fixture
@@ -37,19 +34,6 @@ def tiny(monkeypatch, few_clerks):
     experiment.reward_model.cache_clear()
 
 
-def stored(declared):
-    return json.loads((session.LABS / "results" / "sweeps" / f"{declared.name}.json").read_text())
-
-
-@pytest.mark.parametrize("declared", SWEEPS, ids=lambda declared: declared.name)
-def test_the_grid_is_the_stored_one(declared):
-    rows, names = stored(declared)["rows"], stored(declared)["settings"]
-    kept = [{name: row[name] for name in names} for row in rows]
-    assert sorted(map(repr, kept)) == sorted(
-        repr({name: settings[name] for name in names}) for settings in declared.grid
-    )
-
-
 @pytest.mark.parametrize(
     "declared, settings",
     [
@@ -62,7 +46,7 @@ def test_the_grid_is_the_stored_one(declared):
 )
 def test_a_run_gives_results_with_the_stored_names(tiny, declared, settings):
     row = declared.run(**settings)
-    assert row.keys() == stored(declared)["rows"][0].keys() - {*settings, "seconds", "code"}
+    assert row.keys() == rows_in_file(declared.name)[0].keys() - {*settings, "seconds", "code"}
     for value in row.values():
         if isinstance(value, list):
             assert len(value) == 2 and all(map(math.isfinite, value))

@@ -1,17 +1,14 @@
 """Lab 03's experiments at a tiny size: the grids are those that are stored, and runs give rows."""
 
-import json
 import math
 
 import pytest
 import torch
-from course import session
 from experiments import reward_model as experiment
 from experiments.shared import tokenizer
 from helpdesk import raters, tickets
 from methods import reward
-
-SWEEPS = (experiment.PAIRS, experiment.BIAS, experiment.RANKINGS)
+from stored_sweeps import rows_in_file
 
 
 @pytest.fixture
@@ -36,19 +33,6 @@ def opinion():
     return model
 
 
-def stored(declared):
-    return json.loads((session.LABS / "results" / "sweeps" / f"{declared.name}.json").read_text())
-
-
-@pytest.mark.parametrize("declared", SWEEPS, ids=lambda declared: declared.name)
-def test_the_grid_is_the_stored_one(declared):
-    rows, names = stored(declared)["rows"], stored(declared)["settings"]
-    kept = [{name: row[name] for name in names} for row in rows]
-    assert sorted(map(repr, kept)) == sorted(
-        repr({name: settings[name] for name in names}) for settings in declared.grid
-    )
-
-
 @pytest.mark.parametrize(
     "declared, settings",
     [
@@ -61,7 +45,7 @@ def test_the_grid_is_the_stored_one(declared):
 )
 def test_a_run_gives_finite_results_with_the_stored_names(tiny, declared, settings):
     row = declared.run(**settings)
-    assert row.keys() == stored(declared)["rows"][0].keys() - {*settings, "seconds", "code"}
+    assert row.keys() == rows_in_file(declared.name)[0].keys() - {*settings, "seconds", "code"}
     assert all(math.isfinite(value) for value in row.values())
 
 

@@ -4,15 +4,11 @@ import math
 
 import pytest
 import torch
-from course.sweep import key_of
 from experiments import sft as experiment
 from experiments import shared
 from helpdesk import replies, tasks, tickets
 from methods import sft
 from methods.tokens import IGNORE, collate, mask_prompt
-from stored_sweeps import settings_in_file
-
-SWEEPS = [each for each in vars(experiment).values() if isinstance(each, experiment.Sweep)]
 
 
 @pytest.fixture
@@ -96,11 +92,6 @@ def test_last_is_a_mean_of_the_end():
 
 
 # Lab 01 -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("declared", SWEEPS, ids=lambda declared: declared.name)
-def test_the_grid_is_the_stored_one(declared):
-    assert set(declared.settings()) == set(map(key_of, settings_in_file(declared.name)))
 
 
 @pytest.mark.parametrize("start", ["the base", "random weights"])

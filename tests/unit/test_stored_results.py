@@ -14,6 +14,7 @@ from course.cells import code_of_cell
 from course.sweep import load
 
 LABS = session.LABS
+DECLARED = [declared for many in sweeps.find().values() for declared in many]
 NOTEBOOKS = sorted(LABS.glob("[0-9][0-9]_*.ipynb"))
 
 
@@ -91,6 +92,13 @@ def test_every_stored_row_was_made_by_the_present_code(monkeypatch):
             sentences += filter(None, [stored.not_vouched_for()])
             sentences += [f"{stored.declared.name}: no row for {key}" for key in stored.missing]
     assert sentences == []
+
+
+@pytest.mark.parametrize("declared", DECLARED, ids=lambda declared: declared.name)
+def test_the_rows_are_those_of_the_grid(declared, monkeypatch):
+    monkeypatch.setattr(session, "_lab", session.Lab("01_sft", "cpu", "small"))
+    stored = load(declared)
+    assert stored.rows.keys() == stored.grid.keys()
 
 
 def test_every_sweep_that_is_stored_is_declared():
