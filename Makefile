@@ -25,7 +25,7 @@ book: setup  ## build the site from the stored outputs and print where it is
 	@echo "$(CURDIR)/_build/html/index.html"
 
 test: setup  ## run every check, the quick ones first
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 grade: setup  ## turn a folder of submitted notebooks into marks: make grade SUBMISSIONS=folder
 	@$(BIN)/python -E -m grading $(if $(SUBMISSIONS),"$(SUBMISSIONS)") $(ARGS)

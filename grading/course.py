@@ -24,12 +24,21 @@ from course import Exercise, Mistake, find
 from course.learner import NOTEBOOK_SEED
 from course.registry import Check, explain, one_line
 from course.registry import seeded as run_check
-from course.withheld import refuse
+from course.withheld import SolutionWithheld, refuse
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Check", "Exercise", "Mistake", "NOTEBOOK_SEED", "find", "one_line", "run_check"]
+__all__ = [
+    "Check",
+    "Exercise",
+    "Mistake",
+    "NOTEBOOK_SEED",
+    "SolutionWithheld",
+    "find",
+    "one_line",
+    "run_check",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 LABS = ROOT / "labs"

@@ -55,6 +55,8 @@ REASONS = {
 }
 TRY_IN_NOTEBOOK = "try it in the notebook, on small inputs"
 CALL_IN_NOTEBOOK = "call it in the notebook, on small inputs"
+CALLS_THE_SOLUTION = "your function calls the course's own solution"
+WRITE_IT = "write the body yourself"
 SEE_DOCSTRING = "return what the docstring says"
 MEND_CELL = "put the cell back into a form that runs in the notebook"
 
@@ -236,7 +238,12 @@ class Marking:
         with self.worker(answer.id) as connection:
             try:
                 reply, _ = connection.ask(
-                    {"order": "answer", "function": answer.function, "seed": seed}
+                    {
+                        "order": "answer",
+                        "exercise": answer.id,
+                        "function": answer.function,
+                        "seed": seed,
+                    }
                 )
                 if reply.get("there") is not True:
                     absent = f"there is no function {answer.function} when all cells have run"
@@ -246,6 +253,8 @@ class Marking:
                 return Verdict(Result.FAILED, course.one_line(str(mistake)), mistake.next)
             except (Raised, Stopped) as error:
                 line = f" (line {error.line} of its cell)" if error.line else ""
+                if error.kind == course.SolutionWithheld.__name__:
+                    return Verdict(Result.ERROR, f"{CALLS_THE_SOLUTION}{line}", WRITE_IT)
                 raised = f"your function raised {error.kind}{line}"
                 return Verdict(Result.ERROR, raised, CALL_IN_NOTEBOOK)
             except Unusable as reason:

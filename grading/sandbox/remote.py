@@ -29,6 +29,8 @@ class RemoteFunction:
         )
         if error := exception_in(reply):
             raise error
+        if reply.get("gradients_off") is True:
+            torch.set_grad_enabled(False)  # as in a notebook; the check takes it back
         call, self.calls = self.calls, self.calls + 1
         try:
             sent.apply_changes(reply, buffers)

@@ -35,10 +35,19 @@ class StubModule(types.ModuleType):
         return type(name, (Exception,), {}) if name.endswith(EXCEPTIONS) else NOTHING
 
 
-def exercise_decorator(solutions: dict[str, Callable], unattempted: set[str]) -> Callable:
-    """@exercise for cells: as in the notebook, the solution replaces a body that is a stub."""
+def exercise_decorator(
+    solutions: dict[str, Callable], unattempted: set[str], answers: dict[str, Callable]
+) -> Callable:
+    """@exercise for cells: as in the notebook, the solution replaces a body that is a stub.
+
+    What is decorated is kept in `answers`, by exercise.
+    """
 
     def exercise(id=None, *args, **kwargs):
-        return lambda function: solutions[id] if id in unattempted else function
+        def take(function):
+            answers[id] = solutions[id] if id in unattempted else function
+            return answers[id]
+
+        return take
 
     return exercise

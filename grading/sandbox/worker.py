@@ -30,6 +30,7 @@ import socket
 import sys
 import traceback
 import types
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -104,11 +105,13 @@ class Nowhere(io.TextIOBase):
 class Worker:
     """Obeys the orders that arrive on a channel.
 
-    calls: of each call, the arguments that ask for a gradient, and the results that have one
+    calls: of each call, the arguments that ask for a gradient, and the results that have one ·
+    answers: by exercise, the function below its @exercise line
     """
 
     def __init__(self, channel: socket.socket):
         self.channel, self.flags, self.calls = channel, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, []
+        self.answers: dict[str, Callable] = {}
         # pickle and dataclasses look for the classes of cells in __main__
         sys.modules["__main__"] = types.ModuleType("__main__")
         self.names = vars(sys.modules["__main__"])
@@ -144,7 +147,7 @@ class Worker:
         solutions = {id: course.solution_at(place) for id, place in message["solutions"].items()}
         course.withhold(solutions[message["exercise"]])
         sys.modules[course.PACKAGE].__dict__[course.DECORATOR] = stub.exercise_decorator(
-            solutions, set(message["unattempted"])
+            solutions, set(message["unattempted"]), self.answers
         )
         for number, source in message["cells"]:
             try:
@@ -168,7 +171,8 @@ class Worker:
                     left.send(None)
 
     def answer(self, message, buffers) -> None:
-        self.function = self.names.get(message["function"])
+        # A later cell may have given its name to something else: the answer is what was decorated.
+        self.function = self.answers.get(message["exercise"], self.names.get(message["function"]))
         random.seed(message["seed"])
         np.random.seed(message["seed"])
         torch.manual_seed(message["seed"])
@@ -182,6 +186,7 @@ class Worker:
             reply, sent = received.report(value)
         except BaseException as error:
             return self.reply(raised(error), message)
+        reply["gradients_off"] = not torch.is_grad_enabled()
         self.calls.append((received.learned, received.returned))
         self.reply(reply, message, sent)
 

@@ -355,7 +355,7 @@ lora_update = Exercise("lora.update", reference=lora.lora_update, minutes=10, di
 THIN = "x @ A.T goes from d_in to rank, then @ B.T from rank to d_out"
 NOT_THE_UPDATE = "this is not (alpha / rank) B A x", THIN
 ANY_DIMENSIONS = ("x may also be", "with x on the left, x @ A.T works for any leading dimensions")
-BATCH = "(batch, time, d_in)"
+BATCH, ONE_ROW = "(batch, time, d_in)", "a single row (1, d_in)"
 
 register_wrong_factors(lora_update, missing=NO_FACTOR)
 
@@ -427,7 +427,7 @@ def b_scaled_in_place(x, A, B, alpha):
 
 
 def line_of(value, *given) -> Tensor:
-    """The result up to a factor: a wrong one has cost its points already."""
+    """The result up to a factor."""
     value = tensor(value)
     return value / value.norm().clamp(min=1e-9) * value.sum().sign()
 
@@ -439,10 +439,13 @@ def is_the_scaled_product(student, seed):
 
 @lora_update.check(points=1)
 def takes_any_number_of_dimensions(student, seed):
-    for leading, words in (((2, 3), BATCH), ((), "a single vector (d_in)")):
+    rows = randoms(seed + 2, 5, 11), *adapter(seed)
+    right = close(call(student, rows), lora_update.reference(*rows))
+    read = tensor if right else line_of  # a wrong factor has cost its points already
+    for leading, words in (((2, 3), BATCH), ((1,), ONE_ROW), ((), "a single vector (d_in)")):
         given = randoms(seed + 3, *leading, 11), *adapter(seed)
         try:
-            expect(lora_update, student, given, otherwise=NOT_THE_UPDATE, read=line_of)
+            expect(lora_update, student, given, otherwise=NOT_THE_UPDATE, read=read)
         except (Mistake, RuntimeError) as error:
             shapes = error if isinstance(error, Mistake) else misfit(error)
             message, next = ANY_DIMENSIONS
@@ -809,6 +812,16 @@ def thaw_first_layer(model, name):
         break
 
 
+@freeze.wrong(*STILL_FROZEN)
+def stops_at_a_layer_without_it(model, name):
+    model.requires_grad_(False)
+    for layer in lora.layers(model).values():
+        if name not in layer.configs:
+            return
+        layer.A[name].requires_grad_(True)
+        layer.B[name].requires_grad_(True)
+
+
 @freeze.wrong(*NOT_EVERYWHERE)
 def thaw_on_every_layer(model, name):
     model.requires_grad_(False)
@@ -860,8 +873,8 @@ def freezes_the_base(student, seed):
 
 @freeze.check(points=1)
 def lets_the_adapter_learn(student, seed):
-    for make in MODELS:
-        mine = of(MINE, trained(student, make, MINE, begin=False))
+    for make, name in itertools.product(MODELS, (MINE, OTHER)):
+        mine = of(name, trained(student, make, name, begin=False))
         if not any(mine.values()):
             raise Mistake(*STILL_FROZEN)
         for matrix, other in (("A", "B"), ("B", "A")):

@@ -651,8 +651,9 @@ def lets_nothing_follow_the_end(student, seed):
 
 @gae.check(points=1)
 def leaves_rewards_and_values_alone(student, seed):
-    given = rewards, values, counts, gamma, _ = episode(seed)
-    needs_untouched(gae, student, given)
+    rewards, values, counts, gamma, _ = episode(seed)
+    noisy = rewards.where(counts, -4), values.where(counts, 7), counts, gamma, 0.5
+    needs_untouched(gae, student, noisy)
     for lam, words in ((1.0, AT_LAMBDA_1), (0.0, AT_LAMBDA_0)):
         arguments = rewards, values, counts, gamma, lam
         expect(gae, student, arguments, otherwise=words, read=counted(counts))
@@ -1062,6 +1063,12 @@ OTHERS_SCORED = (
 )
 
 
+PADDING_READ = (
+    "with padding on the left, the model reads the padding",
+    "call model(**inputs(ids, real)): real tells what is none",
+)
+
+
 def logits_of(model, ids, real) -> Tensor:
     return model(**tokens.inputs(ids, real)).logits
 
@@ -1127,6 +1134,11 @@ def log_probs_negated(model, ids, real, labels, temperature):
     return -rollouts.response_log_probs(model, ids, real, labels, temperature)
 
 
+@response_log_probs.wrong(*PADDING_READ)
+def padding_is_read(model, ids, real, labels, temperature):
+    return tokens.token_log_probs(model(ids).logits / temperature, labels)
+
+
 @response_log_probs.wrong(*OTHERS_SCORED)
 def everything_scored(model, ids, real, labels, temperature):
     return rollouts.response_log_probs(model, ids, real, ids, temperature)
@@ -1161,6 +1173,16 @@ def read_and_scored(seed: int) -> tuple[torch.nn.Module, Tensor, Tensor, Tensor,
     return small_model(), ids, real, labels, some_number(seed, 1.4, 2.2)
 
 
+def padded_on_the_left(model, ids, real, labels, temperature):
+    """The same rows, pushed to the right; nothing real is lost."""
+    moves = (~real).sum(-1).tolist()
+    ids, real, labels = (
+        torch.stack([row.roll(by) for row, by in zip(table, moves)])
+        for table in (ids, real, labels)
+    )
+    return model, ids, real, labels, temperature
+
+
 def log_probs(value, model, ids, real, labels, temperature) -> Tensor:
     return numbers(value, tuple(labels[:, 1:].shape), next=ONE_FEWER)
 
@@ -1176,6 +1198,8 @@ def predicts_each_token_before_it_is_read(student, seed):
     expect(response_log_probs, student, given, otherwise=not_the_response, read=response_alone)
     expect(response_log_probs, student, given, otherwise=OTHERS_SCORED, read=log_probs)
     needs_untouched(response_log_probs, student, given)
+    left = padded_on_the_left(*given)
+    expect(response_log_probs, student, left, otherwise=PADDING_READ, read=response_alone)
 
 
 @response_log_probs.check(points=1)

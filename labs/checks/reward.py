@@ -299,6 +299,12 @@ def all_columns(scores, real):
     return scores * real
 
 
+@reward_at_end.wrong(WRONG_SHAPE, next=ONE_FOR_EACH_ROW)
+def squeezes_all(scores, real):
+    ends = torch.arange(real.shape[1]).where(real, 0).argmax(-1, keepdim=True)
+    return scores.gather(-1, ends).squeeze()
+
+
 @reward_at_end.wrong(*NO_GRADIENT)
 def without_gradient(scores, real):
     return torch.tensor([row[keep][-1].item() for row, keep in zip(scores, real)])
@@ -360,6 +366,8 @@ def takes_padding_on_either_side(student, seed):
             ),
             shape=ONE_FOR_EACH_ROW,
         )
+        one = tuple(table[1:] for table in padded_rows(seed, "rr"))
+        expect(reward_at_end, student, one, otherwise=NOT_THE_LAST, shape=ONE_FOR_EACH_ROW)
 
 
 @reward_at_end.check(points=1)
@@ -632,6 +640,19 @@ def lets_nan_through(rewards):
     return rewards.argmax(-1)
 
 
+@choose_best.wrong("a reward of nan raises AssertionError, not FloatingPointError", next=REFUSE)
+def asserts(rewards):
+    assert torch.isfinite(rewards).all()
+    return rewards.argmax(-1)
+
+
+@choose_best.wrong("a reward of nan raises ValueError, not FloatingPointError", next=REFUSE)
+def raises_value_error(rewards):
+    if not torch.isfinite(rewards).all():
+        raise ValueError("a reward is not finite")
+    return rewards.argmax(-1)
+
+
 @choose_best.wrong("a reward of inf is let through", next=REFUSE)
 def only_nan(rewards):
     if rewards.isnan().any():
@@ -644,6 +665,11 @@ def minus_infinity_through(rewards):
     if rewards.isnan().any() or rewards.isposinf().any():
         raise FloatingPointError("a reward is not finite")
     return rewards.argmax(-1)
+
+
+def kind_of_error(error: Exception) -> str:
+    """Its own name; a grader knows the one that it had in the learner's process."""
+    return getattr(error, "kind", type(error).__name__)
 
 
 def needs_indices(student, rewards: Tensor) -> None:
@@ -696,8 +722,13 @@ def refuses_what_is_not_finite(student, seed):
         rewards[1, 2] = value
         try:
             student(rewards)
-        except Exception:
+        except FloatingPointError:
             continue
+        except Exception as error:
+            raise Mistake(
+                f"a reward of {value} raises {kind_of_error(error)}, not FloatingPointError",
+                next=REFUSE,
+            ) from None
         taken = ", and argmax takes it for the best" if value != value else ""
         raise Mistake(f"a reward of {value} is let through{taken}", next=REFUSE)
 
@@ -714,11 +745,23 @@ NOT_THE_REWARDS = (
     "these are not the rewards of the responses, each after its prompt",
     "compare with a row that you score alone",
 )
+NOT_ALWAYS_TWO = "with three responses to each prompt, the rewards do not fit into rows", ONE_ROW
 GROWS = "the rankings are changed in place", "prompt + response makes a new list, += does not"
 
 
 def rewards_of(rows, model, rankings, pad_id) -> Tensor:
     ids, real = tokens.pad(rows, pad_id)
+    return reward.reward_at_end(model(ids, real), real).view(len(rankings), -1)
+
+
+@batch_rewards.wrong(
+    "the stop token at the end of a row is taken for padding, since pad_id is its id, too",
+    next="pad gives real, which goes by the place and not by the id",
+)
+def padding_by_id(model, rankings, pad_id):
+    rows = [prompt + response for prompt, ranked in rankings for response in ranked]
+    ids, _ = tokens.pad(rows, pad_id)
+    real = ids != pad_id
     return reward.reward_at_end(model(ids, real), real).view(len(rankings), -1)
 
 
@@ -764,6 +807,11 @@ def stop_left_out(prompt, response):
 def at_padding(model, rankings, pad_id):
     rows = [prompt + response for prompt, ranked in rankings for response in ranked]
     return model(*tokens.pad(rows, pad_id))[:, -1].view(len(rankings), -1)
+
+
+@batch_rewards.wrong(*NOT_ALWAYS_TWO)
+def always_two(model, rankings, pad_id):
+    return reward.batch_rewards(model, rankings, pad_id).reshape(-1, 2)
 
 
 @batch_rewards.wrong("the sign is wrong", next="return the rewards as they are")
@@ -837,6 +885,13 @@ def scores_each_response_to_its_prompt(student, seed):
     model, rankings = reward_model(), random_rankings(seed)
     scored(student, model, rankings)
     expect(batch_rewards, student, (model, rankings, PAD), otherwise=NOT_THE_REWARDS)
+    # Many tokenizers pad with the stop token, here 1, and then real tokens look like padding.
+    expect(batch_rewards, student, (model, rankings, 1), otherwise=NOT_THE_REWARDS)
+    three = [(prompt, [*responses, prompt[:2] + [1]]) for prompt, responses in rankings]
+    with in_words(RuntimeError, *NOT_ALWAYS_TWO):
+        expect(
+            batch_rewards, student, (model, three, PAD), otherwise=NOT_THE_REWARDS, shape=ONE_ROW
+        )
 
 
 @batch_rewards.check(points=1)

@@ -14,9 +14,11 @@ from checks.shared import (
     WRONG_SHAPE,
     close,
     expect,
+    in_place,
     needs_gradient,
     needs_gradients,
     needs_something,
+    needs_untouched,
     number,
     numbers,
     random_batch,
@@ -27,6 +29,7 @@ from checks.shared import (
     with_the_notebooks,
 )
 from course import Exercise, Mistake
+from course.registry import SWITCHED_OFF
 from methods import sft, tokens
 from methods.tokens import IGNORE
 from torch import Tensor
@@ -88,11 +91,52 @@ def lose_stop(prompt, response):
     return prompt + response, [IGNORE] * len(prompt) + response[:-1] + [IGNORE]
 
 
+@mask_prompt.wrong(
+    "tokens of the response that the prompt holds as well do not count",
+    next="mask by position, not by token",
+)
+def mask_by_token(prompt, response):
+    ids = prompt + response
+    return ids, [IGNORE if token in prompt else token for token in ids]
+
+
+@mask_prompt.wrong(
+    "the response is looked for by its first token, and the prompt may hold that too",
+    next="len(prompt) tells where the response begins",
+)
+def start_by_first_token(prompt, response):
+    ids = prompt + response
+    start = ids.index(response[0])
+    return ids, [IGNORE] * start + ids[start:]
+
+
+@mask_prompt.wrong(*in_place("prompt"))
+def prompt_grows(prompt, response):
+    labels = [IGNORE] * len(prompt) + response
+    prompt += response
+    return prompt, labels
+
+
+@mask_prompt.wrong(*in_place("response"))
+def response_is_the_labels(prompt, response):
+    ids = prompt + response
+    response[:0] = [IGNORE] * len(prompt)
+    return ids, response
+
+
 def example(seed: int) -> tuple[list[int], list[int]]:
     """A prompt and a response, no two tokens alike, so that every shift shows."""
     rng = random.Random(seed)
     tokens = rng.sample(range(2, 99), 40)
     return tokens[: rng.randint(3, 30)], tokens[30 : 30 + rng.randint(2, 10)]
+
+
+def repeating_example(seed: int) -> tuple[list[int], list[int]]:
+    """A response in words of its prompt: its first token is the prompt's second, and tokens
+    repeat."""
+    rng = random.Random(seed)
+    prompt = rng.sample(range(2, VOCAB), 2) + random_tokens(rng, rng.randint(2, 7))
+    return prompt, [prompt[1], *rng.choices(prompt, k=rng.randint(2, 6)), 1]
 
 
 def two_lists(value) -> tuple[list, list]:
@@ -130,28 +174,30 @@ def keeps_every_token(student, seed):
 @mask_prompt.check(points=1)
 @twice
 def ignores_the_prompt(student, seed):
-    expect(
-        mask_prompt,
-        student,
-        example(seed),
-        otherwise=NOT_ALL_IGNORED,
-        read=lambda value, prompt, response: two_lists(value)[1][: len(prompt)],
-    )
+    for make in (example, repeating_example):
+        expect(
+            mask_prompt,
+            student,
+            make(seed),
+            otherwise=NOT_ALL_IGNORED,
+            read=lambda value, prompt, response: two_lists(value)[1][: len(prompt)],
+        )
 
 
 @mask_prompt.check(points=1)
 def keeps_the_response(student, seed):
-    prompt, response = example(seed)
-    _, labels = two_lists(student(list(prompt), list(response)))
-    if len(labels) != len(prompt) + len(response):
-        raise Mistake("ids and labels differ in length", next="one label for each id")
-    expect(
-        mask_prompt,
-        student,
-        (prompt, response),
-        otherwise=NOT_THE_RESPONSE,
-        read=lambda value, prompt, response: two_lists(value)[1][len(prompt) :],
-    )
+    for prompt, response in (example(seed), repeating_example(seed)):
+        needs_untouched(mask_prompt, student, (prompt, response))
+        _, labels = two_lists(student(list(prompt), list(response)))
+        if len(labels) != len(prompt) + len(response):
+            raise Mistake("ids and labels differ in length", next="one label for each id")
+        expect(
+            mask_prompt,
+            student,
+            (prompt, response),
+            otherwise=NOT_THE_RESPONSE,
+            read=lambda value, prompt, response: two_lists(value)[1][len(prompt) :],
+        )
 
 
 # Log-probabilities of the response ----------------------------------------------------------------
@@ -165,9 +211,13 @@ NOT_THE_LABELS = (
 )
 IGNORED_SCORED = (f"tokens labelled {IGNORE} are scored", "put 0 where the label is to be ignored")
 INFINITIES = "large logits give infinities", "log_softmax is stable, log of softmax is not"
+TOO_LIKELY = (
+    "very unlikely tokens are scored as if they were likelier",
+    "log_softmax needs no small number inside the logarithm",
+)
 ONE_FEWER = (
     "(batch, time - 1): the last logits predict nothing, the first label is predicted by nothing; "
-    "gather keeps a last dimension of 1, squeeze it"
+    "gather keeps a last dimension of 1: squeeze(-1) takes it away and leaves the others"
 )
 
 
@@ -220,6 +270,31 @@ def full_length(logits, labels):
     return F.pad(tokens.token_log_probs(logits, labels), (1, 0))
 
 
+@token_log_probs.wrong(WRONG_SHAPE, next=ONE_FEWER)
+def squeezes_all(logits, labels):
+    return tokens.token_log_probs(logits, labels).squeeze()
+
+
+@token_log_probs.wrong(
+    "the token 0 is taken for one that is to be ignored", next=f"only the label {IGNORE} is"
+)
+def ignores_token_0(logits, labels):
+    return tokens.token_log_probs(logits, labels.where(labels != 0, IGNORE))
+
+
+@token_log_probs.wrong(*TOO_LIKELY)
+def adds_a_little(logits, labels):
+    return picked((logits[:, :-1].softmax(-1) + 1e-8).log(), labels[:, 1:])
+
+
+@token_log_probs.wrong(*in_place("labels"))
+def labels_in_place(logits, labels):
+    labels = labels[:, 1:]
+    counts = labels != IGNORE
+    labels[~counts] = 0
+    return picked(logits[:, :-1].log_softmax(-1), labels).where(counts, 0)
+
+
 @token_log_probs.wrong(*NO_GRADIENT)
 def log_probs_detached(logits, labels):
     return tokens.token_log_probs(logits.detach(), labels)
@@ -238,21 +313,24 @@ def log_probs(value, logits: Tensor, labels: Tensor) -> Tensor:
 
 @token_log_probs.check(points=2)
 def predicts_the_next_token(student, seed):
-    expect(
-        token_log_probs,
-        student,
-        learning_batch(seed),
-        otherwise=NOT_THE_LABELS,
-        read=lambda value, logits, labels: log_probs(value, logits, labels)[
-            labels[:, 1:] != IGNORE
-        ],
-    )
+    logits, labels = learning_batch(seed)
+    for given in ((logits, labels), (logits[2:].detach().requires_grad_(), labels[2:])):
+        expect(
+            token_log_probs,
+            student,
+            given,
+            otherwise=NOT_THE_LABELS,
+            read=lambda value, logits, labels: log_probs(value, logits, labels)[
+                labels[:, 1:] != IGNORE
+            ],
+        )
 
 
 @token_log_probs.check(points=1)
 @twice
 def ignores_what_does_not_count(student, seed):
     logits, labels = learning_batch(seed)
+    needs_untouched(token_log_probs, student, (logits, labels))
     value = log_probs(student(logits, labels.clone()), logits, labels)
     if not (value[labels[:, 1:] == IGNORE] == 0).all():
         raise Mistake(*IGNORED_SCORED)
@@ -263,6 +341,7 @@ def stands_large_logits(student, seed):
     logits, labels = learning_batch(seed, scale=100)
     if not torch.isfinite(log_probs(student(logits, labels.clone()), logits, labels)).all():
         raise Mistake(*INFINITIES)
+    expect(token_log_probs, student, (logits, labels), otherwise=TOO_LIKELY)
 
 
 # The loss -----------------------------------------------------------------------------------------
@@ -331,6 +410,22 @@ def as_number(logits, labels):
     return sft.sft_loss(logits, labels).item()
 
 
+@sft_loss.wrong(
+    "a token that the model is certain of is left out: its log-probability is 0",
+    next="count the labels, not the log-probabilities",
+)
+def mean_of_what_is_not_0(logits, labels):
+    log_probs = tokens.token_log_probs(logits, labels)
+    return -log_probs[log_probs != 0].mean()
+
+
+@sft_loss.wrong(
+    "the token 0 is taken for one that is to be ignored", next=f"only the label {IGNORE} is"
+)
+def token_0_ignored(logits, labels):
+    return sft.sft_loss(logits, labels.where(labels != 0, IGNORE))
+
+
 @sft_loss.wrong(*NOT_THE_MEAN)
 def one_token_of_the_prompt(logits, labels):
     return -tokens.token_log_probs(logits, labels).sum() / (labels[:, 2:] != IGNORE).sum()
@@ -341,10 +436,20 @@ def hard_coded(logits, labels):
     return torch.tensor(3.1416, requires_grad=True)
 
 
+def sure_of_one(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The batch, with a model that is certain of the first token of the last response."""
+    logits = logits.clone()
+    place = int((labels[-1] != IGNORE).nonzero()[0])
+    logits[-1, place - 1, labels[-1, place]] += 300
+    return logits, labels
+
+
 @sft_loss.check(points=2)
 @twice
 def is_the_mean_over_response_tokens(student, seed):
-    expect(sft_loss, student, random_batch(seed), otherwise=NOT_THE_MEAN, read=number)
+    logits, labels = random_batch(seed)
+    expect(sft_loss, student, (logits, labels), otherwise=NOT_THE_MEAN, read=number)
+    expect(sft_loss, student, sure_of_one(logits, labels), otherwise=NOT_THE_MEAN, read=number)
 
 
 @sft_loss.check(points=1)
@@ -441,6 +546,14 @@ GRADIENT_STAYS = (
     "the gradients stay and would be added to the next ones",
     "set p.grad = None after the step",
 )
+STOPS_EARLY = (
+    "the step ends at the first parameter without a gradient",
+    "skip that one and go on with the next: continue, not break",
+)
+NO_MORE_GRADIENTS = (
+    "after the step the parameters require no gradient any more",
+    "leave requires_grad alone: `with torch.no_grad():` is enough",
+)
 STUMBLES = ("a parameter without a gradient stops the step", "skip it where p.grad is None")
 
 
@@ -489,6 +602,34 @@ def stumble(parameters, learning_rate):
         p.grad = None
 
 
+@gradient_step.wrong(*STOPS_EARLY)
+@torch.no_grad()
+def stops_at_none(parameters, learning_rate):
+    for p in parameters:
+        if p.grad is None:
+            break
+        p -= learning_rate * p.grad
+        p.grad = None
+
+
+@gradient_step.wrong(*NO_MORE_GRADIENTS)
+def frozen_for_good(parameters, learning_rate):
+    for p in parameters:
+        if p.grad is not None:
+            p.requires_grad_(False)
+            p -= learning_rate * p.grad
+            p.grad = None
+
+
+@gradient_step.wrong(*SWITCHED_OFF)
+def switched_off_for_good(parameters, learning_rate):
+    torch.set_grad_enabled(False)
+    for p in parameters:
+        if p.grad is not None:
+            p -= learning_rate * p.grad
+            p.grad = None
+
+
 @gradient_step.wrong("your function raised RuntimeError: a leaf Variable that requires grad")
 def without_no_grad(parameters, learning_rate):
     for p in parameters:
@@ -533,8 +674,13 @@ def leaves_no_gradient_behind(student, seed):
         raise Mistake(*STUMBLES) from None
     if not (frozen == 1).all():
         raise Mistake("a parameter without a gradient was changed", next=STUMBLES[1])
+    begun = parameters_with_gradients(seed)
+    if all(torch.equal(now, before) for now, before in zip(parameters, begun)):
+        raise Mistake(*STOPS_EARLY)
     if any(p.grad is not None and (p.grad != 0).any() for p in parameters):
         raise Mistake(*GRADIENT_STAYS)
+    if not all(p.requires_grad for p in parameters):
+        raise Mistake(*NO_MORE_GRADIENTS)
 
 
 # Find the silent bug ------------------------------------------------------------------------------
@@ -613,6 +759,15 @@ def no_rows(examples, pad_id):
     return torch.empty(0, 0, dtype=torch.long), torch.empty(0, 0, dtype=torch.long)
 
 
+@collate.wrong(*in_place("examples"))
+def examples_grow(examples, pad_id):
+    longest = max(len(ids) for ids, _ in examples)
+    for ids, labels in examples:
+        labels += [IGNORE] * (longest - len(labels))
+        ids += [pad_id] * (longest - len(ids))
+    return tuple(torch.tensor(part) for part in zip(*examples))
+
+
 @collate.wrong(*TWO_TENSORS)
 def lists_only(examples, pad_id):
     return tuple(t.tolist() for t in tokens.collate(examples, pad_id))
@@ -659,6 +814,7 @@ def labels_of(student, seed: int, pad_id: int) -> list[tuple[list, list]]:
 @collate.check(points=1)
 def pads_on_the_right(student, seed):
     pad_id = VOCAB + random.Random(seed).randrange(1, 90)
+    needs_untouched(collate, student, (four_examples(seed), pad_id))
     expect(
         collate,
         student,

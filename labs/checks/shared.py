@@ -85,13 +85,16 @@ def random_batch(seed: int, rows: int = 3, time: int = 9) -> tuple[Tensor, Tenso
     """Logits (rows, time, VOCAB) and labels (rows, time): a masked prompt, a response, padding;
     lengths differ.
 
-    The second row has a prompt of a single token.
+    The second row has a prompt of a single token. The third row's response begins with the token 0,
+    which is a token like any other.
     """
     rng = random.Random(seed)
     labels = torch.full((rows, time), IGNORE)
     for row in range(rows):
         start, length = 1 if row == 1 else rng.randint(2, 4), 1 + row % 4
         labels[row, start : start + length] = torch.tensor(random_tokens(rng, length))
+        if row == 2:
+            labels[row, start] = 0
     return randoms(seed, rows, time, VOCAB) * 2, labels
 
 

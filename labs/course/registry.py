@@ -15,6 +15,10 @@ import torch
 from .errors import CourseError
 
 EXERCISES: dict[str, "Exercise"] = {}
+SWITCHED_OFF = (
+    "your function leaves gradients switched off for all that follows",
+    "use `with torch.no_grad():`, which ends with its block",
+)
 
 
 class Mistake(Exception):
@@ -147,10 +151,13 @@ def run_check(check: Check, student: Callable, seed: int) -> Result:
 
 
 def seeded(check: Check, student: Callable, seed: int) -> None:
-    """Run one check; it raises what it finds wrong. The caller's random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+    """Run one check; it raises what it finds wrong. The caller's random state, and whether torch
+    computes gradients, are left as they were."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         check.test(student, seed)
+        if not torch.is_grad_enabled():
+            raise Mistake(*SWITCHED_OFF)
 
 
 def explain(error: BaseException, student: Callable | None, check: Check) -> str:

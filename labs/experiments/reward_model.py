@@ -7,12 +7,13 @@ which no training sees: by the choices of the same kind of rater, and by the gol
 
 import functools
 import itertools
+import math
 import random
 from collections.abc import Callable, Sequence
 
 import torch
 from course import Sweep
-from experiments.shared import draw, fresh, tokenizer
+from experiments.shared import BATCH, draw, fresh, tokenizer
 from helpdesk import judge, language, preferences, raters, replies, tickets
 from helpdesk.tickets import Ticket
 from methods import reward
@@ -40,7 +41,11 @@ def compare(split: str, count: int, rater: raters.Rater, seed: int, size: int = 
 
     Equal replies are shown once, so that a ranking may be shorter, and a ticket may have none.
     """
-    asked = tickets.sample_tickets(split, count, seed)
+    return rank(tickets.sample_tickets(split, count, seed), rater, seed, size)
+
+
+def rank(asked: Sequence[Ticket], rater: raters.Rater, seed: int, size: int = 2) -> list[Ranking]:
+    """One rater's rankings of `size` replies to each ticket, as in `compare`."""
     drawn = base_replies(asked, size, seed)
     return preferences.rankings(tokenizer(), asked, drawn, rater, seed)
 
@@ -136,13 +141,23 @@ RATERS = {"default": raters.Rater(), "16 % flips": raters.Rater(sharpness=50.0, 
 COUNTS = (100, 300, 1000, 3000)
 
 
+def choices(rater: raters.Rater, pairs: int, seed: int) -> list[Ranking]:
+    """The first so many of one rater's choices between two replies to 3,200 training tickets.
+
+    No more replies are drawn than it takes: a few to spare, since equal ones are no choice, and
+    whole batches, so that fewer choices are the first of more.
+    """
+    enough = math.ceil(pairs * 16 / 15 / BATCH) * BATCH
+    return rank(tickets.sample_tickets("train", 3200, seed)[:enough], rater, seed)[:pairs]
+
+
 def run_pairs(rater: str, pairs: int, seed: int) -> dict[str, float]:
     """Train on so many pairs of one rater.
 
     returns accuracy, against held-out choices of that rater, and gold_accuracy, against the gold
     score where it differs
     """
-    model = fit(compare("train", 3200, RATERS[rater], 10 + seed)[:pairs], seed=seed)
+    model = fit(choices(RATERS[rater], pairs, 10 + seed), seed=seed)
     return {
         "accuracy": accuracy(model, held_out(RATERS[rater])),
         "gold_accuracy": accuracy(model, held_out(PRECISE_RATER, decided=True)),
@@ -179,6 +194,30 @@ PAIRS_MEASURES = {  # name: result and settings
     "reward.flips_gold_accuracy_1000": ("gold_accuracy", {"rater": "16 % flips", "pairs": 1000}),
     "reward.flips_gold_accuracy_3000": ("gold_accuracy", {"rater": "16 % flips", "pairs": 3000}),
 }
+
+
+# A larger one -------------------------------------------------------------------------------------
+
+
+def run_larger(pairs: int, seed: int) -> dict[str, float]:
+    """Train on more pairs of the default rater, and judge with more.
+
+    returns accuracy, on the choices that a rater makes of 2,600 test tickets, and gold_accuracy, as
+    run_pairs does
+    """
+    model = fit(compare("train", 4080, raters.Rater(), 100 + seed)[:pairs], seed=seed)
+    return {
+        "accuracy": accuracy(model, compare("test", 2600, raters.Rater(), 900)),
+        "gold_accuracy": accuracy(model, held_out(PRECISE_RATER, decided=True)),
+    }
+
+
+LARGER = Sweep(
+    "reward.larger",
+    run=run_larger,
+    grid=[{"pairs": 4000, "seed": seed} for seed in SEEDS],
+    agree={"accuracy": 0.02, "gold_accuracy": 0.05},
+)
 
 
 # What raters like ---------------------------------------------------------------------------------

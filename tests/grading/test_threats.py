@@ -157,7 +157,7 @@ def test_g17_calling_the_solution(way):
 def test_g17_calling_the_solution_is_told():
     """G17, worker: the learner is told what is wrong with it."""
     record = attack(TIER, {"sft.loss": CALLS["by its name"]}, {"sft.loss": "error"})
-    assert "SolutionWithheld" in mistakes(record, "sft.loss")[0]
+    assert "calls the course's own solution" in mistakes(record, "sft.loss")[0]
 
 
 # Constants and memory -----------------------------------------------------------------------------

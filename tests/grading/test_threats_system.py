@@ -65,12 +65,18 @@ def test_g09_memory_of_children():
     """G09, monitor: at T0 a worker may have children, and their memory counts as well."""
     body = """
         import mmap, os, time
+        full, filled = os.pipe()
         for _ in range(3):
             if os.fork() == 0:
-                mmap.mmap(-1, 200 * 2**20).write(bytes(200 * 2**20))
+                shared = mmap.mmap(-1, 200 * 2**20)
+                for _ in range(200):
+                    shared.write(bytes(2**20))
+                os.write(filled, b"x")
                 time.sleep(3)
                 os._exit(0)
-        time.sleep(2.5)
+        for _ in range(3):
+            os.read(full, 1)
+        time.sleep(2)
         RIGHT
         """
     attack("T0", {"sft.loss": answer("sft.loss", body)}, {"sft.loss": "crashed"})

@@ -182,7 +182,8 @@ def log_probs_row_by_row(model, ids, real, labels, temperature):
     for row, keep, label in zip(ids, real, labels):
         logits = model(row[keep].unsqueeze(0)).logits
         told = token_log_probs(logits / temperature, label[keep].unsqueeze(0))
-        rows.append(F.pad(told[0], (0, len(row) - int(keep.sum()))))
+        before = int(keep.long().argmax())
+        rows.append(F.pad(told[0], (before, len(row) - int(keep.sum()) - before)))
     return torch.stack(rows)
 
 

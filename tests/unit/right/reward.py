@@ -116,7 +116,7 @@ def by_a_loop_of_tensors(rewards):
 
 def by_numpy(rewards):
     if not np.isfinite(rewards.numpy()).all():
-        raise ValueError("a reward is not finite")
+        raise FloatingPointError("a reward is not finite")
     return rewards.numpy().argmax(1)
 
 
