@@ -558,8 +558,10 @@ for name, n in experiment.BEST_OF.items():
     measure(name, expected_value(proxies, golds, n).mean(), "gold points")
 
 # %% [markdown]
-# *What to look at:* the last two numbers. Between them lies what the reward model does not see. The
-# [next lab](04_ppo.ipynb) trains the policy instead, and finds more of it.
+# *What to look at:* first, what the judge could get out of the 64 replies and the reward model
+# cannot: it does not see the difference. Then the curve from 16 to 64. With this reward model more
+# replies bring nothing more: what pleases it most need not be best. The [next lab](04_ppo.ipynb)
+# trains the policy instead, and finds more of that.
 #
 # ## Find the silent bug
 

@@ -50,7 +50,6 @@ A_LENGTH = "only the length of it is asked, and a length has no gradient"
 ANY_WIDTH = "the exercise leaves open how widely A is spread"
 ANY_RANK = "the exercise does not ask what becomes of a rank that the matrix cannot have"
 A_SQUARE = "a square is the same for both signs"
-ON_THE_RIGHT = "all padding is on the right here, and causal attention never looks there"
 OVERWRITTEN = "what is put there is overwritten before anybody reads it"
 EQUIVALENT: dict[str, dict[str, str]] = {
     "lora.initialise": {
@@ -76,9 +75,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "other argument: for t in reversed(range(values.shape[1])):": SAME_SHAPE,
     },
     "ppo.silent_bug": {
-        "other argument: logits = model(**inputs(ids, ids), use_cache=False).logits": ON_THE_RIGHT,
-        "other argument: logits = model(**inputs(ids, labels), use_cache=False).logits": ON_THE_RIGHT,
-        "constant: logits = model(**inputs(ids, real), use_cache=True).logits": "the cache keeps what was computed and changes no number",
+        "constant: logits = model(**inputs(ids, real), use_cache=True).logits": "the cache keeps what was computed and changes no number"
     },
     "ppo.token_rewards": {
         "last_token: part left out: return counts.flip(-1).cumsum(-1).flip(-1) == 1": "what stands outside of the response is set to 0 behind it"

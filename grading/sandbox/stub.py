@@ -36,17 +36,17 @@ class StubModule(types.ModuleType):
 
 
 def exercise_decorator(
-    solutions: dict[str, Callable], unattempted: set[str], answers: dict[str, Callable]
+    solutions: dict[str, Callable], unattempted: set[str], decorated: dict[str, Callable]
 ) -> Callable:
     """@exercise for cells: as in the notebook, the solution replaces a body that is a stub.
 
-    What is decorated is kept in `answers`, by exercise.
+    The function that takes the place goes into `decorated`, by exercise.
     """
 
     def exercise(id=None, *args, **kwargs):
         def take(function):
-            answers[id] = solutions[id] if id in unattempted else function
-            return answers[id]
+            decorated[id] = solutions[id] if id in unattempted else function
+            return decorated[id]
 
         return take
 

@@ -106,7 +106,7 @@ class Worker:
     """Obeys the orders that arrive on a channel.
 
     calls: of each call, the arguments that ask for a gradient, and the results that have one ·
-    answers: by exercise, the function below its @exercise line
+    answers: by exercise, what answers it
     """
 
     def __init__(self, channel: socket.socket):
@@ -147,7 +147,7 @@ class Worker:
         solutions = {id: course.solution_at(place) for id, place in message["solutions"].items()}
         course.withhold(solutions[message["exercise"]])
         sys.modules[course.PACKAGE].__dict__[course.DECORATOR] = stub.exercise_decorator(
-            solutions, set(message["unattempted"]), self.answers
+            solutions, set(message["unattempted"]), decorated := {}
         )
         for number, source in message["cells"]:
             try:
@@ -155,7 +155,16 @@ class Worker:
                 reply = {"cell": number, "raised": None}
             except BaseException as error:
                 reply = {"cell": number} | raised(error)
+            self.keep_answers(decorated)
             self.reply(reply, message)
+
+    def keep_answers(self, decorated: dict[str, Callable]) -> None:
+        """Keep what the names of the functions decorated in a cell mean at its end: a later cell
+        may give them to something else."""
+        for id, function in decorated.items():
+            name = getattr(function, "__name__", None)
+            self.answers[id] = self.names.get(name, function)
+        decorated.clear()
 
     def run_cell(self, source: str, file: str) -> None:
         """Run a cell as a notebook does.
@@ -171,7 +180,6 @@ class Worker:
                     left.send(None)
 
     def answer(self, message, buffers) -> None:
-        # A later cell may have given its name to something else: the answer is what was decorated.
         self.function = self.answers.get(message["exercise"], self.names.get(message["function"]))
         random.seed(message["seed"])
         np.random.seed(message["seed"])

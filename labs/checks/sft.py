@@ -300,9 +300,17 @@ def log_probs_detached(logits, labels):
     return tokens.token_log_probs(logits.detach(), labels)
 
 
-def learning_batch(seed: int, scale: float = 1) -> tuple[Tensor, Tensor]:
+def learning_batch(seed: int) -> tuple[Tensor, Tensor]:
     logits, labels = random_batch(seed)
-    return (logits * scale).requires_grad_(), labels
+    return logits.requires_grad_(), labels
+
+
+def unlikely_batch(seed: int) -> tuple[Tensor, Tensor]:
+    """Logits of some hundreds, by which every label is all but impossible."""
+    logits, labels = random_batch(seed)
+    labelled = F.one_hot(labels[:, 1:].clamp(min=0), VOCAB)
+    logits[:, :-1] -= 10 * labelled
+    return (100 * logits).requires_grad_(), labels
 
 
 def log_probs(value, logits: Tensor, labels: Tensor) -> Tensor:
@@ -338,7 +346,7 @@ def ignores_what_does_not_count(student, seed):
 
 @token_log_probs.check(points=1)
 def stands_large_logits(student, seed):
-    logits, labels = learning_batch(seed, scale=100)
+    logits, labels = unlikely_batch(seed)
     if not torch.isfinite(log_probs(student(logits, labels.clone()), logits, labels)).all():
         raise Mistake(*INFINITIES)
     expect(token_log_probs, student, (logits, labels), otherwise=TOO_LIKELY)

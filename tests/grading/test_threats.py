@@ -238,7 +238,9 @@ def test_g33_an_answer_s_own_random_numbers():
                 }
             )
             assert connection.receive(id)[0]["raised"] is None
-            connection.ask({"order": "answer", "function": "draw", "seed": seed})
+            connection.ask(
+                {"order": "answer", "exercise": "none", "function": "draw", "seed": seed}
+            )
             return RemoteFunction(connection)()
 
     first, second = drawn(5), drawn(5)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from made import submission
-from threats import SOLVED, TIERS, answer, answers, at_each_tier, attack, grade, marker_at
+from threats import SOLVED, TIERS, answer, answers, at_each_tier, attack, grade, marker_at, mistakes
 
 from grading import notebook
 
@@ -46,6 +46,38 @@ def test_g45_a_machine_without_memory(where, tmp_path):
         before=[end] if where == "cell" else (),
     )
     assert record.notes == () and not marker.exists()
+
+
+# Names that are used again ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        "from methods.sft import sft_loss",
+        "sft_loss = 3.5",
+        "del sft_loss",
+        "def sft_loss(logits, labels):\n    return None",
+        "import methods.sft as sft_loss",
+    ],
+)
+def test_g47_a_later_cell_takes_the_name(later):
+    """G47, worker: the answer is the function below the @exercise line, whatever its name means at
+    the end."""
+    attack(TIER, {}, {}, after=[later])
+
+
+def test_g47_of_two_answers_the_later_one_counts():
+    """G47, worker: as in the notebook, a cell that is written again replaces the first."""
+    wrong = answer("sft.loss", "return logits.sum() * 0")
+    attack(TIER, {}, {"sft.loss": {"failed"}}, after=[wrong])
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_gradients_left_off_lose_points_as_in_the_notebook(tier):
+    body = "import torch\ntorch.set_grad_enabled(False)\nRIGHT"
+    record = attack(tier, answers(loss=body), {"sft.loss": {"failed"}})
+    assert any("switched off" in mistake for mistake in mistakes(record, "sft.loss"))
 
 
 NOISE = """
