@@ -19,6 +19,7 @@ from .submission import match_export_name
 from .table import Cell, Table, folded, listed, read_table
 
 CANVAS_ID = re.compile(r"(.*?)\s*\(([0-9]+)\)\s*", re.DOTALL)  # "Lab 01 (123456)"
+NOT_FILLED = "nothing was filled in."  # how a message ends whose mark a person has to place
 MOODLE_OWN = ("Identifier", "Full name", "ID number", "Email address", "Maximum Grade")
 
 
@@ -251,7 +252,7 @@ def fill(
         found, problem = matches[record.submission]
         problem = problem or obstacle(record, found[0], claims)
         if problem:
-            messages.append(f"{who(record)}: {problem}; nothing was filled in.")
+            messages.append(f"{who(record)}: {problem}; {NOT_FILLED}")
             continue
         row, mark = found[0], scaled(record, found[0].possible)
         scales[record.points, row.possible] = None
@@ -309,7 +310,8 @@ def number_in(record: Record) -> tuple[str, str] | None:
     for part in re.split(r"/|(?<=\.zip)!", record.file, flags=re.IGNORECASE):
         if found := match_export_name(part):
             name = found["name"] or found["number"]
-            is_own = name_key(name) in name_key(record.student)
+            both = name_key(f"{name}{found['number']}")  # as namesakes are told apart
+            is_own = name_key(record.student) in (name_key(name), both)
             return (name, found["number"]) if is_own else None
     return None
 
@@ -350,6 +352,8 @@ def obstacle(record: Record, row: Row, claims: Counter) -> str:
         needs_review = record.status is Status.NEEDS_REVIEW
         state = "it needs review" if needs_review else "it is ungradable"
         return f"{state} ({clean(record.reason, 200)})" if record.reason else state
+    if record.doubt:
+        return record.doubt
     if claims[row.line] > 1:
         return f"{claims[row.line]} submissions that count belong to {clean(row.name, 60)}"
     if not record.points:
