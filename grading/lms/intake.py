@@ -84,14 +84,14 @@ def find_submissions(folder: Path) -> list[Submission]:
     ]
     unlike = names_unlike_canvas(paths)
     owned = [(entry, owner_of(entry, parts, unlike)) for entry, parts in paths]
-    spread = spread_out(owned, len(outer))
+    doubts = several_at_once(owned) | spread_out(owned, len(outer))
     numbers, names = defaultdict(set), defaultdict(set)
     for _, owner in owned:
         numbers[owner.student].add(owner.number)
         names[owner.number].add(owner.student)
     submissions = []
     for entry, owner in handed_in(owned):
-        doubt = one_number_many_names(owner.number, names[owner.number]) or spread.get(owner.key)
+        doubt = one_number_many_names(owner.number, names[owner.number]) or doubts.get(owner.key)
         if owner.place in unlike and match_export_name(entry.parts[-1]):
             doubt = unlike[owner.place]
         namesakes = len(numbers[owner.student]) > 1
@@ -263,6 +263,25 @@ def spread_out(owned: list[tuple[Entry, Owner]], outer: int) -> dict[tuple[str, 
         "several learners, grade that folder by itself"
         for (key, _), inside in folders.items()
         if len(inside) > 1
+    }
+
+
+def several_at_once(owned: list[tuple[Entry, Owner]]) -> dict[tuple[str, ...], str]:
+    """A doubt for each student who has several notebooks for one lab by Canvas, of one attempt.
+
+    Their names may fit Canvas's by chance, and be those of several students.
+    """
+    together = defaultdict(list)
+    for entry, owner in owned:
+        name = entry.parts[-1].lower()
+        if entry.kind == "notebook" and owner.number and owner.is_file and not MOODLE.match(name):
+            lab = next((lab for lab in sorted(LABS) if lab in name), "")
+            together[owner.key, owner.attempt, lab].append(entry.parts[-1])
+    return {
+        key: f"{clean(key[-1], 60)} has handed in {len(files)} notebooks at once, "
+        f"{clean(', '.join(files), 120)}: check that they are of one learner, and which one counts"
+        for (key, *_), files in together.items()
+        if len(files) > 1
     }
 
 

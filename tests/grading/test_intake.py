@@ -266,6 +266,15 @@ def test_names_that_fit_canvas_in_part_are_told(tmp_path):
     assert all(SENTENCE.fullmatch(doubt) for doubt in told.values())
 
 
+def test_several_notebooks_at_once_are_told(tmp_path):
+    put(tmp_path, "lab_1_4711234_mueller.ipynb", "lab_1_4719999_schmidt.ipynb")
+    put(tmp_path, "hw_2_4712222_weber.ipynb", "bo_3_900001_x.ipynb", "bo_3_900002_x-1.ipynb")
+    put(tmp_path, "kim_4_900003_my 01_sft.ipynb", "kim_4_900004_my 02_lora.ipynb")
+    told = {file: found for file, found in doubts(tmp_path).items() if found}
+    assert set(told) == {"lab"} and SENTENCE.fullmatch(told["lab"])
+    assert "2 notebooks at once" in told["lab"] and "schmidt" in told["lab"]
+
+
 def test_a_class_of_one_may_hand_in_again(tmp_path):
     put(tmp_path, "leekim_12_900001_x.ipynb", "leekim_12_900002_x-1.ipynb")
     assert [(one.student, one.attempt) for one in find_submissions(tmp_path)] == [
