@@ -7,6 +7,10 @@ PYTHON ?= python3
 ARGS =
 BIN := .venv/bin
 
+# What a shell sets for other programs would change what our Python is, loads or leaves out.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT
+unexport PYTHONUSERBASE PYTHONNOUSERSITE PYTHONPLATLIBDIR PYTHONEXECUTABLE __PYVENV_LAUNCHER__
+
 .DEFAULT_GOAL := help
 .PHONY: help setup book test grade lab labs sweeps mutants bench
 
@@ -17,7 +21,7 @@ help:   ## list the targets
 setup:  ## make the Python environment in .venv (every other target does this first)
 	@command -v "$(PYTHON)" >/dev/null || { echo "There is no command '$(PYTHON)' here: install Python" \
 	  "3.11, 3.12 or 3.13 and name it, for example: make book PYTHON=python3.12" >&2; exit 1; }
-	@"$(PYTHON)" tools/set_up.py
+	@"$(PYTHON)" tools/set_up.py $(if $(filter command,$(origin PYTHON)),--with-this-python)
 
 book: setup  ## build the site from the stored outputs and print where it is
 	@echo "Building the book."
@@ -31,7 +35,7 @@ grade: setup  ## turn a folder of submitted notebooks into marks: make grade SUB
 	@$(BIN)/python -E -m grading $(if $(SUBMISSIONS),"$(SUBMISSIONS)") $(ARGS)
 
 lab: setup  ## open the labs in JupyterLab
-	@$(BIN)/jupyter-lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/labs $(ARGS)
+	@$(BIN)/python tools/open_lab.py $(ARGS)
 
 labs: setup  ## make every lab from its source, run it, and store its outputs and results
 	@$(BIN)/python tools/run_labs.py $(ARGS)

@@ -93,11 +93,12 @@ def grade(options: argparse.Namespace) -> int:
         return USAGE if status in (USAGE, PYTEST_USAGE) else REVIEW
     results = results_of(options)
     print(summary(results))
+    placed = True
     if options.canvas:
-        fill_in(options.canvas, gradebooks.fill_canvas, results, options)
+        placed &= fill_in(options.canvas, gradebooks.fill_canvas, results, options)
     if options.moodle:
-        fill_in(options.moodle, gradebooks.fill_moodle, results, options)
-    return status
+        placed &= fill_in(options.moodle, gradebooks.fill_moodle, results, options)
+    return status if placed else REVIEW
 
 
 def run_pytest(options: argparse.Namespace) -> tuple[int, str]:
@@ -151,11 +152,16 @@ def summary(results: Path) -> str:
         for record in records
         if not record.is_graded
     ]
+    lines += [
+        f"  to be checked: {clean(record.file, 100)}: {clean(record.doubt, 300)}"
+        for record in records
+        if record.doubt
+    ]
     return "\n".join([*lines, f"gradebook: {results / 'gradebook.csv'}"])
 
 
-def fill_in(export: Path, fill: Callable, results: Path, options: argparse.Namespace) -> None:
-    """Write a copy of the LMS's table with the points in it to the results."""
+def fill_in(export: Path, fill: Callable, results: Path, options: argparse.Namespace) -> bool:
+    """Write a copy of the LMS's table with the points to the results; whether all found a place."""
     records = current_records(results)
     labs = sorted({record.lab for record in records if record.lab})
     if not labs or options.lab not in (None, *labs):
@@ -172,6 +178,7 @@ def fill_in(export: Path, fill: Callable, results: Path, options: argparse.Names
     filled, messages = fill(export.read_bytes(), mine, counted, options.column)
     write_durably(results / export.name, filled)
     print(f"{results / export.name}: ready to be imported", *messages, sep="\n  ")
+    return not any(message.endswith(gradebooks.NOT_FILLED) for message in messages)
 
 
 def current_records(results: Path) -> list[Record]:

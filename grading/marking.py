@@ -198,6 +198,7 @@ class Marking:
             flags=answer.flags,
             checks_sha256=course.digest_of_checks(answer.id),
             checks=checks,
+            function=self.answers.lab.functions[answer.id],
         )
 
     def verdicts(self, answer: Answer, exercise: Exercise) -> list[Verdict]:

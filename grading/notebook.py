@@ -21,9 +21,13 @@ from pathlib import Path
 
 from . import course
 from .records.record import State
+from .text import clean
 
 MAX_CELL, MAX_CELLS = 200_000, 5_000  # characters of a cell, cells of a notebook
-PYTHON_MAGIC = re.compile(r"%%(time|timeit|capture|prun)\b")
+# The cell magics whose body is Python, run as the cell would be.
+PYTHON_MAGIC = re.compile(
+    r"%%(time|timeit|capture|prun|debug|memit|snakeviz|pyinstrument|wandb)(?!\S)"
+)
 NAMES = re.compile(r"[\w, ]+")
 MENTIONED = re.compile(rf"@{course.DECORATOR}\(\s*[\"']([\w.]+)[\"']")
 
@@ -140,6 +144,9 @@ def parse(cell: Cell) -> None:
     try:
         cell.tree = tree_of(cell.source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
+        if magic := other_language(cell.source):
+            cell.fault = f"the cell begins with {magic}, which does not run it as Python here"
+            return
         cell.source = without_magics(cell.source)
         try:
             cell.tree = tree_of(cell.source)
@@ -165,16 +172,27 @@ def tree_of(source: str) -> ast.Module:
 def without_magics(source: str) -> str:
     """The source with IPython's own lines replaced, line for line.
 
-    A cell in another language becomes empty.
+    Such a line goes on after a backslash at its end.
     """
-    if source.lstrip().startswith("%%") and not PYTHON_MAGIC.match(source.lstrip()):
-        return ""
-    return "\n".join(map(without_magic, source.split("\n")))
+    lines, goes_on = [], False
+    for line in source.split("\n"):
+        now = "" if goes_on else without_magic(line)
+        goes_on = now != line and line.endswith("\\")
+        lines.append(now)
+    return "\n".join(lines)
+
+
+def other_language(source: str) -> str:
+    """The cell magic at the beginning that makes the cell something else than Python, or ""."""
+    found = re.match(r"\s*(%%\S*)", source)
+    return clean(found[1], 40) if found and not PYTHON_MAGIC.match(source.lstrip()) else ""
 
 
 def is_magic(text: str) -> bool:
     """Whether a line is one of IPython's own, and not an expression continued with an operator."""
-    return text.startswith("?") or text[:1] in ("%", "!") and text[1:2] not in ("", " ", "=")
+    if text.startswith("!"):
+        return not text.startswith("!=")
+    return text.startswith("?") or text.startswith("%") and text[1:2] not in ("", " ", "=")
 
 
 def is_name(text: str) -> bool:
@@ -262,7 +280,7 @@ def find_answers(data: bytes, file: str = "") -> Answers:
     """
     cells = read_cells(data)
     lab = lab_of(cells, file)
-    notes = [f"cell {cell.number}: {cell.fault}" for cell in cells if cell.fault]
+    notes = [f"cell {cell.number}: {cell.fault}" for cell in cells if is_noted(cell, lab)]
     own = [cell for cell in cells if cell.tree and is_own(cell, lab)]
     answers = [answer_to(id, name, cells, own) for id, name in lab.functions.items()]
     others = {
@@ -274,6 +292,22 @@ def find_answers(data: bytes, file: str = "") -> Answers:
     if others:
         notes.append(f"exercises that {lab.name} does not have: {', '.join(sorted(others))[:200]}")
     return Answers(lab, cells_to_run(cells, own), answers, notes)
+
+
+def is_noted(cell: Cell, lab: Lab) -> bool:
+    """Whether a cell's fault is worth telling: cells of other languages are, if an answer is there.
+
+    A shell command or a picture in HTML is no fault.
+    """
+    if not cell.fault or not other_language(cell.source):
+        return bool(cell.fault)
+    return any(mentions(cell, id, name) for id, name in lab.functions.items())
+
+
+def mentions(cell: Cell, id: str, name: str) -> bool:
+    """Whether the text of a cell holds the exercise's id, or a definition of its function."""
+    is_defined = re.search(rf"^\s*def {re.escape(name)}\b", cell.source, re.MULTILINE)
+    return id in MENTIONED.findall(cell.source) or bool(is_defined)
 
 
 def lab_of(cells: list[Cell], file: str) -> Lab:
@@ -319,6 +353,8 @@ def answer_to(id: str, name: str, cells: list[Cell], own: list[Cell]) -> Answer:
         elif any(binds(name, id, cell.tree) for cell in own):
             flag = "found by its name, which is not that of a function at the top"
             return Answer(id, State.ATTEMPTED, name, flags=(flag,))
+        elif broken := [cell for cell in cells if cell.fault and mentions(cell, id, name)]:
+            return Answer(id, State.ATTEMPTED, name, fault=broken[-1].fault)
         else:
             return Answer(id, State.MISSING)
     function = found[-1]  # as if all cells were run in order

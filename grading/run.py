@@ -19,7 +19,7 @@ from .marking import Marker, MarkingSettings, provenance
 from .notebook import labs
 from .options import default_results
 from .records import store
-from .records.counting import which_count
+from .records.counting import attention, which_count, with_ties_doubted
 from .records.gradebook import as_csv
 from .records.record import Record
 from .records.views import write_views
@@ -120,10 +120,12 @@ def finish(run: Run, submissions: list[Submission], policy: str) -> list[str]:
     """Write the views. Returns a sentence for each thing that is wrong with the run itself."""
     found = {record.submission: record for record in store.read_all(run.results)}
     records = [
-        store.refresh(run.results, found[submission.id], submission)
+        store.with_origin(found[submission.id], submission)
         for submission in submissions
         if submission.id in found
     ]
+    records = with_ties_doubted(records, policy)
+    store.keep(run.results, records)
     problems = [
         f"{submission.file} has no record: run the same command again"
         for submission in submissions
@@ -139,6 +141,13 @@ def finish(run: Run, submissions: list[Submission], policy: str) -> list[str]:
     if changes := store.changes(run.results):
         write_durably(run.results / "changes.csv", as_csv([CHANGES, *changes]))
     return problems
+
+
+def is_final(run: Run, submissions: list[Submission], policy: str) -> bool:
+    """Whether no mark waits for a person."""
+    known = {submission.id for submission in submissions}
+    records = [record for record in store.read_all(run.results) if record.submission in known]
+    return not attention(records, which_count(records, policy))
 
 
 def is_complete(record: Record) -> bool:

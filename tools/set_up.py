@@ -3,13 +3,17 @@
 `make` calls this before every target. It returns at once when .venv is whole and requirements.txt,
 constraints.txt and this file are the ones it was made from; .venv/.ready says so. Otherwise it
 installs: into the present .venv when that one was whole and only the requirements changed, into an
-emptied one when a set-up was cut off, when the folder was moved, or when its Python or pip no
-longer runs.
+emptied one when a set-up was cut off, when the folder was moved, when its Python or pip no longer
+runs, or when another Python was named: `make setup PYTHON=python3.12`.
+
+Of the settings for pip, those that say where packages come from are kept (an index, a proxy, a
+certificate), wherever they stand; the others would put packages elsewhere, or leave some out.
 
 It imports only the standard library and parses on very old Pythons, so that they get a sentence and
 not a traceback.
 """
 
+import ast
 import collections
 import hashlib
 import os
@@ -29,6 +33,25 @@ DOING = (
     "Processing",
     "Installing",
 )  # how pip's lines of progress begin
+# The settings of pip that say where packages come from and how to get there.
+SOURCES = (
+    "index-url",
+    "extra-index-url",
+    "find-links",
+    "no-index",
+    "trusted-host",
+    "proxy",
+    "cert",
+    "client-cert",
+    "keyring-provider",
+    "use-feature",
+    "use-deprecated",
+    "timeout",
+    "default-timeout",
+    "retries",
+    "cache-dir",
+    "no-cache-dir",
+)
 NO_NETWORK = (
     "Retrying (",
     "ConnectionError",
@@ -88,11 +111,56 @@ def read_stamp(root):
         return ""
 
 
+def variable(setting):
+    """The environment variable of a setting of pip."""
+    return "PIP_" + setting.upper().replace("-", "_")
+
+
+def environment():
+    """The caller's variables without those that would change what Python loads and pip does."""
+    kept = set(map(variable, SOURCES))
+    return dict(
+        (name, value)
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "PIP_")) or name in kept
+    )
+
+
+def environment_for_pip(python):
+    """The same, and what pip's files of settings say about the sources of packages."""
+    made = environment()
+    # Otherwise a file that says user, global or site would make pip list that kind of file alone.
+    reading = dict(made, PIP_USER="0", PIP_GLOBAL="0", PIP_SITE="0")
+    if "PIP_CONFIG_FILE" in os.environ:
+        reading["PIP_CONFIG_FILE"] = os.environ["PIP_CONFIG_FILE"]
+    for name, value in settings_in_files(python, reading):
+        made.setdefault(name, value)
+    made["PIP_CONFIG_FILE"] = os.devnull  # pip then reads no file
+    return made
+
+
+def settings_in_files(python, variables):
+    """(variable, value) of each source in pip's files; those for pip install come first."""
+    command = [python, "-m", "pip", "config", "list"]
+    try:
+        listed = subprocess.check_output(command, env=variables, stderr=subprocess.DEVNULL)
+    except (OSError, subprocess.CalledProcessError):
+        return []  # installing will tell
+    found = []
+    for line in listed.decode("utf-8", "replace").splitlines():
+        name, equals, value = line.partition("=")
+        section, _, setting = name.partition(".")
+        if equals and section in ("install", "global") and setting in SOURCES:
+            found.append((section != "install", variable(setting), ast.literal_eval(value)))
+    return [(name, value) for _, name, value in sorted(found)]
+
+
 def runs(python, code):
     """Whether this interpreter exists and runs the code."""
     with open(os.devnull, "w") as nowhere:
         try:
-            return subprocess.call([python, "-c", code], stdout=nowhere, stderr=nowhere) == 0
+            command = [python, "-c", code]
+            return subprocess.call(command, stdout=nowhere, stderr=nowhere, env=environment()) == 0
         except OSError:
             return False
 
@@ -103,10 +171,20 @@ def is_ready(root):
     )
 
 
-def can_be_updated(root):
-    """Whether .venv was finished once, in this place, and still has a pip that runs."""
+def is_of_this_python(root):
+    """Whether the Python in .venv has the version of the one that runs this."""
+    code = "import sys; sys.exit(sys.version_info[:2] != {0})".format(tuple(sys.version_info[:2]))
+    return runs(os.path.join(root, ".venv", "bin", "python"), code)
+
+
+def can_be_updated(root, named):
+    """Whether .venv was finished once, in this place, and still has a pip that runs.
+
+    named: whether its Python must have the version of this one
+    """
     same_place = read_stamp(root).split("\n")[0] == stamp(root).split("\n")[0]
-    return same_place and runs(os.path.join(root, ".venv", "bin", "python"), "import pip")
+    python = os.path.join(root, ".venv", "bin", "python")
+    return same_place and runs(python, "import pip") and (not named or is_of_this_python(root))
 
 
 def clock(seconds):
@@ -130,7 +208,7 @@ def show_progress(seconds, what, lines):
         say(text[:100])
 
 
-def call(what, command, lock, start):
+def call(what, command, lock, start, variables=None):
     """Run the command of a step, showing how it gets on; return (exit status, its last lines).
 
     The child inherits the lock: when a set-up is killed, the next one waits until its pip is gone
@@ -142,6 +220,7 @@ def call(what, command, lock, start):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         errors="replace",
+        env=variables,
         pass_fds=(lock.fileno(),),
     )
     lines = collections.deque(maxlen=LINES_SHOWN)
@@ -170,13 +249,13 @@ def failure(what, status, lines):
     )
 
 
-def install(root, lock):
+def install(root, lock, named):
     """Bring .venv in line with the requirements and write the stamp; raise SetUpError if a step
     fails."""
     start = time.time()
     venv = os.path.join(root, ".venv")
     python = os.path.join(venv, "bin", "python")
-    update = can_be_updated(root)
+    update = can_be_updated(root, named)
     steps = [
         (
             "Installing the packages",
@@ -220,7 +299,8 @@ def install(root, lock):
     if os.path.exists(os.path.join(venv, ".ready")):
         os.remove(os.path.join(venv, ".ready"))
     for what, command in steps:
-        status, lines = call(what, command, lock, start)
+        variables = environment_for_pip(python) if "pip" in command else environment()
+        status, lines = call(what, command, lock, start, variables)
         if status != 0:
             raise failure(what, status, lines)
     with open(os.path.join(venv, ".ready"), "w") as file:
@@ -228,9 +308,16 @@ def install(root, lock):
     say("\nThe environment is ready ({0} minutes).".format(clock(time.time() - start)))
 
 
-def set_up(root):
-    """Leave a whole .venv in root; raise SetUpError, without a stamp, if that fails."""
-    if is_ready(root):
+def set_up(root, named=False):
+    """Leave a whole .venv in root; raise SetUpError, without a stamp, if that fails.
+
+    named: whether this Python was asked for, so that a .venv of another version is made afresh
+    """
+
+    def is_done():
+        return is_ready(root) and (not named or is_of_this_python(root))
+
+    if is_done():
         return
     problem = version_problem(sys.version_info)
     if problem:
@@ -245,13 +332,14 @@ def set_up(root):
         except BlockingIOError:
             say("Another set-up is at work in this folder; waiting for it.")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_ready(root):
-            install(root, lock)
+        if not is_done():
+            install(root, lock, named)
 
 
 def main():
     try:
-        set_up(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        set_up(root, named="--with-this-python" in sys.argv[1:])
     except SetUpError as error:
         sys.stderr.write("\n{0}\n".format(error))
         return 1

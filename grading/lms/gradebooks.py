@@ -16,9 +16,10 @@ from ..errors import GradingError
 from ..records.record import Record, Status
 from ..text import clean
 from .submission import match_export_name
-from .table import Cell, Table, folded, listed, read_table
+from .table import IN_ENGLISH, Cell, Table, folded, listed, read_table
 
 CANVAS_ID = re.compile(r"(.*?)\s*\(([0-9]+)\)\s*", re.DOTALL)  # "Lab 01 (123456)"
+NOT_FILLED = "nothing was filled in."  # how a message ends whose mark a person has to place
 MOODLE_OWN = ("Identifier", "Full name", "ID number", "Email address", "Maximum Grade")
 
 
@@ -56,6 +57,11 @@ def fill_canvas(
     points = points_line(table)
     index = canvas_column(table, points, column, lab)
     title, possible = table.titles()[index], table.lines[points][index].text
+    if possible.strip() and number(possible) is None:
+        raise GradingError(
+            f"The points possible of {clean(title, 80)!r} are {clean(possible, 40)!r}, which is no "
+            "number: correct them in Canvas and export the gradebook again."
+        )
     if not number(possible):
         raise GradingError(
             f"The assignment {clean(title, 80)!r} has no points possible: set them in Canvas and "
@@ -109,7 +115,7 @@ def required(table: Table, title: str) -> int:
     if index is None:
         raise GradingError(
             f"The export has no column {clean(title, 80)!r}, only {listed(table.titles())}: "
-            "name one of them or export the table again, in English."
+            f"name one of them, or {IN_ENGLISH}."
         )
     return index
 
@@ -117,12 +123,24 @@ def required(table: Table, title: str) -> int:
 def points_line(table: Table) -> int:
     """The index of Canvas's line of points possible; a line about posting may precede it."""
     for index, line in enumerate(table.lines[:4]):
-        if folded(line[0].text).startswith("points possible") and len(line) >= len(table.lines[0]):
+        is_theirs = re.match(r"points possible\b", folded(line[0].text))
+        if is_theirs and len(line) >= len(table.lines[0]):
             return index
+    if is_canvas_like(table):
+        raise GradingError(
+            "The export has no line 'Points Possible' under its titles, and looks like one that "
+            f"Canvas made in another language: {IN_ENGLISH}."
+        )
     raise GradingError(
         "The export has no line 'Points Possible' under its titles: export the gradebook from "
         "Canvas."
     )
+
+
+def is_canvas_like(table: Table) -> bool:
+    """Whether the titles have Canvas's form in any language: numbers of users and assignments."""
+    titles = table.titles()
+    return any("SIS" in title for title in titles) or any(map(CANVAS_ID.fullmatch, titles))
 
 
 def canvas_column(table: Table, points: int, column: str | None, lab: str | None) -> int:
@@ -184,7 +202,7 @@ def canvas_row(table: Table, line: int, index: int, possible: str) -> Row:
         {text("SIS User ID"), text("SIS Login ID")} - {""},
         cell_at(table, line, index),
         number(possible),
-        "," in possible,
+        has_decimal_comma(possible),
         "",
     )
 
@@ -207,7 +225,7 @@ def moodle_row(table: Table, line: int, grade: int) -> Row:
         {text("ID number"), text("Email address")} - {""},
         cell_at(table, line, grade),
         number(possible),
-        "," in possible,
+        has_decimal_comma(possible),
         closed,
     )
 
@@ -231,8 +249,15 @@ def cell_at(table: Table, line: int, index: int) -> Cell | None:
     return table.lines[line][index] if index < len(table.lines[line]) else None
 
 
+def has_decimal_comma(text: str) -> bool:
+    return text.rfind(",") > text.rfind(".")
+
+
 def number(text: str) -> Decimal | None:
-    """The value of "12", "12.5" or "12,5"; None for anything else."""
+    """The value of "12", "12.5", "12,5", "1,200.5" or "1.200,5"; None for anything else."""
+    grouped = re.fullmatch(r"\s*[0-9]{1,3}(?:(?:,[0-9]{3})+\.|(?:\.[0-9]{3})+,)[0-9]+\s*", text)
+    if grouped:
+        text = re.sub("[.,](?=.*[.,])", "", text)
     found = re.fullmatch(r"\s*([0-9]+)(?:[.,]([0-9]+))?\s*", text)
     return Decimal(f"{found[1]}.{found[2] or 0}") if found else None
 
@@ -251,7 +276,7 @@ def fill(
         found, problem = matches[record.submission]
         problem = problem or obstacle(record, found[0], claims)
         if problem:
-            messages.append(f"{who(record)}: {problem}; nothing was filled in.")
+            messages.append(f"{who(record)}: {problem}; {NOT_FILLED}")
             continue
         row, mark = found[0], scaled(record, found[0].possible)
         scales[record.points, row.possible] = None
@@ -309,7 +334,8 @@ def number_in(record: Record) -> tuple[str, str] | None:
     for part in re.split(r"/|(?<=\.zip)!", record.file, flags=re.IGNORECASE):
         if found := match_export_name(part):
             name = found["name"] or found["number"]
-            is_own = name_key(name) in name_key(record.student)
+            both = name_key(f"{name}{found['number']}")  # as namesakes are told apart
+            is_own = name_key(record.student) in (name_key(name), both)
             return (name, found["number"]) if is_own else None
     return None
 
@@ -350,6 +376,8 @@ def obstacle(record: Record, row: Row, claims: Counter) -> str:
         needs_review = record.status is Status.NEEDS_REVIEW
         state = "it needs review" if needs_review else "it is ungradable"
         return f"{state} ({clean(record.reason, 200)})" if record.reason else state
+    if record.doubt:
+        return record.doubt
     if claims[row.line] > 1:
         return f"{claims[row.line]} submissions that count belong to {clean(row.name, 60)}"
     if not record.points:

@@ -2,7 +2,7 @@
 
 import json
 
-from ..records.feedback import PENDING, mistake
+from ..records.feedback import HAND_IN_AGAIN, PENDING, fault, mistake, name_of
 from ..records.record import CheckResult, ExerciseResult, Record, Result, Status
 from ..text import clean, readable
 
@@ -30,7 +30,11 @@ def outcome(record: Record) -> str:
     """What the learner reads about the submission as a whole."""
     if record.is_graded:
         return f"{record.earned} of {record.points} points"
-    return PENDING if record.status is Status.NEEDS_REVIEW else clean(record.reason, 500)
+    if record.status is Status.NEEDS_REVIEW:
+        return PENDING
+    what = fault(record)
+    reason = f": {what}" if what else ""
+    return f"This submission could not be graded{reason}. Please {HAND_IN_AGAIN}."
 
 
 def test_of(exercise: ExerciseResult, check: CheckResult) -> dict:
@@ -38,7 +42,7 @@ def test_of(exercise: ExerciseResult, check: CheckResult) -> dict:
     step = clean(check.next, 500)
     output = ["" if passed else mistake(check), step and f"Next: {step}"]
     return {
-        "name": f"{clean(exercise.id, 120)}: {readable(check.name)}",
+        "name": f"{clean(name_of(exercise), 160)}: {readable(check.name)}",
         "score": check.earned,
         "max_score": check.points,
         "status": "passed" if passed else "failed",

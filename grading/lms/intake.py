@@ -13,7 +13,7 @@ import stat
 import unicodedata
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -21,13 +21,18 @@ from typing import NamedTuple
 from .. import course
 from ..errors import GradingError
 from ..text import clean
-from .submission import Submission, match_export_name
+from .submission import CANVAS, MOODLE, Submission, match_export_name
 
 MAX_FILES = 10_000  # in the folder, and in each archive
 MAX_BYTES = 50_000_000  # of a notebook or an archive
 MAX_UNPACKED = 500_000_000  # of all notebooks in one archive
 
 LABS = {name.lower() for name in course.notebooks()}
+# What lies beside the work in a folder, and is not handed in: lists of the class, notes, leftovers.
+BESIDE = re.compile(r"readme.*|.*\.(csv|tsv|xlsx?|ods|log|ini|db|lnk|url)", re.IGNORECASE)
+# A hand-in whose name tells that it is one, in a form that cannot be read.
+PACKED = re.compile(r".*(\.(rar|7z|tar|tgz|tbz2?|txz)|\.tar\.\w+)", re.IGNORECASE | re.DOTALL)
+RENAMED = re.compile(r"(.*\.ipynb)\W.*", re.IGNORECASE | re.DOTALL)
 TRAILING_LAB = re.compile(
     rf"(?:^|[\W_])(?:{'|'.join(sorted(LABS))})(?:[\s_(-]*\d+\)?)?\Z", re.IGNORECASE
 )
@@ -40,7 +45,8 @@ class Entry(NamedTuple):
 
     parts: tuple[str, ...]
     file: str
-    kind: str  # "notebook", "archive", "folder" or "other"; a notebook is always a submission
+    # "notebook", "archive", "folder", "misnamed" or "other"; a notebook is always a submission
+    kind: str
     modified: float
     sha256: str = ""
     problem: str = ""
@@ -53,6 +59,8 @@ class Owner(NamedTuple):
     number: str  # the LMS's number of the student, "" if there is none
     attempt: int | None
     key: tuple[str, ...]  # the same for everything that one student handed in together
+    place: tuple[str, ...]  # the folder in which the name that tells the student stands
+    is_file: bool  # whether that name is the entry's own, and not a folder's
 
 
 # From the folder to submissions -------------------------------------------------------------------
@@ -69,18 +77,25 @@ def find_submissions(folder: Path) -> list[Submission]:
         key=lambda entry: entry.file,
     )
     outer = wrapper(entries)
-    owned = [
-        (entry, owner_of(entry.parts[outer:])) for entry in entries if len(entry.parts) > outer
+    paths = [
+        (entry, entry.parts[len(outer) if is_inside(entry, outer) else 0 :])
+        for entry in entries
+        if is_inside(entry, outer) or entry.kind == "misnamed"
     ]
-    handed_in = {owner.key for entry, owner in owned if entry.kind == "notebook"}
-    numbers = defaultdict(set)
+    unlike = names_unlike_canvas(paths)
+    owned = [(entry, owner_of(entry, parts, unlike)) for entry, parts in paths]
+    doubts = several_at_once(owned) | spread_out(owned, len(outer))
+    numbers, names = defaultdict(set), defaultdict(set)
     for _, owner in owned:
         numbers[owner.student].add(owner.number)
+        names[owner.number].add(owner.student)
     submissions = []
-    for entry, owner in owned:
-        if entry.kind == "notebook" or is_claim(entry, owner) and owner.key not in handed_in:
-            handed_in.add(owner.key)
-            submissions.append(submission(entry, owner, namesakes=len(numbers[owner.student]) > 1))
+    for entry, owner in handed_in(owned):
+        doubt = one_number_many_names(owner.number, names[owner.number]) or doubts.get(owner.key)
+        if owner.place in unlike and match_export_name(entry.parts[-1]):
+            doubt = unlike[owner.place]
+        namesakes = len(numbers[owner.student]) > 1
+        submissions.append(submission(entry, owner, namesakes, doubt or ""))
     if not submissions:
         raise GradingError(
             f"There is no submission in {clean(str(folder), 200)}: name the folder that holds the "
@@ -89,10 +104,26 @@ def find_submissions(folder: Path) -> list[Submission]:
     return submissions
 
 
-def submission(entry: Entry, owner: Owner, namesakes: bool) -> Submission:
-    missing = (
-        f"there is no notebook in {clean(entry.parts[-1], 80)}: ask for a file that ends in .ipynb"
-    )
+def handed_in(owned: list[tuple[Entry, Owner]]) -> Iterator[tuple[Entry, Owner]]:
+    """All notebooks, and what shows that a student without one has handed something in."""
+    notebooks = {entry.parts for entry, _ in owned if entry.kind == "notebook"}
+    sure = {
+        entry: owner.key
+        for entry, owner in owned
+        if entry.kind == "notebook"
+        or entry.kind == "misnamed"
+        and not stands_beside(entry, notebooks)
+    }
+    done, flat = set(sure.values()), flat_places(owned)
+    for entry, owner in owned:
+        if entry in sure:
+            yield entry, owner
+        elif is_claim(entry, owner, flat) and owner.key not in done:
+            done.add(owner.key)
+            yield entry, owner
+
+
+def submission(entry: Entry, owner: Owner, namesakes: bool, doubt: str) -> Submission:
     slugs = (
         slug(owner.student),
         slug(entry.parts[-1]),
@@ -106,47 +137,239 @@ def submission(entry: Entry, owner: Owner, namesakes: bool) -> Submission:
         entry.sha256,
         owner.attempt,
         entry.modified,
-        entry.problem or ("" if entry.kind == "notebook" else missing),
+        entry.problem or ("" if entry.kind == "notebook" else no_notebook(entry)),
+        doubt,
     )
 
 
-def is_claim(entry: Entry, owner: Owner) -> bool:
-    """Whether the entry shows that a student handed something in, though not a notebook."""
+def no_notebook(entry: Entry) -> str:
+    """What was found in the place of a notebook, and what to do."""
+    name = clean(entry.parts[-1], 80)
+    if entry.kind in ("folder", "archive"):
+        return f"there is no notebook in {name}: ask for a file that ends in .ipynb"
+    if RENAMED.fullmatch(entry.parts[-1]):
+        return (
+            f"{name} has something after .ipynb in its name: rename it to end in .ipynb if it is "
+            "the notebook, or ask for it again"
+        )
+    if PACKED.fullmatch(entry.parts[-1]):
+        return (
+            f"{name} is an archive that cannot be opened here: ask for the notebook itself, or for "
+            "a .zip"
+        )
+    return f"{name} is no notebook: ask for a file that ends in .ipynb"
+
+
+def is_claim(entry: Entry, owner: Owner, flat: set[tuple[str, ...]]) -> bool:
+    """Whether the entry shows that a student handed something in, though not a notebook.
+
+    flat: the folders in which each file is a hand-in.
+    """
     if entry.kind == "folder":
         return entry.parts[-1].lower() not in LABS
-    return entry.kind == "archive" or bool(owner.number)
+    if entry.kind == "other":
+        loose = owner.place in flat and not BESIDE.fullmatch(entry.parts[-1])
+        return bool(owner.number) or loose and owner.is_file
+    return True
 
 
-def wrapper(entries: list[Entry]) -> int:
-    """How many outer levels to skip: 1 if one folder or archive holds the LMS's export, else 0."""
-    tops = {entry.parts[0] for entry in entries}
-    inside = any(len(entry.parts) > 1 and match_export_name(entry.parts[1]) for entry in entries)
-    return int(len(tops) == 1 and inside and not match_export_name(tops.pop()))
+def stands_beside(entry: Entry, notebooks: set[tuple[str, ...]]) -> bool:
+    """Whether a misnamed file is the copy of a notebook in the same folder."""
+    renamed = RENAMED.fullmatch(entry.parts[-1])
+    return bool(renamed) and (*entry.parts[:-1], renamed[1]) in notebooks
 
 
-def owner_of(parts: tuple[str, ...]) -> Owner:
-    """The student named by the outermost folder or file.
+def flat_places(owned: list[tuple[Entry, Owner]]) -> set[tuple[str, ...]]:
+    """The folders whose files are hand-ins: those with a notebook or an archive, or no folder."""
+    files = {owner.place for _, owner in owned if owner.is_file}
+    folders = {owner.place for _, owner in owned if not owner.is_file}
+    work = {owner.place for entry, owner in owned if owner.is_file and entry.kind != "other"}
+    return work | files - folders
 
-    Names further in were chosen by the student and could be those of others.
+
+# Folders around the work --------------------------------------------------------------------------
+
+
+def is_inside(entry: Entry, place: tuple[str, ...]) -> bool:
+    return len(entry.parts) > len(place) and entry.parts[: len(place)] == place
+
+
+def wrapper(entries: list[Entry]) -> tuple[str, ...]:
+    """The names of the outer folders or archives that are to be looked through, outermost first.
+
+    Such a one stands alone, and it holds the folders or files of students. An archive with the
+    notebooks of one student in one folder is that student's.
     """
+    place, before_archive = (), None
+    while True:
+        depth = len(place)
+        entries = [entry for entry in entries if is_inside(entry, place)]
+        tops = {entry.parts[depth] for entry in entries if entry.kind not in ("other", "misnamed")}
+        if len(tops) != 1:
+            return place
+        top = (*place, *tops)
+        inside = [entry for entry in entries if is_inside(entry, top)]
+        is_archive = kind_of(top[-1]) == "archive" and any("!" in entry.file for entry in inside)
+        if is_named_by_lms(top[-1], is_archive) or not holds_students(top, inside):
+            return place if before_archive is None else before_archive
+        if is_archive and before_archive is None:
+            before_archive = place
+        place = top
+
+
+def is_named_by_lms(name: str, is_archive: bool) -> bool:
+    """Whether an LMS gave a lone folder or archive this name, which tells whose it is."""
+    return bool(MOODLE.fullmatch(name) or is_archive and match_export_name(name))
+
+
+def holds_students(top: tuple[str, ...], inside: list[Entry]) -> bool:
+    """Whether a lone folder or archive holds the work of students, not of one student."""
+    depth = len(top)
+    work = [entry for entry in inside if entry.kind in ("notebook", "archive", "misnamed")]
+    files = {entry.parts[depth] for entry in work if len(entry.parts) == depth + 1}
+    folders = {entry.parts[depth] for entry in inside if entry.kind == "folder"}
+    folders |= {entry.parts[depth] for entry in inside if len(entry.parts) > depth + 1}
+    folders -= files  # an archive is a file, though something lies in it
+    if any(map(match_export_name, folders | files)):
+        return True
+    if top[-1].lower() in LABS:  # a folder for each lab, which owner_of knows
+        return False
+    if files:
+        several = len({entry.parts[depth] for entry in work}) > 1
+        return several and all(map(names_a_student, files))
+    if folders and all(folder.lower() in LABS for folder in folders):
+        return any(len(entry.parts) > depth + 2 for entry in inside)
+    return bool(folders)
+
+
+def names_a_student(file: str) -> bool:
+    """Whether a file's name may be a student's: it does not begin with a lab's."""
+    return not file.lower().startswith(tuple(LABS))
+
+
+def spread_out(owned: list[tuple[Entry, Owner]], outer: int) -> dict[tuple[str, ...], str]:
+    """A doubt for each folder taken for a student's in which subfolders hold files of one name.
+
+    outer: how many names of each path are looked through
+    """
+    folders = defaultdict(set)
+    for entry, owner in owned:
+        depth = outer + len(owner.place) + 1
+        if entry.kind == "notebook" and not owner.number and len(entry.parts) > depth + 1:
+            folders[owner.key, entry.parts[-1].lower()].add(entry.parts[depth])
+    return {
+        key: f"{clean(key[-1], 60)} is taken for one learner, and its folders "
+        f"{clean(', '.join(sorted(inside)), 100)} hold notebooks of one name: if they are of "
+        "several learners, grade that folder by itself"
+        for (key, _), inside in folders.items()
+        if len(inside) > 1
+    }
+
+
+def several_at_once(owned: list[tuple[Entry, Owner]]) -> dict[tuple[str, ...], str]:
+    """A doubt for each student who has several notebooks for one lab by Canvas, of one attempt.
+
+    Their names may fit Canvas's by chance, and be those of several students.
+    """
+    together = defaultdict(list)
+    for entry, owner in owned:
+        name = entry.parts[-1].lower()
+        if entry.kind == "notebook" and owner.number and owner.is_file and not MOODLE.match(name):
+            lab = next((lab for lab in sorted(LABS) if lab in name), "")
+            together[owner.key, owner.attempt, lab].append(entry.parts[-1])
+    return {
+        key: f"{clean(key[-1], 60)} has handed in {len(files)} notebooks at once, "
+        f"{clean(', '.join(files), 120)}: check that they are of one learner, and which one counts"
+        for (key, *_), files in together.items()
+        if len(files) > 1
+    }
+
+
+# Whose an entry is --------------------------------------------------------------------------------
+
+
+def depth_of(parts: tuple[str, ...]) -> int:
+    """Where in a path the name stands that tells the student: after the folders of labs."""
     depth = 0
     while depth < len(parts) - 1 and parts[depth].lower() in LABS:  # one folder for each lab
         depth += 1
-    part, match = parts[depth], match_export_name(parts[depth])
+    return depth
+
+
+def names_unlike_canvas(paths: list[tuple[Entry, tuple[str, ...]]]) -> dict[tuple[str, ...], str]:
+    """The folders in which names look like Canvas's, but not as a whole: a doubt for each."""
+    files = defaultdict(list)
+    for entry, parts in paths:
+        if entry.kind in ("notebook", "archive") and len(parts) == depth_of(parts) + 1:
+            files[parts[:-1]].append(parts[-1])
+    found = {place: unlike_canvas(names) for place, names in files.items()}
+    return {
+        place: f"its name looks like one that Canvas gives, but {why}: check whose it is"
+        for place, why in found.items()
+        if why
+    }
+
+
+def unlike_canvas(files: list[str]) -> str:
+    """Why the files of one folder were not named by Canvas though some look so, or ""."""
+    found = {file: CANVAS.fullmatch(file) for file in files if not MOODLE.fullmatch(file)}
+    fits = [match for match in found.values() if match]
+    if not fits:
+        return ""
+    for file, match in found.items():
+        if not match:
+            return f"{clean(file, 80)} beside it does not"
+    names = defaultdict(set)
+    for match in fits:
+        names[match["number"]].add(match["name"])
+    for number, those in names.items():
+        if doubt := one_number_many_names(number, those):
+            return doubt
+    (name, *others) = set().union(*names.values())
+    attempts = {(match["upload"], match["attempt"]) for match in fits}
+    again = len(names) == 1 and len({match["upload"] for match in fits}) == 1
+    if name and not others and len(fits) > 1 and not (again and len(attempts) == len(fits)):
+        return f"all the files would then be by {clean(name, 60)}"
+    return ""
+
+
+def one_number_many_names(number: str, names: set[str | None]) -> str:
+    """The doubt about an LMS's number of a student if several names have it, or ""."""
+    if not number or len(names) < 2:
+        return ""
+    listed = " and ".join(clean(str(name), 60) for name in sorted(map(str, names))[:3])
+    return f"the number {clean(number, 30)} goes with several names, {listed}"
+
+
+def owner_of(entry: Entry, parts: tuple[str, ...], unlike: Container) -> Owner:
+    """The student named by the outermost folder or file.
+
+    Names further in were chosen by the student and could be those of others. parts: the path
+    without what is looked through. unlike: the folders whose names are not Canvas's.
+    """
+    depth = depth_of(parts)
+    part, place = parts[depth], parts[:depth]
+    match = MOODLE.fullmatch(part) or (None if place in unlike else CANVAS.fullmatch(part))
+    is_file = len(parts) == depth + 1 and entry.kind != "folder"
     if match:
         attempt = int(match["attempt"]) if match["attempt"] else None
-        return Owner(
-            escape(match["name"] or "").strip() or match["number"],
-            match["number"],
-            attempt,
-            (*parts[:depth], match["number"]),
-        )
-    stem = re.sub(r"\.(ipynb|zip)\Z", "", part, flags=re.IGNORECASE)
+        student = escape(match["name"] or "").strip() or match["number"]
+        key = (*place, match["number"], student)
+        return Owner(student, match["number"], attempt, key, place, is_file)
+    stem = stem_of(part, entry.kind if is_file else "folder")
     lab = TRAILING_LAB.search(stem)
     name = stem[: lab.start()].rstrip("_-( ") if lab else stem
-    return Owner(
-        escape(name).strip() or escape(stem).strip() or ascii(part), "", None, parts[: depth + 1]
-    )
+    student = escape(name).strip() or escape(stem).strip() or ascii(part)
+    return Owner(student, "", None, (*place, stem), place, is_file)
+
+
+def stem_of(name: str, kind: str) -> str:
+    """The name without its ending. A misnamed notebook has everything from .ipynb on removed."""
+    if kind == "misnamed":
+        return re.sub(r"(\.ipynb\W.*|(\.tar)?\.\w+)\Z", "", name, flags=re.I | re.DOTALL)
+    if kind == "other":
+        return os.path.splitext(name)[0]
+    return re.sub(r"\.(ipynb|zip)\Z", "", name, flags=re.IGNORECASE)
 
 
 def slug(name: str) -> str:
@@ -183,7 +406,7 @@ def listing(folder: Path) -> tuple[str, list[Entry]]:
     if not os.path.lexists(folder):
         raise GradingError(f"There is no folder {name}: check the path.")
     kind = kind_of(folder.name)
-    if kind == "other":
+    if kind in ("other", "misnamed"):
         raise GradingError(
             f"{name} is no notebook: name a folder of submissions, a notebook (.ipynb) or a .zip."
         )
@@ -236,7 +459,9 @@ def entry_of(parents: tuple[str, ...], found: os.DirEntry) -> Entry:
 
 
 def kind_of(name: str) -> str:
-    return {".ipynb": "notebook", ".zip": "archive"}.get(os.path.splitext(name)[1].lower(), "other")
+    kind = {".ipynb": "notebook", ".zip": "archive"}.get(os.path.splitext(name)[1].lower())
+    is_misnamed = PACKED.fullmatch(name) or RENAMED.fullmatch(name)
+    return kind or ("misnamed" if is_misnamed else "other")
 
 
 def visible(parts: Iterable[str]) -> bool:

@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass
 
 # Canvas: name[_LATE]_user_upload_file. The user is anon_… where names are hidden. A file uploaded
-# again under the same name gets a number at its end. An upload's number has at least three digits,
-# so that the number of a lab is not mistaken for one.
+# again under the same name gets a number at its end. An upload's number has at least three digits
+# and a user's does not begin with 0, so that the number of a lab is not mistaken for one.
 CANVAS = re.compile(
-    r"(?:(?P<name>.*?)_)??(?:LATE_)?(?P<number>\d+|anon_[0-9A-Za-z]+)_\d{3,}_"
-    r".*?(?:-(?P<attempt>\d{1,2}))?(?:\.\w+)?",
+    r"(?:(?P<name>.*?)_)??(?:LATE_)?(?P<number>[1-9]\d*|anon_[0-9A-Za-z]+)_\d{3,}_"
+    r"(?P<upload>.*?)(?:-(?P<attempt>\d{1,2}))?(?:\.\w+)?",
     re.DOTALL,
 )
 # Moodle: name_number_assignsubmission_file_, as a folder or as the beginning of a file's name;
@@ -29,6 +29,7 @@ class Submission:
     attempt: int | None  # the export's own number of the attempt, if it has one
     modified: float  # seconds since the epoch: the file's time, or the archive member's
     problem: str  # "", or one sentence on why it cannot be read
+    doubt: str = ""  # why it may not be this student's, or not the one that counts
 
 
 def match_export_name(name: str) -> re.Match[str] | None:

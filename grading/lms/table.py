@@ -14,6 +14,8 @@ BOMS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+# What to do about titles that are not known.
+IN_ENGLISH = "set the LMS's language to English in your account, and export the table again"
 # Without a byte-order mark: UTF-8 if the bytes are valid UTF-8, else what Windows writes, else a
 # code page that can read any byte. Each of them writes exactly the bytes that it read.
 CODECS = ("utf-8", "cp1252", "latin-1")
@@ -70,8 +72,7 @@ def read_table(export: bytes, key: str) -> Table:
     else:
         widest = max(heads.values(), key=len, default=[])
         raise GradingError(
-            f"The export has no column {key!r}, only {listed(widest) or 'none'}: "
-            "export the table again, in English."
+            f"The export has no column {key!r}, only {listed(widest) or 'none'}: {IN_ENGLISH}."
         )
     return Table(bom, codec, text, delimiter, list(split(text, delimiter)))
 

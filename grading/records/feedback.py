@@ -6,6 +6,10 @@ from ..text import clean, readable
 from .record import CheckResult, ExerciseResult, Record, Result, State, Status
 
 PENDING = "These marks are not final: your instructor looks at a part of this submission first."
+HAND_IN_AGAIN = (
+    "hand in the notebook again, as a file that ends in .ipynb and opens in Jupyter, or ask your "
+    "instructor"
+)
 # What a result means, for checks that say nothing themselves.
 CHECK_HELP = {
     Result.FAILED: "Your function ran, and its answer is wrong.",
@@ -144,12 +148,23 @@ def verdict(record: Record, counts: bool) -> str:
         return f"<p>{summary(record)}</p>{other}"
     if record.status is Status.NEEDS_REVIEW:
         return f'<p class="banner">{PENDING}</p>{other}'
+    what = html.escape(fault(record))
+    reason = f'<p class="reason">{what}.</p>\n' if what else ""
     return (
-        f'<div class="banner"><p><strong>This submission could not be graded.</strong></p>\n'
-        f'<p class="reason">{esc(record.reason)}</p>\n'
-        f"<p>It has no mark yet: hand in the notebook again or ask your instructor.</p></div>"
+        f'<div class="banner"><p><strong>This submission could not be graded.</strong></p>\n{reason}'
+        f"<p>It has no mark yet: {HAND_IN_AGAIN}.</p></div>"
         f"{other}"
     )
+
+
+def fault(record: Record) -> str:
+    """What is wrong with an ungradable submission, without what its instructor is asked to do."""
+    return clean(record.reason.rpartition(": ")[0] or record.reason, 500)
+
+
+def name_of(exercise: ExerciseResult) -> str:
+    """The function's name as it stands in the notebook, and the exercise's id."""
+    return f"{exercise.function} ({exercise.id})" if exercise.function else exercise.id
 
 
 def summary(record: Record) -> str:
@@ -164,7 +179,7 @@ def summary(record: Record) -> str:
     anchor, exercise, check = still_open[0]
     return (
         f"{len(checks) - len(still_open)} of {plural(len(checks), 'check')} passed. Begin with "
-        f'<a href="#{anchor}">{esc(readable(check.name))}</a> in {esc(exercise.id, 120)}.'
+        f'<a href="#{anchor}">{esc(readable(check.name))}</a> in {esc(name_of(exercise), 240)}.'
     )
 
 
@@ -179,7 +194,7 @@ def section(number: int, exercise: ExerciseResult) -> str:
     points = f'<span class="points">{of_points}</span>'
     return (
         f'<section aria-labelledby="e{number}">\n<div class="head">'
-        f'<h2 id="e{number}">{esc(exercise.id, 120)}</h2>{points}</div>\n'
+        f'<h2 id="e{number}">{esc(name_of(exercise), 240)}</h2>{points}</div>\n'
         f'{hint}<ul class="checks">\n{checks}\n</ul>\n</section>'
     )
 

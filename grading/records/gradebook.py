@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
 from ..text import text_cell
+from .counting import needs_attention
 from .feedback import remarks
 from .record import Record
 
@@ -48,7 +49,7 @@ def gradebook_line(record: Record, counted: dict[str, bool]) -> list:
         percent(record.earned, record.points) if has_share else "",
         record.status,
         text_cell(record.reason, 300),
-        text_cell(" · ".join(remarks(record)), 1000),
+        text_cell(" · ".join(filter(None, [record.doubt, *remarks(record)])), 1000),
         yes_or_no(counted.get(record.submission, False)),
         record.submission,
         text_cell(record.file, 300),
@@ -89,14 +90,3 @@ def totals_line(
         sum(record.points for record in counting.values()),
         yes_or_no(needs_attention(records, counted)),
     ]
-
-
-def needs_attention(records: list[Record], counted: dict[str, bool]) -> bool:
-    """Whether one student's marks are not final.
-
-    That is so if a submission that counts is not graded or belongs to no lab, or if no submission
-    counts for a lab.
-    """
-    counting = [record for record in records if counted.get(record.submission)]
-    without = {record.lab for record in records} - {record.lab for record in counting}
-    return bool(without) or any(not record.is_graded or not record.lab for record in counting)

@@ -49,7 +49,10 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class ExerciseResult:
-    """One exercise. flags: what an instructor may want to know about the answer."""
+    """One exercise.
+
+    flags: what an instructor may want to know about the answer. function: its published name.
+    """
 
     id: str
     points: int
@@ -58,6 +61,7 @@ class ExerciseResult:
     flags: tuple[str, ...]
     checks_sha256: str
     checks: tuple[CheckResult, ...]
+    function: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,11 @@ class Marks:
 
 @dataclass(frozen=True, kw_only=True)
 class Record(Marks):
-    """Marks, and the submission they belong to: the fields of lms.submission.Submission."""
+    """Marks, and the submission they belong to: the fields of lms.submission.Submission.
+
+    doubt: why a person has to look whether it is this student's and whether it is the one that
+    counts, or "".
+    """
 
     submission: str
     student: str
@@ -119,6 +127,7 @@ class Record(Marks):
     attempt: int | None
     modified: float
     sha256: str
+    doubt: str = ""
 
 
 def without_timing(record: Record) -> Record:
@@ -128,7 +137,7 @@ def without_timing(record: Record) -> Record:
 
 # JSON ---------------------------------------------------------------------------------------------
 
-FIRST = ("submission", "student", "file", "attempt", "modified", "sha256")  # in the file
+FIRST = ("submission", "student", "file", "attempt", "modified", "sha256", "doubt")  # in the file
 
 
 def to_json(record: Record) -> str:

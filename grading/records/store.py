@@ -60,6 +60,7 @@ def origin_of(submission: Submission) -> dict:
         "file": clean(submission.file, 500),
         "attempt": submission.attempt,
         "modified": submission.modified,
+        "doubt": clean(submission.doubt, 300),
     }
 
 
@@ -73,16 +74,21 @@ def write(results: Path, record: Record) -> None:
     write_durably(path, to_json(record))
 
 
-def refresh(results: Path, record: Record, submission: Submission) -> Record:
-    """The record with the submission's origin as this run sees it, on disk too.
+def with_origin(record: Record, submission: Submission) -> Record:
+    """The record with the submission's origin as this run sees it.
 
     A run over a part of the folder does not see a student's namesakes, and a copied file may have
     another time. So records of other runs are brought up to date before they are shown.
     """
-    new = replace(record, **origin_of(submission))
-    if new != record:
-        write_durably(path_of(results, record.submission), to_json(new))
-    return new
+    return replace(record, **origin_of(submission))
+
+
+def keep(results: Path, records: Sequence[Record]) -> None:
+    """Write those records whose origin or doubt is not the one on the disk."""
+    for record in records:
+        path = path_of(results, record.submission)
+        if read(path) != record:
+            write_durably(path, to_json(record))
 
 
 # What is still to be done -------------------------------------------------------------------------
@@ -179,7 +185,7 @@ def explain(record: Record, provenance: Provenance, checks: dict[str, str]) -> s
         for check in exercise.checks:
             mistake = f" — {check.mistake}" if check.mistake else ""
             lines.append(f"  {check.earned}/{check.points} {check.name}: {check.result}{mistake}")
-    lines += [f"note: {note}" for note in record.notes]
+    lines += [f"note: {note}" for note in filter(None, [record.doubt, *record.notes])]
     changed = [
         name
         for name in ("engine", "limits", "lock", "tier", "versions")

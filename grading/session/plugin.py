@@ -155,11 +155,12 @@ def pytest_sessionfinish(session, exitstatus):
 
 def conclude(config, exitstatus):
     this, _ = config.stash[PLAN]
-    problems = run.finish(this, config.option.all_submissions, config.option.policy)
+    found, policy = config.option.all_submissions, config.option.policy
+    problems = run.finish(this, found, policy)
     if course.digest_of_all_that_decides_marks() != config.option.trusted:
         problems.append(
             "files of the course have changed during the run: check them out again, and grade afresh"
         )
     for problem in problems:
         print(problem, file=sys.stderr)
-    return 3 if problems or exitstatus == 1 else 0
+    return 0 if not problems and exitstatus != 1 and run.is_final(this, found, policy) else 3

@@ -21,7 +21,8 @@ import pytest
 from grading.errors import GradingError
 from grading.lms import intake
 from grading.lms.intake import find_submissions, read_submission
-from grading.records.counting import which_count
+from grading.lms.submission import CANVAS
+from grading.records.counting import attention, which_count, with_ties_doubted
 
 NOTEBOOK = b'{"cells": [], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}'
 SENTENCE = re.compile(r"[^\n]{20,300}")
@@ -135,8 +136,10 @@ def test_student_and_attempt_come_from_the_exports_names(tmp_path, file, student
         file,
         data=packed("inner/01_sft.ipynb") if file.lower().endswith(".zip") else NOTEBOOK,
     )
-    put(tmp_path, "someone else.ipynb")
-    found = next(one for one in find_submissions(tmp_path) if one.student != "someone else")
+    # A folder is Canvas's only as a whole, so the other file there is named in the same way.
+    by_canvas = CANVAS.fullmatch(file) and "assignsubmission" not in file
+    put(tmp_path, "other_99_999999_x.ipynb" if by_canvas else "other.ipynb")
+    found = next(one for one in find_submissions(tmp_path) if one.student != "other")
     assert (found.student, found.attempt, found.problem) == (student, attempt, "")
     assert found.file == file + ("!inner/01_sft.ipynb" if file.lower().endswith(".zip") else "")
     assert read_submission(tmp_path, found) == NOTEBOOK
@@ -192,7 +195,7 @@ def test_a_notebook_can_be_named_from_its_own_folder(tmp_path, monkeypatch):
         ),
         (
             ["all/Bo_7_assignsubmission_file_/x.ipynb", "all/Zoë_8_assignsubmission_file_/x.ipynb"],
-            ["all"],
+            ["Bo", "Zoë"],
         ),
         (
             ["Bo_7_assignsubmission_file_/x.ipynb", "Zoë_8_assignsubmission_file_/x.ipynb"],
@@ -208,7 +211,6 @@ def test_an_export_in_one_folder_or_archive_is_read_as_the_export(
         put(tmp_path, "submissions.zip", data=packed(*names))
     else:
         put(tmp_path / "submissions", *names)
-    expected = expected if expected != ["all"] else ["submissions"]
     assert sorted(set(students(tmp_path).values())) == expected
 
 
@@ -226,6 +228,182 @@ def test_a_student_cannot_hand_in_under_another_name(tmp_path):
 def test_not_even_a_student_who_is_alone_in_the_export(tmp_path):
     put(tmp_path, "Adam_1_assignsubmission_file_/zoe_12345_678901_01_sft.ipynb")
     assert only(tmp_path).student == "Adam"
+
+
+# --- names that only look like an LMS's -----------------------------------------------------------
+
+
+def doubts(folder):
+    return {found.student: found.doubt for found in find_submissions(folder)}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["lab_01_4711234_mueller.ipynb", "lab_01_4719999_schmidt.ipynb"],
+        ["lab_1_4711234_mueller.ipynb", "lab_1_4719999_schmidt.ipynb"],
+        ["sft_3_4711234_01_sft_x.ipynb", "sft_3_4719999_01_sft_x.ipynb"],
+        ["week_3_4711234_x.zip", "week_3_4719999_y.ipynb", "week_4_4711234_z.ipynb"],
+        ["team_1_471_x.ipynb", "group_1_472_x.ipynb", "party_2_473_x.ipynb"],
+        ["mueller_2026_4711_x.ipynb", "schmidt_2026_4719_y.ipynb"],
+        ["hw_1_4711234_mueller.ipynb", "hw_2_4719999_schmidt.ipynb", "kim.ipynb"],
+    ],
+)
+@pytest.mark.parametrize("place", ["", "01_sft/", "submissions/"])
+def test_names_that_fit_canvas_by_chance_merge_nobody(tmp_path, files, place):
+    put(tmp_path, *(f"{place}{file}" for file in files), data=packed("01_sft.ipynb"))
+    assert len(students(tmp_path)) == len(set(students(tmp_path).values())) == len(files)
+
+
+def test_names_that_fit_canvas_in_part_are_told(tmp_path):
+    put(tmp_path, "leekim_12_900001_x.ipynb", "bakerbo_13_900002_x.ipynb")
+    assert set(doubts(tmp_path).values()) == {""}
+    put(tmp_path, "solution.ipynb")
+    told = doubts(tmp_path)
+    assert told.pop("solution") == ""
+    assert set(told) == {"leekim_12_900001_x", "bakerbo_13_900002_x"}
+    assert all("solution.ipynb beside it does not" in doubt for doubt in told.values())
+    assert all(SENTENCE.fullmatch(doubt) for doubt in told.values())
+
+
+def test_several_notebooks_at_once_are_told(tmp_path):
+    put(tmp_path, "lab_1_4711234_mueller.ipynb", "lab_1_4719999_schmidt.ipynb")
+    put(tmp_path, "hw_2_4712222_weber.ipynb", "bo_3_900001_x.ipynb", "bo_3_900002_x-1.ipynb")
+    put(tmp_path, "kim_4_900003_my 01_sft.ipynb", "kim_4_900004_my 02_lora.ipynb")
+    told = {file: found for file, found in doubts(tmp_path).items() if found}
+    assert set(told) == {"lab"} and SENTENCE.fullmatch(told["lab"])
+    assert "2 notebooks at once" in told["lab"] and "schmidt" in told["lab"]
+
+
+def test_a_class_of_one_may_hand_in_again(tmp_path):
+    put(tmp_path, "leekim_12_900001_x.ipynb", "leekim_12_900002_x-1.ipynb")
+    assert [(one.student, one.attempt) for one in find_submissions(tmp_path)] == [
+        ("leekim", None),
+        ("leekim", 1),
+    ]
+
+
+def test_one_number_with_two_names_is_told(tmp_path):
+    put(tmp_path, "Bo_7_assignsubmission_file_/x.ipynb", "Lee_7_assignsubmission_file_/x.ipynb")
+    put(tmp_path, "Kim_8_assignsubmission_file_/x.ipynb")
+    told = doubts(tmp_path)
+    assert told.pop("Kim") == "" and set(told) == {"Bo", "Lee"}
+    assert all("number 7 goes with several names, Bo and Lee" in doubt for doubt in told.values())
+
+
+# --- folders around the work ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outer", ["wrap/submitted", "a", "a/b/c/d", "all.zip", "all.zip!x/y"])
+@pytest.mark.parametrize("junk", [[], ["__MACOSX/a/._x.ipynb", ".DS_Store", "Thumbs.db", "a.csv"]])
+@pytest.mark.parametrize(
+    "inner",
+    [
+        ["anna/01_sft.ipynb", "bob/01_sft.ipynb"],
+        ["anna/x/01_sft.ipynb", "bob/y.zip"],
+        ["anna/01_sft.ipynb", "bob.ipynb"],
+        ["01_sft/anna/x.ipynb", "02_lora/bob/x.ipynb"],
+        ["anna_01_sft.ipynb", "bob_01_sft.ipynb"],
+        ["anna.ipynb", "bob.ipynb"],
+        ["anna_1_900001_x.ipynb", "bob_2_900002_x.ipynb"],
+        ["anna_1_assignsubmission_file_/x.ipynb", "bob_2_assignsubmission_file_/x.ipynb"],
+    ],
+)
+def test_folders_around_the_work_are_looked_through(tmp_path, outer, junk, inner):
+    if ".zip" in outer:
+        inside = outer.partition("!")[2]
+        names = [f"{inside}/{name}".lstrip("/") for name in [*inner, "__MACOSX/._x.ipynb"]]
+        put(tmp_path, "all.zip", data=packed(*names))
+        inner = [name for name in inner if ".zip" not in name]
+    else:
+        put(tmp_path / outer, *inner, data=packed("01_sft.ipynb"))
+        put(tmp_path / outer, *junk)
+    put(tmp_path, *junk)
+    assert {"anna", "bob"} >= set(students(tmp_path).values())
+    assert len(set(students(tmp_path).values())) == 2 or ".zip" in outer
+    assert not any(doubts(tmp_path).values())
+
+
+@pytest.mark.parametrize(
+    "files, student",
+    [
+        (["zoe/01_sft.ipynb", "zoe/02_lora.ipynb"], "zoe"),
+        (["zoe/01_sft/x.ipynb", "zoe/02_lora/x.ipynb"], "zoe"),
+        (["in/all/zoe/01_sft.ipynb"], "zoe"),
+        (["zoe/anything.ipynb", "zoe/data/x.csv"], "zoe"),
+    ],
+)
+def test_the_folder_of_one_learner_is_not_looked_through(tmp_path, files, student):
+    assert set(students(put(tmp_path, *files)).values()) == {student}
+
+
+def test_a_lone_archive_with_one_folder_is_its_learners(tmp_path):
+    put(tmp_path, "zoe.zip", data=packed("homework/final/01_sft.ipynb"))
+    assert list(students(tmp_path).values()) == ["zoe"]
+
+
+def test_a_folder_that_may_hold_several_learners_is_told(tmp_path):
+    put(tmp_path, "group A/anna/01_sft.ipynb", "group A/bob/01_SFT.ipynb")
+    put(tmp_path, "group B/carl/01_sft.ipynb", "group B/carl/02_lora.ipynb")
+    told = doubts(tmp_path)
+    assert told["group B"] == "" and "anna, bob hold notebooks of one name" in told["group A"]
+    assert SENTENCE.fullmatch(told["group A"])
+
+
+# --- hand-ins with another ending -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("bob.ipynb.txt", "rename it"),
+        ("bob_01_sft.IPYNB.json", "rename it"),
+        ("bob.ipynb (1)", "rename it"),
+        ("bob.ipynb.download", "rename it"),
+        ("bob.rar", "cannot be opened here"),
+        ("bob.7z", "cannot be opened here"),
+        ("bob.tar.gz", "cannot be opened here"),
+        ("bob.TGZ", "cannot be opened here"),
+        ("bob.docx", "is no notebook"),
+        ("bob_01_sft.py", "is no notebook"),
+        ("bob.pdf", "is no notebook"),
+        ("bob.html", "is no notebook"),
+        ("bob.json", "is no notebook"),
+        ("bob", "is no notebook"),
+    ],
+)
+@pytest.mark.parametrize(
+    "place, beside",
+    [
+        ("", ["anna.ipynb"]),
+        ("01_sft/", ["anna.ipynb", "carl.ipynb"]),
+        ("in/submitted/", ["anna.zip", "carl.zip"]),
+        ("", []),
+    ],
+)
+def test_a_hand_in_with_another_ending_is_listed(tmp_path, name, told, place, beside):
+    put(tmp_path, *(f"{place}{one}" for one in beside), data=packed("x.ipynb"))
+    put(tmp_path, f"{place}{name}", f"{place}grades.csv", f"{place}README.md")
+    found = {one.student: one.problem for one in find_submissions(tmp_path)}
+    assert set(found) == {"bob", *(one.partition(".")[0] for one in beside)}
+    assert told in found["bob"] and name in found["bob"] and SENTENCE.fullmatch(found["bob"])
+
+
+def test_a_folder_around_hand_ins_of_two_endings_is_looked_through(tmp_path):
+    put(tmp_path, "submitted/anna.ipynb", "submitted/bob.rar")
+    assert sorted(students(tmp_path).values()) == ["anna", "bob"]
+
+
+def test_what_lies_beside_a_notebook_of_its_name_is_not_listed(tmp_path):
+    put(tmp_path, "bob.ipynb", "bob.pdf", "bob.ipynb.bak", "anna/01_sft.ipynb", "anna/notes.docx")
+    assert set(problems(tmp_path)) == {"bob.ipynb", "anna/01_sft.ipynb"}
+
+
+def test_a_renamed_notebook_is_listed_though_its_learner_has_another(tmp_path):
+    put(tmp_path, "bob/01_sft.ipynb", "bob/02_lora.ipynb.txt", "eve/x.ipynb", "eve/y.rar")
+    found = problems(tmp_path)
+    assert "rename it" in found.pop("bob/02_lora.ipynb.txt")
+    assert "cannot be opened" in found.pop("eve/y.rar") and set(found.values()) == {""}
 
 
 # --- never merged, always with an id of its own ---------------------------------------------------
@@ -259,8 +437,9 @@ def test_two_students_of_one_name_are_told_apart_by_the_lms_number(tmp_path):
 
 
 def test_a_namesake_who_comes_later_does_not_change_an_id(tmp_path):
-    before = only(put(tmp_path, "smithjo_111_900001_01_sft.ipynb"))
-    after = find_submissions(put(tmp_path, "smithjo_222_900002_01_sft.ipynb"))[0]
+    put(tmp_path, "bakerbo_7_900000_01_sft.ipynb", "smithjo_111_900001_01_sft.ipynb")
+    before = find_submissions(tmp_path)[1]
+    after = find_submissions(put(tmp_path, "smithjo_222_900002_01_sft.ipynb"))[1]
     assert (before.student, after.student) == ("smithjo", "smithjo (111)") and before.id == after.id
 
 
@@ -323,7 +502,8 @@ def test_nasty_names_give_ids_that_are_safe_and_all_different(tmp_path):
 def test_names_of_files_can_be_nasty_too(tmp_path):
     for name in NASTY:
         put(tmp_path / "zoe", f"{name[:240]}.ipynb")
-    found = find_submissions(tmp_path)
+    put(tmp_path, "adam/01_sft.ipynb")
+    found = [one for one in find_submissions(tmp_path) if one.student != "adam"]
     assert len({one.id for one in found}) == len(found) == len(os.listdir(tmp_path / "zoe")) - 1
     assert {one.student for one in found} == {"zoe"}
     assert [read_submission(tmp_path, one) for one in found] == [NOTEBOOK] * len(found)
@@ -1006,6 +1186,49 @@ def test_what_is_not_graded_is_best_only_where_nothing_is_graded():
     broken = record("u", status="ungradable", modified=10.0)
     assert counting("best", record("g", 0), review, broken) == {"g"}
     assert counting("best", review, broken) == {"u"}
+
+
+@pytest.mark.parametrize(
+    "older, newer",
+    [
+        ("01_sft.ipynb", "01_sft (1).ipynb"),
+        ("zoe/01_sft.ipynb", "zoe/01_sft-2.ipynb"),
+        ("try 9.ipynb", "try 10.ipynb"),
+        ("v2/try.ipynb", "v11/try.ipynb"),
+        ("x_01.IPYNB", "x_02.ipynb"),
+        ("x" * 9, "x" * 9 + "9" * 5000),
+        ("a.zip!draft.ipynb", "a.zip!final.ipynb"),
+    ],
+)
+def test_of_equal_times_the_last_name_counts_and_is_told(older, newer):
+    records = [
+        record("a", 3, file=older, modified=1000.7),
+        record("b", 5, file=newer, modified=1000.2),  # a copy of the folder takes its time
+    ]
+    assert counting("latest", *records) == {"b"}
+    told = {one.submission: one.doubt for one in with_ties_doubted(records, "latest")}
+    assert told["a"] == "" and SENTENCE.fullmatch(told["b"]) and "the same time" in told["b"]
+    assert attention(with_ties_doubted(records, "latest"), {"b": True}) == {"zoe"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"earned": 5},  # the same marks
+        {"modified": 1002.0},
+        {"attempt": 1},
+        {"student": "bo"},
+        {"lab": "02_lora"},
+    ],
+)
+def test_what_makes_no_difference_or_is_not_equal_is_not_told(other):
+    records = [record("a", 5, modified=1000.0), record("b", **{"modified": 1000.0} | other)]
+    assert not any(one.doubt for one in with_ties_doubted(records, "latest"))
+
+
+def test_equal_times_play_no_part_among_the_best():
+    records = [record("a", 5), record("b", 3), record("c", 5)]
+    assert not any(one.doubt for one in with_ties_doubted(records, "best"))
 
 
 def test_another_policy_gets_one_sentence():

@@ -360,6 +360,68 @@ def test_a_table_that_is_no_gradebook_is_told(old, new, words):
         canvas(record("libo"), export=CANVAS.replace(old, new, 1), column="Lab 01")
 
 
+GERMAN = {
+    "Student,ID,SIS User ID,SIS Login ID,Section,Notes": "Student/in,ID,SIS-Benutzer-ID,"
+    "SIS-Anmelde-ID,Abschnitt,Notizen",
+    "Points Possible": "Mögliche Punkte",
+    "21.00": '"1.000,00"',
+}
+FRENCH = {
+    "SIS User ID,SIS Login ID": "ID utilisateur SIS,ID de connexion SIS",
+    "Points Possible": "Points possibles",
+}
+WITHOUT_SIS = {
+    "SIS User ID,SIS Login ID,Section": "A,B,Sección",
+    "Points Possible": "Puntos posibles",
+}
+SWEDISH = {"Student,ID,": "Student,Nummer,", "Points Possible": "Möjliga poäng"}
+
+
+@pytest.mark.parametrize("words", [GERMAN, FRENCH, WITHOUT_SIS, SWEDISH])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_canvas_gradebook_in_another_language_is_told(words, delimiter):
+    lines = csv.reader(io.StringIO(CANVAS))
+    for old, new in words.items():
+        assert old in CANVAS
+        lines = csv.reader(io.StringIO(joined_by(",", lines).replace(old, new)))
+    with pytest.raises(GradingError, match="set the LMS's language to English") as refusal:
+        canvas(record("libo"), export=joined_by(delimiter, lines))
+    assert "\n" not in str(refusal.value)
+
+
+def joined_by(delimiter, lines):
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=delimiter).writerows(lines)
+    return text.getvalue()
+
+
+def test_another_table_is_not_taken_for_canvas_in_another_language():
+    with pytest.raises(GradingError, match="export the gradebook from Canvas"):
+        canvas(record("libo"), export="ID,Name,Points\n1,zoe,3\n")
+
+
+@pytest.mark.parametrize(
+    "possible, filled",
+    [
+        ("1000", "809.52"),
+        ("1,000.00", "809.52"),
+        ("1.000,00", '"809,52"'),
+        ("12,000.0", "9714.29"),
+        ("1.234.567,8", '"999412,03"'),
+    ],
+)
+def test_points_of_more_than_a_thousand_are_read(possible, filled):
+    export = CANVAS.replace("21.00", f'"{possible}"')
+    table, _ = canvas(record("libo"), export=export, column="Lab 01")
+    assert f'lines",{filled},3.00' in table.decode()
+
+
+@pytest.mark.parametrize("possible", ["12.3.4", "1,00.0", ",5"])
+def test_points_that_are_no_number_are_told(possible):
+    with pytest.raises(GradingError, match="which is no number: correct them"):
+        canvas(record("libo"), export=CANVAS.replace("21.00", f'"{possible}"'), column="Lab 01")
+
+
 @pytest.mark.parametrize(
     "export", [b"", b"\n", b"\xff\xfeS", b"\xef\xbb\xbf\xff", b"\x00" * 99, b'"', MOODLE.encode()]
 )

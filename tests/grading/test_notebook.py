@@ -192,8 +192,55 @@ def test_magics_are_neutralised():
 
 def test_cells_in_another_language_are_left_out():
     for magic in ("%%bash\nrm -rf /", "%%html\n<b>", "%%writefile sft.py\nx = 1"):
-        assert "rm" not in text_given(found(submission(LAB, "solved", after=[magic])))[-200:]
+        answers = found(submission(LAB, "solved", after=[magic]))
+        assert "rm" not in text_given(answers)[-200:] and answers.notes == []
     assert "x = 41" in text_given(found(submission(LAB, "solved", after=["%%time\nx = 41"])))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "!pip install einops \\\n    tqdm",
+        "%pip install einops \\\n  --quiet \\\n  tqdm",
+        "! pip install einops",
+        "!!ls \\\n  -l",
+        "files = !ls \\\n  -l",
+        "if True:\n    !ls \\\n-l",
+    ],
+)
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_command_over_several_lines_costs_no_answer(command, place):
+    parts = [command, LOSS.format(1)]
+    text = "\n".join(parts if place == "before" else reversed(parts))
+    answers = found(submission(LAB, solutions(LAB) | {"sft.loss": text}))
+    assert answer(answers).state == "attempted" and answer(answers).fault == ""
+    assert answers.notes == [] and "def sft_loss" in text_given(answers)
+
+
+@pytest.mark.parametrize(
+    "magic", ["%%time", "%%capture out", "\n%%prun -q", "%%timeit -n 1", "%%debug", "%%memit"]
+)
+def test_an_answer_under_a_magic_that_runs_python_counts(magic):
+    answers = found(submission(LAB, solutions(LAB) | {"sft.loss": f"{magic}\n{LOSS.format(1)}"}))
+    assert answer(answers).state == "attempted" and answer(answers).fault == ""
+    assert answers.notes == []
+
+
+@pytest.mark.parametrize("magic", ["%%bash", "%%writefile sft.py", "%%timer", "%%python3 -u", "%%"])
+@pytest.mark.parametrize("head", [True, False])
+def test_an_answer_under_another_magic_is_told(magic, head):
+    body = LOSS.format(1) if head else LOSS.format(1).partition("\n")[2]
+    answers = found(submission(LAB, solutions(LAB) | {"sft.loss": f"{magic}\n{body}"}))
+    word = magic.split()[0]
+    assert answer(answers).state == "attempted" and f"begins with {word}," in answer(answers).fault
+    assert len(answers.notes) == 1 and word in answers.notes[0]
+    assert "def sft_loss" not in text_given(answers)
+
+
+def test_a_broken_cell_without_its_line_is_found_by_the_functions_name():
+    body = "def sft_loss(logits, labels):\n    return ("
+    broken = answer(found(submission(LAB, solutions(LAB) | {"sft.loss": body})))
+    assert broken.state == "attempted" and "is no Python" in broken.fault
 
 
 def test_percent_signs_in_python_are_no_magics():

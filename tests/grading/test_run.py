@@ -71,7 +71,7 @@ def marks(folder):
 
 def test_a_run_marks_keeps_and_marks_again(folder):
     status, text = graded(folder, "--workers", "2")
-    assert status == 0, text
+    assert status == 3, text  # for the sake of the essay
     earned = {
         file: (record.status, record.earned, record.points)
         for file, record in all_records(folder).items()
@@ -100,7 +100,7 @@ def test_a_run_marks_keeps_and_marks_again(folder):
     (folder / "adam" / "01_sft.ipynb").write_text(submission(LAB, "solved"))
     status, text = graded(folder, "--workers", "1")
     after = {path: path.stat().st_mtime_ns for path in (results / "records").glob("*.json")}
-    assert status == 0 and [path.name[:4] for path in before if before[path] != after[path]] == [
+    assert status == 3 and [path.name[:4] for path in before if before[path] != after[path]] == [
         "adam"
     ]
     assert marks(folder)["adam/01_sft.ipynb"].earned == 21
@@ -160,7 +160,7 @@ def test_a_run_that_is_killed_loses_nothing(larger, orphans_reaped):
     there = {path: path.read_bytes() for path in place.glob("*.json")}
     assert 3 <= len(there) < 17 and all(json.loads(data) for data in there.values())
     status, text = graded(larger, "--workers", "2")
-    assert status == 0, text
+    assert status == 3, text  # for the sake of the essay
     assert len(all_records(larger)) == 17 and {path: path.read_bytes() for path in there} == there
 
 
@@ -211,6 +211,35 @@ def test_nothing_beside_the_notebooks_and_nothing_of_the_environment_has_a_say(f
     )
     assert status == 0, text
     assert [record.earned for record in all_records(folder).values()] == [21]
+
+
+def test_a_run_ends_with_0_only_if_nothing_needs_a_person(folder):
+    for name in ("adam", "ines", "omar"):
+        shutil.rmtree(folder / name)
+    assert graded(folder, "--workers", "1")[0] == 0
+    (folder / "bob.ipynb.txt").write_text(submission(LAB))
+    status, text = graded(folder, "--workers", "1")
+    assert status == 3 and "ungradable: bob.ipynb.txt" in text
+    (folder / "bob.ipynb.txt").unlink()
+    (folder / "zoe" / "01_sft (1).ipynb").write_text(submission(LAB))
+    for path in (folder / "zoe").glob("*"):
+        os.utime(path, (1000, 1000))
+    status, text = graded(folder, "--workers", "1")
+    assert status == 3 and "to be checked: zoe/01_sft (1).ipynb: 2 submissions" in text
+    again, text = graded(folder, "--workers", "1", "--policy", "best")
+    assert again == 0 and "to be checked" not in text
+
+
+def test_a_learner_whom_the_lms_does_not_know_needs_a_person(folder):
+    for name in ("adam", "ines", "omar"):
+        shutil.rmtree(folder / name)
+    export = folder.with_name("worksheet.csv")
+    head = "Identifier,Full name,Grade,Maximum Grade\n"
+    export.write_text(f"{head}Participant 1,nobody,,21.00\n")
+    status, text = graded(folder, "--workers", "1", "--moodle", str(export))
+    assert status == 3 and "nobody in the export has this name" in text
+    export.write_text(f"{head}Participant 1,nobody,,21.00\nParticipant 2,zoe,,21.00\n")
+    assert graded(folder, "--workers", "1", "--moodle", str(export))[0] == 0
 
 
 # Usage --------------------------------------------------------------------------------------------
@@ -336,7 +365,7 @@ def test_a_record_is_the_same_when_it_is_read_again(one):
     text = store.path_of(this.results, found.id).read_text("utf-8")
     assert from_json(text) == record and to_json(from_json(text)) == text
     assert list(json.loads(text)) == [
-        *("submission", "student", "file", "attempt", "modified", "sha256"),
+        *("submission", "student", "file", "attempt", "modified", "sha256", "doubt"),
         *("lab", "status", "reason", "earned", "points", "exercises", "notes", "grader", "run"),
     ]
 
@@ -477,7 +506,7 @@ def test_points_go_into_the_tables_of_an_lms(folder):
     assert status == 2 and "name one with --lab, of 01_sft, 03_reward_model" in text
     status, text = graded(folder, "--workers", "1", "--moodle", str(export), "--lab", "01_sft")
     filled = (folder.with_name("exports.graded") / "worksheet.csv").read_text()
-    assert status == 0 and filled == export.read_text().replace("Submitted,,", "Submitted,21,"), (
+    assert status == 3 and filled == export.read_text().replace("Submitted,,", "Submitted,21,"), (
         filled,
         text,
     )

@@ -78,9 +78,10 @@ def check(name="is_right", points=2, result="passed", mistake="", next=""):
     return CheckResult(name, points, earned, Result(result), mistake, next)
 
 
-def exercise(id, *checks, state="attempted", flags=()):
+def exercise(id, *checks, state="attempted", flags=(), function=""):
     points, earned = sum(one.points for one in checks), sum(one.earned for one in checks)
-    return ExerciseResult(id, points, earned, State(state), tuple(flags), "c" * 64, checks)
+    state, flags = State(state), tuple(flags)
+    return ExerciseResult(id, points, earned, state, flags, "c" * 64, checks, function)
 
 
 def record(student="Zoë Ångström", lab="01_sft", exercises=None, number=1, **changes):
@@ -134,7 +135,13 @@ def hostile(text):
     """A record in which every text is `text`, even those that no submission can set."""
     checks = [check(text, result=word, mistake=text, next=text) for word in RESULTS]
     return record(
-        text, text, [exercise(text, *checks, flags=[text])], file=text, notes=[text], reason=text
+        text,
+        text,
+        [exercise(text, *checks, flags=[text], function=text)],
+        file=text,
+        notes=[text],
+        reason=text,
+        doubt=text,
     )
 
 
@@ -510,8 +517,10 @@ def test_gradescope_is_ascii_and_plain_text(text):
     told = json.loads(written)
     assert written.isascii() and gradescope(ungraded(text)).isascii()
     outcome = json.loads(gradescope(ungraded(text)))["output"]
-    assert outcome == clean(text, 500) and all(
-        test["name"].strip() == clean(test["name"], 300) for test in told["tests"]
+    assert (
+        outcome == clean(outcome, 900)
+        and clean(text, 500) in outcome
+        and all(test["name"].strip() == clean(test["name"], 300) for test in told["tests"])
     )
     assert told["output_format"] == told["test_output_format"] == told["test_name_format"] == "text"
     assert all(
@@ -577,6 +586,37 @@ def test_a_page_tells_mistake_next_flags_and_notes():
     )
 
 
+@pytest.mark.parametrize(
+    "reason, fault",
+    [
+        ("the file is empty: ask for the notebook again", "the file is empty"),
+        ("there is no notebook in a: b.zip: ask for a file", "there is no notebook in a: b.zip"),
+        ("the notebook has no code", "the notebook has no code"),
+    ],
+)
+def test_a_learner_is_not_told_what_the_instructor_should_do(reason, fault):
+    one = ungradable(reason=reason)
+    for told in (Page(feedback_page(one, True)).text, json.loads(gradescope(one))["output"]):
+        assert f"{fault}." in told and "and opens in Jupyter" in told
+        assert "ask for" not in told and reason.rpartition(": ")[2] + ":" not in told
+
+
+def test_a_page_names_the_function_and_the_exercise():
+    one = record(exercises=[exercise("sft.silent_bug", check(result="failed"), function="repair")])
+    page = Page(feedback_page(one, True))
+    assert page.text.count("repair (sft.silent_bug)") == 2
+    (test,) = json.loads(gradescope(one))["tests"]
+    assert test["name"] == "repair (sft.silent_bug): is right"
+
+
+def test_a_doubt_stands_in_the_tables_and_not_on_the_learners_page():
+    one = record(doubt="the number 7 goes with several names, Bo and Lee")
+    counted = {one.submission: True}
+    assert "Bo and Lee" in table(gradebook([one], counted))[0]["flags"]
+    assert table(totals([one], counted))[0]["needs attention"] == "yes"
+    assert "Lee" not in Page(feedback_page(one, True)).text and "Lee" not in gradescope(one)
+
+
 def test_a_page_of_full_marks_says_so():
     page = Page(feedback_page(record(exercises=[exercise("sft.loss", check(points=1))]), True))
     assert "Every check passed." in page.text and "1 of 1 point " in page.text
@@ -584,7 +624,8 @@ def test_a_page_of_full_marks_says_so():
 
 def test_a_page_of_what_is_not_graded_shows_no_zero():
     text = Page(feedback_page(ungradable(), True)).text
-    assert "could not be graded. it is empty: ask for it again It has no mark yet" in text
+    assert "could not be graded. it is empty. It has no mark yet: hand in" in text
+    assert "ask for it" not in text and "or ask your instructor" in text
     assert "points" not in text and "lab not known" in text
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+import open_lab
 import pytest
 import set_up
 
@@ -95,8 +96,10 @@ class Installer:
         self.commands = []
         self.killed_at = None
         self.failing = None
+        self.variables = {}
 
-    def __call__(self, what, command, lock, start):
+    def __call__(self, what, command, lock, start, variables):
+        self.variables = variables
         step = "venv" if "venv" in command else "pip" if "pip" in command else "labextension"
         self.commands.append(step)
         if step == self.killed_at:
@@ -252,6 +255,158 @@ def test_the_command_line_says_it_in_a_sentence_and_exits_with_1(project):
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 1
     assert "constraints.txt" in run.stderr and "Traceback" not in run.stderr
+
+
+# --- what a shell sets ----------------------------------------------------------------------------
+
+# The sources of packages, which people need, and what would spoil the set-up.
+KEPT = ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_PROXY", "PIP_CERT", "HTTPS_PROXY", "HOME"]
+HARMFUL = [
+    *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_NO_DEPS", "PIP_CONSTRAINT"),
+    *("PIP_REQUIRE_VIRTUALENV", "PIP_DRY_RUN", "PIP_PYTHON", "PIP_NO_BINARY", "PIP_PRE"),
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONSTARTUP", "PYTHONOPTIMIZE"),
+]
+
+
+def test_variables_that_spoil_the_set_up_do_not_reach_it(project, installer, monkeypatch):
+    for name in KEPT + HARMFUL:
+        monkeypatch.setenv(name, "/nowhere")
+    set_up.set_up(str(project))
+    assert ready(project) and not set(HARMFUL) & set(installer.variables)
+    assert {installer.variables[name] for name in KEPT} == {"/nowhere"}
+
+
+def test_of_pips_files_only_the_sources_of_packages_are_kept(project, monkeypatch):
+    for name in list(os.environ):
+        if name.startswith("PIP_"):
+            monkeypatch.delenv(name)
+    file = project / "pip.conf"
+    file.write_text(
+        "[global]\nuser = true\nproxy = http://p:1\nindex-url = https://global/simple\n"
+        "[install]\ntarget = /nowhere\nindex-url = https://install/simple\nno-deps = 1\n"
+        "extra-index-url =\n  https://one\n  https://two\n"
+    )
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
+    monkeypatch.setenv("PIP_PROXY", "http://mine:2")
+    made = set_up.environment_for_pip(sys.executable)
+    assert not {"PIP_USER", "PIP_TARGET", "PIP_NO_DEPS"} & set(made)
+    expected = {
+        "PIP_CONFIG_FILE": [os.devnull],
+        "PIP_PROXY": ["http://mine:2"],
+        "PIP_INDEX_URL": ["https://install/simple"],
+        "PIP_EXTRA_INDEX_URL": ["https://one", "https://two"],
+    }
+    assert {name: made[name].split() for name in expected} == expected
+
+
+def test_a_real_pip_obeys(project, monkeypatch):
+    """What pip itself makes of the variables: no setting is left that says where packages go."""
+    for name in HARMFUL:
+        monkeypatch.setenv(name, "1")
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    made = set_up.environment_for_pip(sys.executable)
+    listed = subprocess.run(command, env=made, capture_output=True, text=True, check=True).stdout
+    settings = re.findall(r"^[^.]+\.([a-z-]+)=", listed.replace(":env:.", "env."), flags=re.M)
+    assert set(settings) <= {*set_up.SOURCES, "config-file"}
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed here")
+@pytest.mark.parametrize("target", ["book", "grade", "lab", "setup"])
+def test_no_target_hands_on_what_would_change_our_python(project, monkeypatch, target):
+    """With stand-ins for the Pythons and for jupyter-book, which write down what they get."""
+    shutil.copy(ROOT / "Makefile", project)
+    bin = project / ".venv" / "bin"
+    bin.mkdir(parents=True)
+    for name in ("python", "jupyter-book", "python3"):
+        (bin / name).write_text("#!/bin/sh\nenv >> seen\n")
+        (bin / name).chmod(0o755)
+    (project / "tools" / "open_lab.py").touch()
+    for name in HARMFUL:
+        if name.startswith("PYTHON"):
+            monkeypatch.setenv(name, "/nowhere")
+    words = ["make", "-s", target, f"PYTHON={bin / 'python3'}", "SUBMISSIONS=x"]
+    subprocess.run(words, cwd=project, check=True, capture_output=True)
+    seen = (project / "seen").read_text()
+    assert "PATH=" in seen
+    assert [name for name in HARMFUL if re.search(rf"^{name}=", seen, flags=re.M)] == []
+
+
+# --- another Python -------------------------------------------------------------------------------
+
+
+def test_another_python_that_is_named_makes_the_environment_afresh(project, installer, monkeypatch):
+    set_up.set_up(str(project))
+    set_up.set_up(str(project), named=True)
+    assert len(installer.commands) == 3
+    runs = set_up.runs
+    installer.commands.clear()
+    with monkeypatch.context() as other:
+        other.setattr(set_up, "runs", lambda *words: "version" not in words[1] and runs(*words))
+        set_up.set_up(str(project))
+        assert installer.commands == []
+        set_up.set_up(str(project), named=True)
+    assert installer.commands == ["venv", "pip", "labextension"]
+
+
+def test_a_python_that_does_not_fit_is_refused_when_it_is_named(project, installer, monkeypatch):
+    set_up.set_up(str(project))
+    installer.commands.clear()
+    monkeypatch.setattr(set_up.sys, "version_info", (3, 14, 0))
+    set_up.set_up(str(project))
+    with pytest.raises(set_up.SetUpError, match="too new"):
+        set_up.set_up(str(project), named=True)
+    assert ready(project) and installer.commands == []
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed here")
+def test_make_says_whether_a_python_was_named(project):
+    shutil.copy(ROOT / "Makefile", project)
+    python = project / "python3"
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    path = os.environ | {"PATH": f"{project}:{os.environ['PATH']}", "PYTHON": "python3"}
+    told = [
+        subprocess.run(words, cwd=project, env=path, capture_output=True, text=True).stdout.split()
+        for words in (["make", "-s", "setup"], ["make", "-s", "setup", "PYTHON=python3"])
+    ]
+    assert told == [["tools/set_up.py"], ["tools/set_up.py", "--with-this-python"]]
+
+
+# --- JupyterLab -----------------------------------------------------------------------------------
+
+
+def opened(monkeypatch, user, home, *words, **variables):
+    """What tools/open_lab.py would start: the words and the variables."""
+    calls = []
+    monkeypatch.setattr(open_lab.os, "execve", lambda *call: calls.append(call))
+    monkeypatch.setattr(open_lab.os, "geteuid", lambda: user)
+    for name in open_lab.PLACES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (variables | {"HOME": str(home)}).items():
+        monkeypatch.setenv(name, value)
+    open_lab.main(list(words))
+    ((_, command, environment),) = calls
+    return command, environment
+
+
+@pytest.mark.parametrize("user, is_allowed", [(0, True), (1000, False)])
+def test_root_may_open_the_labs_and_is_told(tmp_path, monkeypatch, capsys, user, is_allowed):
+    command, environment = opened(monkeypatch, user, tmp_path, "--no-browser")
+    assert ("--allow-root" in command) is is_allowed and command[-1] == "--no-browser"
+    assert ("You are root" in capsys.readouterr().out) is is_allowed
+    assert not set(open_lab.PLACES) & set(environment)
+    command, _ = opened(monkeypatch, 0, tmp_path, "--allow-root")
+    assert command.count("--allow-root") == 1
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "/proc", "file"])
+def test_a_home_that_takes_no_files_is_replaced(tmp_path, monkeypatch, capsys, home):
+    (tmp_path / "file").touch()
+    _, environment = opened(monkeypatch, 1000, tmp_path / home, IPYTHONDIR=str(tmp_path))
+    assert environment["IPYTHONDIR"] == str(tmp_path)
+    for name in set(open_lab.PLACES) - {"IPYTHONDIR"}:
+        assert environment[name].startswith(str(open_lab.OWN)), name
+    assert "takes no files" in capsys.readouterr().out
 
 
 # --- two at once ----------------------------------------------------------------------------------
