@@ -29,7 +29,14 @@ book: setup  ## build the site from the stored outputs and print where it is
 	@echo "$(CURDIR)/_build/html/index.html"
 
 test: setup  ## run every check, the quick ones first
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+ifeq ($(ARGS),)
+	@echo "All but the labs, two tests at a time:"
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/labs
+	@echo "The labs, one after the other, since each uses two threads:"
+	@$(BIN)/python -m pytest tests/labs
+else
+	@$(BIN)/python -m pytest $(ARGS)
+endif
 
 grade: setup  ## turn a folder of submitted notebooks into marks: make grade SUBMISSIONS=folder
 	@$(BIN)/python -E -m grading $(if $(SUBMISSIONS),"$(SUBMISSIONS)") $(ARGS)
