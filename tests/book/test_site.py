@@ -334,3 +334,9 @@ def test_check_html_finds_a_style_sheet_from_the_network(tmp_path):
 def test_check_html_wants_pages(tmp_path):
     with pytest.raises(FileNotFoundError, match="make book"):
         check_html.check(tmp_path)
+
+
+def test_no_markup_is_left_on_a_page(site):
+    """A fence that is not understood becomes text, without a warning."""
+    left = [page.name for page in site.html.rglob("*.html") if "```{" in page.read_text("utf8")]
+    assert left == []
