@@ -544,3 +544,9 @@ def test_make_alone_lists_every_target():
     command = ["make", "--silent", "--no-print-directory"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert set(re.findall(r"^  make ([a-z]+)", listed, flags=re.M)) == targets()
+
+
+def test_make_test_leaves_out_no_folder_of_tests():
+    recipe = (ROOT / "Makefile").read_text("utf8").partition("\ntest:")[2].partition("\n\n")[0]
+    holding = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert {word for word in re.findall(r"tests/(\w+)", recipe)} == holding
