@@ -122,7 +122,7 @@ def alarm():
         ("team_12_01_sft.ipynb", "team_12", None),  # and this is no name by Canvas
         ("zoe.zip", "zoe", None),
         ("zoe_01_sft.zip", "zoe", None),
-        ("zoe/work.ZIP", "zoe", None),
+        ("zoe/answers.ZIP", "zoe", None),
         ("angstromzoe_12345_678901_work-3.zip", "angstromzoe", 3),
         ("Zoë Ångström_12345_assignsubmission_file_/work.zip", "Zoë Ångström", None),
         ("zoe/week 1/work.zip", "zoe", None),
