@@ -55,7 +55,8 @@ from experiments.reward_model import scored_draws
 from experiments.shared import fresh, tokenizer
 from helpdesk import preferences, tickets
 from methods import best_of_n, enumeration, kl, ppo, reward, rollouts
-from methods.tokens import IGNORE, inputs, whiten
+from methods.models import inputs
+from methods.tokens import IGNORE, whiten
 
 lab = start("04_ppo")
 

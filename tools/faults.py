@@ -4,8 +4,8 @@
     for mutant in written(text, {"the sign": ("return -loss", "return loss")}): …
 
 `mutants` makes all faults of the kinds that people make in this field. Each kind is a function from
-a node of the syntax tree to the nodes that may take its place; docstring, annotations and the texts
-of exceptions stay out of it. `written` plants faults that somebody thought of.
+a node of the syntax tree to the nodes that may take its place; docstring, annotations, the refusal
+of wrong arguments (check_…) and the texts of exceptions stay out of it. `written` plants faults that somebody thought of.
 
 tools/strength.py gives mutants of the exercises' solutions to the checks, tools/mutants.py gives
 mutants of the methods to the tests.
@@ -375,14 +375,22 @@ def whole(
 
 
 def bare(source: str) -> ast.FunctionDef:
-    """The function without docstring and annotations."""
+    """The function without docstring, annotations and the calls that refuse wrong arguments."""
     function = ast.parse(textwrap.dedent(source)).body[0]
     if ast.get_docstring(function) is not None:
         function.body = function.body[1:]
+    function.body = [statement for statement in function.body if not refuses(statement)]
     function.returns = None
     for argument in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]:
         argument.annotation = None
     return function
+
+
+def refuses(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Expr(value=ast.Call(func=ast.Name(id=name))):
+            return name.startswith("check_")
+    return False
 
 
 def places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:

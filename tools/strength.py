@@ -31,7 +31,7 @@ from course.learner import NOTEBOOK_SEED
 from course.registry import all_ids, find, run_checks
 from course.store import write_whole
 from faults import ENOUGH, Mutant, fates, judge_all, killed, mutants
-from methods import tokens
+from methods import models
 
 from grading import notebook
 from grading.course import digest_of_checks
@@ -42,7 +42,7 @@ SEEDS = range(NOTEBOOK_SEED + 1, NOTEBOOK_SEED + 21)
 SEEDS_OF_A_MUTANT = SEEDS[:3]
 TIMEOUT_SECONDS = 60  # a mutant may loop for ever
 # Given rows padded on the right, as here, it hands on the ids and does no more.
-NOT_MUTATED = {tokens.inputs}
+NOT_MUTATED = {models.inputs}
 
 # Mutants that no check can tell from the reference, by exercise and fault, and why.
 SAME_SHAPE = "both arguments have one shape, and here one device"
@@ -181,6 +181,7 @@ def helpers(reference: Callable) -> list[Callable]:
         for function in called
         if inspect.isfunction(function)
         and function.__module__.startswith("methods.")
+        and not function.__name__.startswith("check_")
         and function not in exercises
         and function not in NOT_MUTATED
     ]

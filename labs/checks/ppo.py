@@ -34,7 +34,7 @@ from checks.shared import (
     wrong_part,
 )
 from course import Exercise, Mistake
-from methods import kl, ppo, rollouts, tokens
+from methods import kl, models, ppo, rollouts, tokens
 from methods.tokens import IGNORE
 from torch import Tensor
 
@@ -1070,7 +1070,7 @@ PADDING_READ = (
 
 
 def logits_of(model, ids, real) -> Tensor:
-    return model(**tokens.inputs(ids, real)).logits
+    return model(**models.inputs(ids, real)).logits
 
 
 @response_log_probs.wrong(

@@ -9,6 +9,8 @@ at most 2; one of 32,000 has a thousand million. So this is for proofs, not for 
 from collections.abc import Sequence
 
 import torch
+from methods.arguments import check_positive, check_shapes
+from methods.models import evaluating
 from methods.rollouts import response_log_probs
 from methods.tokens import join
 from torch import Tensor, nn
@@ -34,9 +36,12 @@ def log_probs(
     """
     rows = join([prompt] * len(responses), responses, pad_id)
     ids, real, labels = (tensor.to(policy.device) for tensor in rows)
-    return response_log_probs(policy, ids, real, labels, temperature=1.0).sum(-1)
+    with evaluating(policy):
+        return response_log_probs(policy, ids, real, labels, temperature=1.0).sum(-1)
 
 
 def optimum(ref_log_probs: Tensor, rewards: Tensor, beta: float) -> Tensor:
     """log π*(y | x) of each response; all float (responses,). The softmax divides by Z."""
+    check_shapes(ref_log_probs=ref_log_probs, rewards=rewards)
+    check_positive("beta", beta)
     return (ref_log_probs + rewards / beta).log_softmax(-1)

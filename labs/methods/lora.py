@@ -15,13 +15,13 @@ Left out on purpose: dropout, layers that are not `nn.Linear`, mixed precision, 
 DoRA and its relatives.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from methods.targets import AdaptedLinear, AdapterError, as_tuple, find, linear_targets
+from methods.arguments import check_shapes
+from methods.targets import AdaptedLinear, AdapterError, as_tuple, find, linear_targets, refuse_rank
 from torch import Tensor, nn
 
 ALL_LINEAR = "all-linear"
@@ -50,11 +50,13 @@ def lora_update(x: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
 
 def merged_weight(weight: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
     """W₀ + (α/r) B A, a new tensor (d_out, d_in): base and adapter in one matrix."""
+    check_shapes(weight=weight, BA=B @ A)
     return weight + B @ A * (alpha / len(A))
 
 
 def unmerged_weight(weight: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
     """W₀ from the weight that an adapter was merged into, up to rounding; a new tensor."""
+    check_shapes(weight=weight, BA=B @ A)
     return weight - B @ A * (alpha / len(A))
 
 
@@ -86,8 +88,8 @@ class LoRALinear(AdaptedLinear):
     def __init__(self, base: nn.Linear):
         super().__init__(base)
         self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
-        # The weight's fingerprint, once merging has left rounding behind.
-        self.before_merging: str | None = None
+        # The weight's sample, once merging has left rounding behind.
+        self.before_merging: list[float] | None = None
         self.configs: dict[str, LoRAConfig] = {}
         self.update: dict[str, Callable] = {}
         self.active: str | None = None
@@ -110,15 +112,14 @@ class LoRALinear(AdaptedLinear):
         return h + self.update[self.active](x, *self.matrices(self.active))
 
 
-def fingerprint(layer: nn.Linear | LoRALinear) -> str:
-    """A digest of the first row of a layer's weight; merging and unmerging do not change it.
+def sample_of_weight(layer: nn.Linear | LoRALinear) -> list[float]:
+    """The first few numbers of a layer's weight; merging and unmerging do not change them.
 
-    The row is taken as bfloat16 holds it, so that a base and its copy in half precision are alike.
+    Enough to tell two bases apart, and to know one again in another precision.
     """
     if isinstance(layer, LoRALinear):
-        return layer.before_merging or fingerprint(layer.base)
-    row = layer.weight[0].detach().to(torch.bfloat16).float().cpu()
-    return hashlib.sha256(row.numpy().tobytes()).hexdigest()
+        return layer.before_merging or sample_of_weight(layer.base)
+    return layer.weight[0, :8].float().tolist()
 
 
 def layers(model: nn.Module) -> dict[str, LoRALinear]:
@@ -160,6 +161,7 @@ def inject(
     config = LoRAConfig(rank, alpha, targets, rank_stabilised)
     refuse_name(model, name)
     found = find(model, rank, alpha, targets)
+    refuse_rank(found, rank)
     matrices = {path: initialise(*linear.weight.shape, rank) for path, linear in found.items()}
     for path, linear in found.items():
         _refuse_shapes(matrices[path], linear, rank)
@@ -227,6 +229,72 @@ def count(model: nn.Module) -> tuple[int, int]:
     return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
 
 
+def remove(model: nn.Module, name: str) -> None:
+    """Take one adapter off; a layer that is left with none is the base's own again.
+
+    If it was the active one, none is then and nothing trains. Raises AdapterError for an unknown
+    name or while an adapter is merged.
+    """
+    refuse_merged(model)
+    known(model, name)
+    for path, layer in layers(model).items():
+        if name in layer.configs:
+            for entries in (layer.A, layer.B, layer.configs, layer.update):
+                del entries[name]
+        if layer.active == name:
+            layer.active = None
+        if not layer.configs:
+            model.set_submodule(path, layer.base)
+
+
+@torch.no_grad()
+def combine(model: nn.Module, weights: dict[str, float], name: str) -> None:
+    """A new adapter that adds the weighted sum of what others add, exactly; it becomes active.
+
+        Σ_i w_i (α_i/r_i) B_i A_i = [w_1 (α_1/r_1) B_1, w_2 (α_2/r_2) B_2, …] [A_1; A_2; …]
+
+    weights: w_i by the adapter's name; its rank is the sum of theirs. Raises AdapterError for an
+    unknown name, no adapter at all, a weight that is not finite, a name that is taken or cannot be
+    one, and while an adapter is merged.
+    """
+    refuse_merged(model)
+    refuse_name(model, name)
+    if not weights or not all(map(math.isfinite, weights.values())):
+        raise AdapterError(f"the weights are {weights}: name at least one adapter, and finite ones")
+    for other in weights:
+        known(model, other)
+    places = {
+        path: layer for path, layer in layers(model).items() if layer.configs.keys() & weights
+    }
+    configs = {other: _config(model, other) for other in weights}
+    rank = sum(config.rank for config in configs.values())
+    parts = {
+        path: [_scaled(layer, other, weight, configs[other]) for other, weight in weights.items()]
+        for path, layer in places.items()
+    }
+    matrices = {
+        path: (torch.cat([A for A, _ in pairs]), torch.cat([B for _, B in pairs], dim=1))
+        for path, pairs in parts.items()
+    }
+    attach(model, name, LoRAConfig(rank, rank, tuple(places)), matrices)
+
+
+def _config(model: nn.Module, name: str) -> LoRAConfig:
+    return next(layer.configs[name] for layer in layers(model).values() if name in layer.configs)
+
+
+def _scaled(
+    layer: LoRALinear, name: str, weight: float, config: LoRAConfig
+) -> tuple[Tensor, Tensor]:
+    """A and w (α/r) B; zeros where the layer lacks the adapter, so that all have one rank."""
+    if name not in layer.configs:
+        linear = layer.base.weight
+        return linear.new_zeros(config.rank, linear.shape[1]), linear.new_zeros(
+            linear.shape[0], config.rank
+        )
+    return layer.A[name], layer.B[name] * (weight * config.effective_alpha / config.rank)
+
+
 # Merging ------------------------------------------------------------------------------------------
 
 
@@ -235,47 +303,64 @@ def merge(model: nn.Module, merged_weight: Callable = merged_weight) -> None:
     """Add the active adapter to the base's weights, so that it costs no time any more.
 
     Nothing in the model trains then. `state_dict` does not say what is merged: unmerge before you
-    write a checkpoint. Raises AdapterError if no adapter is active, one is merged already, an
-    adapted weight is also another layer's, or `merged_weight` returns anything but a weight.
+    write a checkpoint. Raises AdapterError, before anything is changed, if no adapter is active, one
+    is merged already, an adapted weight lies where another one does, or `merged_weight` returns
+    anything but a weight of finite numbers.
     """
     refuse_merged(model)
     active = [layer for layer in layers(model).values() if layer.active in layer.configs]
     if not active:
         raise AdapterError("no adapter is active: activate one before merging")
-    for layer in active:
-        _refuse_shared(model, layer)
+    _refuse_shared(model)
     for layer in active:  # all of them first, so that nothing is half merged
         _refuse_result(layer, merged_weight(layer.base.weight, *layer.matrices(layer.active)))
     for layer in active:
-        layer.before_merging = fingerprint(layer)
+        layer.before_merging = sample_of_weight(layer)
         layer.base.weight.copy_(merged_weight(layer.base.weight, *layer.matrices(layer.active)))
         layer.merged = layer.active
     freeze(model, None)
 
 
 def _refuse_result(layer: LoRALinear, weight: Tensor) -> None:
-    if not isinstance(weight, Tensor) or weight.shape != layer.base.weight.shape:
+    base = layer.base.weight
+    if not isinstance(weight, Tensor) or weight.shape != base.shape:
+        raise AdapterError(f"the function must return a weight {tuple(base.shape)}: correct it")
+    if not weight.to(base.dtype).isfinite().all():
         raise AdapterError(
-            f"the function must return a weight {tuple(layer.base.weight.shape)}: correct it"
+            f"the weight would hold numbers that are not finite or too large for {base.dtype}: "
+            "train the adapter again at a lower learning rate, or load the base in float32"
         )
 
 
-def _refuse_shared(model: nn.Module, layer: LoRALinear) -> None:
-    for path, module in model.named_modules():
-        if module is not layer.base and any(
-            p is layer.base.weight for p in module.parameters(recurse=False)
-        ):
-            raise AdapterError(
-                f"an adapted layer shares its weight with {path}, which merging would change too: "
-                "go on without merging, or leave that layer out of the targets"
-            )
+def _refuse_shared(model: nn.Module) -> None:
+    """Raises AdapterError where a weight to be changed lies in memory where another one does."""
+    tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]
+    others = {name: (tensor.device, *_extent(tensor)) for name, tensor in tensors if tensor.numel()}
+    for path, layer in layers(model).items():
+        own = f"{path}.base.weight"
+        place, start, end = others[own]
+        for name, (other_place, other_start, other_end) in others.items():
+            shared = place == other_place and start < other_end and other_start < end
+            if shared and name != own and layer.active in layer.configs:
+                raise AdapterError(
+                    f"an adapted layer shares its weight with {name.removesuffix('.weight')}, which "
+                    "merging would change too: go on without merging, or leave that layer out of "
+                    "the targets"
+                )
+
+
+def _extent(tensor: Tensor) -> tuple[int, int]:
+    """The first address that a tensor may use and the one behind its last."""
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
 @torch.no_grad()
 def unmerge(model: nn.Module, unmerged_weight: Callable = unmerged_weight) -> None:
     """Take the merged adapter out of the base's weights, up to rounding; it trains again.
 
-    Raises AdapterError if none is merged or `unmerged_weight` returns anything but a weight.
+    Raises AdapterError if none is merged or `unmerged_weight` returns anything but a weight of
+    finite numbers.
     """
     merged = [layer for layer in layers(model).values() if layer.merged]
     if not merged:

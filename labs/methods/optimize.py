@@ -18,7 +18,7 @@ from torch import Tensor
 Schedule = Callable[[int], float]  # step, from 0 → share of the learning rate
 Batch = TypeVar("Batch")
 
-REFUSAL = "the loss is {loss} at step {step}: lower the learning rate"
+REFUSAL = "the {what} is {value} at step {step}: lower the learning rate"
 
 
 def adamw(parameters: Iterable[Tensor], learning_rate: float) -> torch.optim.AdamW:
@@ -46,23 +46,51 @@ def minimize(
     """One step down the gradient of loss(batch) for each batch; returns the loss of every step.
 
     loss: of a batch, whatever a batch is, to a scalar · schedule: None leaves the learning rate as
-    it is · refusal: what to say of a loss that is not finite, with {loss} and {step} filled in
+    it is · refusal: what to say of a loss or a gradient that is not finite, with {what}, {value}
+    and {step} filled in
 
-    Raises FloatingPointError at such a loss, before it reaches the parameters.
+    Raises FloatingPointError at such a loss or gradient, before it reaches the parameters, and
+    TypeError for a loss that is no scalar tensor with a gradient.
     """
     scheduler = schedule and torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
     losses = []
     for batch in batches:
         value = loss(batch)
+        check_loss(value)
         losses.append(value.item())
-        if not math.isfinite(losses[-1]):
-            raise FloatingPointError(refusal.format(loss=losses[-1], step=len(losses)))
+        _check_finite("loss", losses[-1], len(losses), refusal)
         value.backward()
+        # A finite loss may have a gradient that is not, as exp(89) · 0 does.
+        _check_finite("gradient's norm", gradient_norm(optimizer), len(losses), refusal)
         optimizer.step()
         if scheduler:
             scheduler.step()
         optimizer.zero_grad()
     return losses
+
+
+def check_loss(loss: Tensor) -> None:
+    """Raises TypeError for what cannot be minimised."""
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        kind = f"a tensor {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+        raise TypeError(f"the loss is {kind}: return one number, as a tensor")
+    if not loss.requires_grad:
+        raise TypeError(
+            "the loss has no gradient: compute it from the model's output, without .item(), "
+            ".detach() and torch.no_grad()"
+        )
+
+
+def gradient_norm(optimizer: torch.optim.Optimizer) -> float:
+    """The length of the whole gradient, all parameters in one vector."""
+    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients).item()
+
+
+def _check_finite(what: str, value: float, step: int, refusal: str) -> None:
+    if not math.isfinite(value):
+        raise FloatingPointError(refusal.format(what=what, value=value, step=step))
 
 
 # Schedules ----------------------------------------------------------------------------------------

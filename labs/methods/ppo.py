@@ -26,10 +26,12 @@ from dataclasses import dataclass
 
 import torch
 from methods import kl, rollouts
+from methods.arguments import check_positive, check_shape, check_tables, check_whole
+from methods.models import evaluating, inputs
 from methods.optimize import adamw, minimize
 from methods.reward import ScalarModel
 from methods.rollouts import Rollout, Score
-from methods.tokens import entropy, inputs, last_token, masked_mean, token_log_probs, whiten
+from methods.tokens import entropy, last_token, masked_mean, token_log_probs, whiten
 from torch import Tensor, nn
 
 
@@ -42,6 +44,8 @@ class PPOConfig:
     passes: how often a rollout is used · minibatch: responses per update · learning_rate: AdamW's,
     for policy and critic · max_new_tokens: where a response is cut · temperature: of the sampling,
     and of every probability that is compared with it
+
+    Raises ValueError for what none of them can be.
     """
 
     beta: float = 0.05
@@ -54,6 +58,20 @@ class PPOConfig:
     learning_rate: float = 3e-4
     max_new_tokens: int = 40
     temperature: float = 1.0
+
+    def __post_init__(self):
+        for name in ("passes", "minibatch", "max_new_tokens"):
+            check_whole(name, getattr(self, name))
+        for name in ("value_clip", "temperature"):
+            check_positive(name, getattr(self, name))
+        for name in ("beta", "learning_rate"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be finite, from 0 up")
+        for name in ("gamma", "lam"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be from 0 to 1")
+        if self.clip is not None:
+            check_positive("clip", self.clip)
 
 
 # Rollout ------------------------------------------------------------------------------------------
@@ -88,7 +106,8 @@ def roll_out(
 ) -> PPORollout:
     """Sample one response to each prompt, score it, and estimate each token's advantage.
 
-    estimator: None for GAE with the config's γ and λ. Raises what `rollouts.roll_out` raises.
+    estimator: None for GAE with the config's γ and λ. Raises what `rollouts.roll_out` raises, and
+    FloatingPointError for a value or an advantage that is not finite.
     """
     rollout = rollouts.roll_out(
         policy,
@@ -101,12 +120,19 @@ def roll_out(
         pad_id=pad_id,
     )
     counts = rollout.counts
-    values = critic(rollout.ids, rollout.real)[:, :-1].where(counts, 0)
+    with evaluating(critic):
+        values = critic(rollout.ids, rollout.real)[:, :-1].where(counts, 0)
     rewards = token_rewards(
         rollout.scores, rollout.log_probs, rollout.ref_log_probs, counts, config.beta
     )
     estimator = estimator or generalised(config.gamma, config.lam)
     advantages, returns = estimator(rewards, values, counts)
+    check_tables(counts, advantages=advantages, returns=returns)
+    if not (advantages + returns)[counts].isfinite().all():
+        raise FloatingPointError(
+            "an advantage or a return is not finite: check the critic and the estimator; nothing "
+            "was updated"
+        )
     return PPORollout(
         **vars(rollout),
         values=values,
@@ -127,6 +153,8 @@ def token_rewards(
     scores: float (batch,) · the others (batch, time) · returns float (batch, time), 0 where counts
     is false
     """
+    check_tables(counts, log_probs=log_probs, ref_log_probs=ref_log_probs)
+    check_shape("scores", scores, len(counts))
     penalty = beta * (log_probs - ref_log_probs)
     return (last_token(counts) * scores.unsqueeze(-1) - penalty).where(counts, 0)
 
@@ -143,6 +171,7 @@ def gae(rewards: Tensor, values: Tensor, counts: Tensor, gamma: float, lam: floa
     All (batch, time); the result is 0 where counts is false. Nothing follows the last token: its
     next value and its next advantage are 0.
     """
+    check_tables(counts, rewards=rewards, values=values)
     advantages, following, next_value = torch.zeros_like(rewards), 0.0, 0.0
     for t in reversed(range(rewards.shape[1])):
         delta = rewards[:, t] + gamma * next_value - values[:, t]
@@ -164,6 +193,7 @@ def generalised(gamma: float, lam: float) -> Estimator:
 
 def sequence_level(rewards: Tensor, values: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Â = R(y) − V(x), the same for every token of a response; V(x) is the prompt's value."""
+    check_tables(counts, rewards=rewards, values=values)
     total = rewards.sum(-1, keepdim=True)
     first = counts & (counts.cumsum(-1) == 1)
     return (total - (values * first).sum(-1, keepdim=True)).where(counts, 0), total.where(counts, 0)
@@ -172,10 +202,17 @@ def sequence_level(rewards: Tensor, values: Tensor, counts: Tensor) -> tuple[Ten
 def group_mean(size: int) -> Estimator:
     """Â = R(y) − the mean of R over the responses to the same prompt; no critic is asked.
 
-    size: responses to a prompt, which follow each other in the batch
+    size: responses to a prompt, which follow each other in the batch; the estimator raises
+    ValueError for a number of rows that is no multiple of it
     """
+    check_whole("size", size)
 
     def estimate(rewards, values, counts):
+        check_tables(counts, rewards=rewards)
+        if len(rewards) % size:
+            raise ValueError(
+                f"{len(rewards)} responses are no groups of {size}: repeat each prompt {size} times"
+            )
         total = rewards.sum(-1, keepdim=True)
         baseline = total.view(-1, size).mean(-1).repeat_interleave(size).unsqueeze(-1)
         return (total - baseline).where(counts, 0), total.where(counts, 0)
@@ -194,6 +231,7 @@ def clipped_surrogate(
     The tensors are (batch, time). Where the ratio has left [1 − ε, 1 + ε] in the direction that the
     advantage asks for, the gradient is zero. With clip None the ratio is not clipped.
     """
+    check_tables(counts, log_probs=log_probs, old_log_probs=old_log_probs, advantages=advantages)
     ratio = (log_probs - old_log_probs).exp()
     gain = ratio * advantages
     if clip is not None:
@@ -209,6 +247,7 @@ def value_loss(
     The tensors are (batch, time). Of the value and the value held within ±clip of the old one, the
     larger error counts. Not in the PPO paper; Stiennon et al. 2020 and later code have it.
     """
+    check_tables(counts, values=values, old_values=old_values, returns=returns)
     held = old_values + (values - old_values).clamp(-clip, clip)
     error = torch.maximum((values - returns).square(), (held - returns).square())
     return masked_mean(error, counts) / 2
@@ -226,7 +265,8 @@ def update(
 ) -> dict[str, float]:
     """Several passes over the rollout in random minibatches, in place; returns the mean metrics.
 
-    Raises FloatingPointError if a loss is not finite, before it reaches the parameters.
+    Raises FloatingPointError if a loss or a gradient is not finite, before it reaches the
+    parameters.
     """
     history = []
 
@@ -235,13 +275,14 @@ def update(
         history.append(metrics)
         return value
 
-    minimize(
-        loss,
-        rollouts.minibatches(rollout, size=config.minibatch, passes=config.passes),
-        optimizer,
-        refusal=f"the loss is {{loss}}: lower the learning rate ({config.learning_rate}); "
-        "the last update was not made",
-    )
+    with evaluating(policy, critic):
+        minimize(
+            loss,
+            rollouts.minibatches(rollout, size=config.minibatch, passes=config.passes),
+            optimizer,
+            refusal="the {what} is {value}: lower the learning rate "
+            f"({config.learning_rate}); the last update was not made",
+        )
     return {name: sum(step[name] for step in history) / len(history) for name in history[0]}
 
 
@@ -274,6 +315,7 @@ def clip_fraction(
     log_probs: Tensor, old_log_probs: Tensor, counts: Tensor, clip: float | None
 ) -> float:
     """Share of the tokens whose ratio is outside the clip's interval; 0 without clipping."""
+    check_tables(counts, log_probs=log_probs, old_log_probs=old_log_probs)
     if clip is None:
         return 0.0
     return masked_mean(((log_probs - old_log_probs).exp() - 1).abs() > clip, counts).item()
@@ -282,10 +324,14 @@ def clip_fraction(
 def explained_variance(values: Tensor, returns: Tensor, counts: Tensor) -> float:
     """1 − Var(returns − values) / Var(returns) over the tokens that count.
 
-    1 for a critic that knows the returns, 0 for one that always says the same.
+    1 for a critic that knows the returns, 0 for one that always says the same; NaN where the
+    returns do not vary, for then there is nothing to explain.
     """
+    check_tables(counts, values=values, returns=returns)
     error, spread = (returns - values)[counts], returns[counts]
-    return (1 - error.var() / (spread.var() + 1e-8)).item()
+    if spread.numel() < 2 or spread.std() <= 1e-6 * spread.abs().max():
+        return float("nan")
+    return (1 - error.var() / spread.var()).item()
 
 
 # The loop -----------------------------------------------------------------------------------------

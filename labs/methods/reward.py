@@ -19,8 +19,10 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
+from methods.arguments import check_shape, check_shapes, check_whole
+from methods.models import check_tokens, evaluating, inputs, width
 from methods.optimize import adamw, linear_decay, minimize
-from methods.tokens import inputs, pad
+from methods.tokens import pad
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
@@ -33,15 +35,19 @@ class ScalarModel(nn.Module):
 
     Reward models and critics are of this class. The body is copied from
     `model`, any causal language model of transformers; the head starts at zero, so that the
-    training starts with no opinion (and with the loss at log 2).
+    training starts with no opinion (and with the loss at log 2). Raises ValueError for a model that
+    the library PEFT has wrapped.
     """
 
     def __init__(self, model: nn.Module):
         super().__init__()
+        if hasattr(model, "peft_config"):
+            raise ValueError(
+                "the model is wrapped by the library PEFT: give model.merge_and_unload(), or its "
+                "bare base, model.unload()"
+            )
         self.body = copy.deepcopy(model.base_model)
-        self.head = nn.Linear(
-            model.config.hidden_size, 1, bias=False, device=model.device, dtype=model.dtype
-        )
+        self.head = nn.Linear(width(model), 1, bias=False, device=model.device, dtype=model.dtype)
         nn.init.zeros_(self.head.weight)
 
     @property
@@ -64,6 +70,7 @@ def reward_at_end(scores: Tensor, real: Tensor) -> Tensor:
     scores: float (batch, time) · real: bool (batch, time), False on padding · returns float
     (batch,)
     """
+    check_shapes(scores=scores, real=real)
     positions = torch.arange(real.shape[1], device=real.device)
     return scores.gather(-1, positions.where(real, -1).argmax(-1, keepdim=True)).squeeze(-1)
 
@@ -77,16 +84,24 @@ def rewards(
     pad_id: int,
     batch_size: int = 256,
 ) -> Tensor:
-    """r(x, y) of each prompt and response, float (batch,), on the model's device."""
+    """r(x, y) of each prompt and response, float (batch,), on the model's device.
+
+    Raises ValueError for a row that the model cannot read.
+    """
+    check_whole("batch_size", batch_size)
     rows = [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
-    batches = (
-        pad(rows[start : start + batch_size], pad_id) for start in range(0, len(rows), batch_size)
-    )
-    scored = [
-        reward_at_end(model(ids.to(model.device), real.to(model.device)), real.to(model.device))
-        for ids, real in batches
-    ]
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    with evaluating(model):
+        scored = [rewards_of_rows(model, batch, pad_id) for batch in batches]
     return torch.cat(scored) if scored else torch.zeros(0, device=model.device)
+
+
+def rewards_of_rows(model: ScalarModel, rows: Sequence[list[int]], pad_id: int) -> Tensor:
+    """The reward of each row, float (rows,), with its gradient."""
+    ids, real = pad(rows, pad_id)
+    check_tokens(model.body, ids)
+    ids, real = ids.to(model.device), real.to(model.device)
+    return reward_at_end(model(ids, real), real)
 
 
 # The loss -----------------------------------------------------------------------------------------
@@ -98,6 +113,8 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
 
     Raises ValueError if there is no pair: the mean of nothing would be NaN.
     """
+    check_shape("chosen", chosen, None)
+    check_shapes(chosen=chosen, rejected=rejected)
     if chosen.numel() == 0:
         raise ValueError("there is no pair to learn from: give at least one")
     return -logsigmoid(chosen - rejected).mean()
@@ -107,8 +124,10 @@ def ranking_loss(rewards: Tensor) -> Tensor:
     """The same over all pairs of each ranking; returns a scalar, in nats per choice.
 
     rewards: float (rankings, K), the preferred response first. Every ranking has the same K, so the
-    mean over all pairs is the mean over rankings of their means.
+    mean over all pairs is the mean over rankings of their means. Raises ValueError if K is below 2.
     """
+    check_shape("rewards", rewards, None, None)
+    check_whole("K, the responses in a ranking,", rewards.shape[1], least=2)
     better, worse = zip(*itertools.combinations(range(rewards.shape[1]), 2))
     return bradley_terry_loss(rewards[:, better].flatten(), rewards[:, worse].flatten())
 
@@ -149,8 +168,7 @@ def batches(
 def batch_rewards(model: ScalarModel, rankings: Sequence[Ranking], pad_id: int) -> Tensor:
     """The rewards of a batch with their gradients, float (rankings, K)."""
     rows = [prompt + response for prompt, responses in rankings for response in responses]
-    ids, real = (tensor.to(model.device) for tensor in pad(rows, pad_id))
-    return reward_at_end(model(ids, real), real).view(len(rankings), -1)
+    return rewards_of_rows(model, rows, pad_id).view(len(rankings), -1)
 
 
 def train(
@@ -166,9 +184,12 @@ def train(
     """Fit the reward model, in place; returns the loss of every step.
 
     The learning rate falls to zero in a straight line. Raises ValueError as check_rankings does,
-    and FloatingPointError at the first loss that is not finite, before it reaches the parameters.
+    and FloatingPointError at the first loss or gradient that is not finite, before it reaches the
+    parameters.
     """
     check_rankings(rankings)
+    check_whole("epochs", epochs)
+    check_whole("batch_size", batch_size)
     return minimize(
         lambda batch: ranking_loss(batch_rewards(model, batch, pad_id)),
         batches(rankings, batch_size=batch_size, epochs=epochs, seed=seed),
@@ -178,15 +199,23 @@ def train(
 
 
 def accuracy(model: ScalarModel, rankings: Iterable[Ranking], pad_id: int) -> float:
-    """Share of pairs whose order the rewards reproduce, in [0, 1]; equal rewards count as wrong."""
+    """Share of pairs whose order the rewards reproduce, in [0, 1]; equal rewards count as wrong.
+
+    Raises ValueError if there is no pair, and FloatingPointError for a reward that is NaN.
+    """
     prompts, responses, sizes = [], [], []
     for prompt, ranked in rankings:
         prompts += [prompt] * len(ranked)
         responses += ranked
         sizes.append(len(ranked))
+    scored = rewards(model, prompts, responses, pad_id=pad_id)
+    if scored.isnan().any():
+        raise FloatingPointError("a reward is NaN: the reward model is spoilt, train it again")
     right = [
         better > worse
-        for row in rewards(model, prompts, responses, pad_id=pad_id).split(sizes)
+        for row in scored.split(sizes)
         for better, worse in itertools.combinations(row.tolist(), 2)
     ]
+    if not right:
+        raise ValueError("there is no pair to judge: give at least one ranking of two responses")
     return sum(right) / len(right)

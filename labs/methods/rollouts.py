@@ -7,6 +7,9 @@ the next token of each is one column further. The key–value cache keeps what e
 contributed, so that each new token costs one column, not the whole row. The stop token is scored
 like any other token.
 
+Every model answers in evaluation mode here: with dropout, a response would be scored by another
+policy than the one that sampled it.
+
 Left out on purpose: top-k and top-p, which would make the sampler another policy than the one that
 is trained.
 """
@@ -17,7 +20,9 @@ from typing import Self
 
 import torch
 from methods import kl
-from methods.tokens import IGNORE, inputs, join, pad, place, token_log_probs
+from methods.arguments import check_positive, check_shape, check_whole
+from methods.models import check_cache, check_tokens, evaluating, inputs
+from methods.tokens import IGNORE, join, pad, place, token_log_probs
 from torch import Tensor, nn
 
 # Prompts and responses in token ids → r(x, y), float (batch,)
@@ -54,11 +59,31 @@ def sample(
     """Draw one response to each prompt from π(y | x), with torch's global generator.
 
     A response that has not stopped after max_new_tokens is cut there; `stopped` tells. Raises
-    ValueError for a prompt that leaves no room for the response, FloatingPointError for logits that
-    are NaN.
+    ValueError for a prompt that leaves no room for the response or holds an unknown id, for a
+    temperature that is not a finite number above 0, and for a model without a key–value cache;
+    FloatingPointError for logits that are NaN.
     """
-    check_lengths(model, prompts, max_new_tokens)
-    ids, real = (tensor.to(model.device) for tensor in pad(prompts, pad_id, side="left"))
+    check_whole("max_new_tokens", max_new_tokens)
+    check_positive("temperature", temperature)
+    check_cache(model)
+    ids, real = pad(prompts, pad_id, side="left")
+    check_tokens(model, ids, room=max_new_tokens)
+    with evaluating(model):
+        tokens, log_probs = _draw(
+            model, ids.to(model.device), real.to(model.device), max_new_tokens, stop_id, temperature
+        )
+    return cut_at_stop(tokens.tolist(), log_probs.tolist(), stop_id)
+
+
+def _draw(
+    model: nn.Module,
+    ids: Tensor,
+    real: Tensor,
+    max_new_tokens: int,
+    stop_id: int,
+    temperature: float,
+) -> tuple[Tensor, Tensor]:
+    """Tokens and their log-probabilities, (batch, drawn), until every row has stopped."""
     positions, cache, open_rows = (real.cumsum(-1) - 1).clamp(min=0), None, real.new_ones(len(ids))
     tokens, log_probs = [], []
     for _ in range(max_new_tokens):
@@ -85,26 +110,7 @@ def sample(
             break
         ids, cache, positions = drawn, output.past_key_values, positions[:, -1:] + 1
         real = torch.cat([real, real.new_ones(len(real), 1)], dim=1)
-    return cut_at_stop(torch.cat(tokens, 1).tolist(), torch.cat(log_probs, 1).tolist(), stop_id)
-
-
-def check_lengths(model: nn.Module, prompts: Sequence[list[int]], max_new_tokens: int) -> None:
-    """Refuse what cannot be sampled.
-
-    Raises ValueError for no prompts, an empty one, and one that leaves no room for the response.
-    """
-    context = getattr(model.config, "max_position_embeddings", None)
-    if not prompts or not all(prompts) or max_new_tokens < 1:
-        raise ValueError(
-            "sampling needs at least one prompt, no empty prompt, and room for at least one new "
-            "token"
-        )
-    longest = max(map(len, prompts))
-    if context is not None and longest + max_new_tokens > context:
-        raise ValueError(
-            f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the model's "
-            f"context of {context}: shorten the prompt or lower max_new_tokens"
-        )
+    return torch.cat(tokens, 1), torch.cat(log_probs, 1)
 
 
 def cut_at_stop(tokens: list[list[int]], log_probs: list[list[float]], stop_id: int) -> Samples:
@@ -125,6 +131,7 @@ def response_log_probs(
     ids, labels: int (batch, time) · real: bool (batch, time), False on padding · returns float
     (batch, time - 1)
     """
+    check_positive("temperature", temperature)
     logits = model(**inputs(ids, real), use_cache=False).logits
     return token_log_probs(logits / temperature, labels)
 
@@ -183,8 +190,9 @@ def roll_out(
     """Sample one response to each prompt and score it.
 
     A response that was cut at max_new_tokens is scored as it stands, and the cut counts as its end:
-    what would have followed is worth nothing. Raises ValueError and FloatingPointError as `sample`
-    does, and FloatingPointError for a score that is not finite.
+    what would have followed is worth nothing. Raises what `sample` raises, TypeError or ValueError
+    where `score` returns anything but a tensor (batch,), and FloatingPointError for a score that is
+    not finite.
     """
     samples = sample(
         policy,
@@ -197,11 +205,15 @@ def roll_out(
     rows = join(prompts, samples.responses, pad_id)
     ids, real, labels = (tensor.to(policy.device) for tensor in rows)
     counts = labels[:, 1:] != IGNORE
-    scores = score(prompts, samples.responses).to(policy.device).float()
+    scores = score(prompts, samples.responses)
+    check_shape("the score", scores, len(prompts))
+    scores = scores.to(policy.device).float()
     if not torch.isfinite(scores).all():
         raise FloatingPointError(
             "a response got a score that is not finite: check the reward; nothing was updated"
         )
+    with evaluating(reference):
+        ref_log_probs = response_log_probs(reference, ids, real, labels, temperature)
     return Rollout(
         prompts=list(prompts),
         responses=samples.responses,
@@ -212,15 +224,17 @@ def roll_out(
         counts=counts,
         scores=scores,
         log_probs=place(samples.log_probs, counts),
-        ref_log_probs=response_log_probs(reference, ids, real, labels, temperature),
+        ref_log_probs=ref_log_probs,
     )
 
 
 def minibatches(rollout: Rollout, *, size: int, passes: int) -> Iterator[Tensor]:
     """Numbers of `size` rows at a time, each pass over the rollout in a new random order.
 
-    The last minibatch of a pass may be smaller.
+    The last minibatch of a pass may be smaller. Raises ValueError for a size or passes below 1.
     """
+    check_whole("size", size)
+    check_whole("passes", passes)
     for _ in range(passes):
         yield from torch.randperm(len(rollout.ids), device=rollout.ids.device).split(size)
 

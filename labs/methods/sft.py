@@ -14,6 +14,8 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
+from methods.arguments import check_whole
+from methods.models import check_tokens
 from methods.optimize import REFUSAL, adamw, minimize, warm_up_and_decay
 from methods.tokens import IGNORE, Batch, Tokens, collate, token_log_probs
 from torch import Tensor, nn
@@ -60,13 +62,15 @@ def fine_tune(
     """Train all parameters that require a gradient, in place; returns the loss of every step.
 
     The learning rate rises over the first tenth of `steps` and falls to zero over the last third.
-    Raises FloatingPointError at the first loss that is not finite, before it reaches the
-    parameters, and ValueError if no parameter requires a gradient.
+    Raises FloatingPointError at the first loss or gradient that is not finite, before it reaches
+    the parameters, and ValueError for rows that the model cannot read and if no parameter requires
+    a gradient.
     """
 
     def batch_loss(batch: Batch) -> Tensor:
         # Padding on the right comes after every real token: causal attention never looks at it, so
         # no mask is needed.
+        check_tokens(model, batch[0])
         ids, labels = (part.to(model.device) for part in batch)
         return loss(model(input_ids=ids, use_cache=False).logits, labels)
 
@@ -95,6 +99,8 @@ def batches(
 
     Raises ValueError if there are fewer examples than one batch takes.
     """
+    check_whole("batch_size", batch_size)
+    check_whole("steps", steps, least=0)
     if len(examples) < batch_size:
         raise ValueError(
             f"a batch takes {batch_size} examples and there are {len(examples)}: "

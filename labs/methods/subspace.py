@@ -44,6 +44,13 @@ class RandomSubspace(nn.Module):
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    @property
+    def config(self):
+        return self.model.config
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.get_input_embeddings()
+
     def parameters_now(self) -> dict[str, Tensor]:
         """θ₀ + P z, by the names of the model's parameters."""
         change = (self.z[self.place] * self.sign).split(

@@ -5,11 +5,11 @@
 A name counts as it is in the bare base, whether the layer is adapted already or not. What cannot be
 done is refused before anything is changed.
 
-Left out on purpose: regular expressions, layers that are not `nn.Linear`, another rank for each
-layer.
+Left out on purpose: layers that are not `nn.Linear`, another rank for each layer.
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 
 from torch import nn
@@ -35,10 +35,43 @@ def linear_targets(model: nn.Module) -> tuple[str, ...]:
 
     returns the last parts of their names, sorted
     """
-    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    output = output.base if isinstance(output, AdaptedLinear) else output
+    output = _output_layer(model)
     paths = [path for path, linear in bare_linears(model) if linear is not output]
     return tuple(sorted({path.rpartition(".")[2] for path in paths}))
+
+
+def _output_layer(model: nn.Module) -> nn.Module | None:
+    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    return output.base if isinstance(output, AdaptedLinear) else output
+
+
+def named(model: nn.Module, target: str) -> dict[str, nn.Linear]:
+    """The linear layers whose name is the target or ends with it, by name."""
+    return {
+        path: linear
+        for path, linear in bare_linears(model)
+        if path == target or path.endswith(f".{target}")
+    }
+
+
+def matching(model: nn.Module, expression: str) -> tuple[str, ...]:
+    """The linear layers whose whole name matches a regular expression, as PEFT reads one.
+
+    Raises AdapterError for an expression that is none, or matches no linear layer.
+    """
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise AdapterError(
+            f"the targets are {expression!r}, which is no regular expression ({error})"
+        ) from None
+    paths = tuple(path for path, _ in bare_linears(model) if pattern.fullmatch(path))
+    if not paths:
+        raise AdapterError(
+            f"the regular expression {expression!r} matches no nn.Linear layer of this model: load "
+            "the base that the adapter was trained on"
+        )
+    return paths
 
 
 def bare_linears(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
@@ -55,15 +88,15 @@ def bare_linears(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
 def find(model: nn.Module, rank: int, alpha: float, targets: Sequence[str]) -> dict[str, nn.Linear]:
     """The linear layers that an adapter belongs on, by name, in the model's order.
 
-    Raises AdapterError for a model, rank, alpha or target that cannot be.
+    Raises AdapterError for a model, rank, alpha or target that cannot be. A rank above the smaller
+    side of a layer is none of them: it is a waste, and files of other tools have it.
     """
     if hasattr(model, "peft_config"):
         raise AdapterError(
             "the model is wrapped by the library PEFT: give its bare base, model.unload()"
         )
     linears = dict(bare_linears(model))
-    if not linears:
-        raise AdapterError("the model has no nn.Linear layer, and only those can be adapted here")
+    refuse_no_layers(model, linears)
     if not targets or not all(isinstance(target, str) for target in targets):
         raise AdapterError('no target was named: name layers, as in targets=["q_proj", "v_proj"]')
     if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
@@ -79,21 +112,36 @@ def find(model: nn.Module, rank: int, alpha: float, targets: Sequence[str]) -> d
         )
     found = {}
     for target in targets:
-        matches = {
-            path: linear
-            for path, linear in linears.items()
-            if path == target or path.endswith(f".{target}")
-        }
+        matches = named(model, target)
         if not matches:
             raise AdapterError(_no_match(model, target, linears))
         found |= matches
+    return {path: found[path] for path in linears if path in found}
+
+
+def refuse_no_layers(model: nn.Module, linears: dict[str, nn.Linear]) -> None:
+    """Raises AdapterError for a model without a layer that could be adapted."""
+    output = _output_layer(model)
+    if any(linear is not output for linear in linears.values()):
+        return
+    kinds = sorted(
+        {type(m).__name__ for m in model.modules() if getattr(m, "weight", None) is not None}
+        - {"Embedding", "Linear"}
+    )
+    raise AdapterError(
+        f"{type(model).__name__} has no nn.Linear layer but its output ({', '.join(kinds)} in "
+        "their place), and only nn.Linear can be adapted here: choose another base"
+    )
+
+
+def refuse_rank(found: dict[str, nn.Linear], rank: int) -> None:
+    """Raises AdapterError for a rank that a layer's weight cannot have."""
     for path, linear in found.items():
         if rank > min(linear.weight.shape):
             raise AdapterError(
                 f"the rank is {rank} and {path} is a matrix of {tuple(linear.weight.shape)}: "
                 f"choose a rank of at most {min(linear.weight.shape)}"
             )
-    return {path: found[path] for path in linears if path in found}
 
 
 def _no_match(model: nn.Module, target: str, linears: dict[str, nn.Linear]) -> str:

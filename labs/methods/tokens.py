@@ -10,6 +10,7 @@ t + 1; `counts`, a table of bool, is true where that token counts.
 from collections.abc import Sequence
 
 import torch
+from methods.arguments import check_shape, check_tables, check_whole
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -31,8 +32,14 @@ def collate(examples: Sequence[Tokens], pad_id: int) -> Batch:
     """Pad (ids, labels) pairs on the right to one length: two int tensors (batch, time).
 
     Padding gets the label IGNORE by its position, not by its id: where `pad_id` is also the stop
-    token, the stop token at the end of a response still counts.
+    token, the stop token at the end of a response still counts. Raises ValueError for no example,
+    ids and labels of different length, and a pad_id that is none.
     """
+    check_pad_id(pad_id)
+    if not examples:
+        raise ValueError("there is no example to make a batch of: give at least one")
+    if any(len(ids) != len(labels) for ids, labels in examples):
+        raise ValueError("an example has more ids than labels, or fewer: give one label per token")
     longest = max(len(ids) for ids, _ in examples)
     ids = [ids + [pad_id] * (longest - len(ids)) for ids, _ in examples]
     labels = [labels + [IGNORE] * (longest - len(labels)) for _, labels in examples]
@@ -45,8 +52,13 @@ def pad(
     """Rows of token ids as one tensor.
 
     returns ids, int (batch, time), and real, bool (batch, time), False on padding
+
+    Raises ValueError for no row, a row without a token, and a pad_id that is none.
     """
-    padded = dict(batch_first=True, padding_side=side)
+    check_pad_id(pad_id)
+    if not len(rows) or not all(len(row) for row in rows):
+        raise ValueError("there is no row, or one holds no token: give at least one token in each")
+    padded = {"batch_first": True, "padding_side": side}
     ids = pad_sequence([torch.tensor(row) for row in rows], padding_value=pad_id, **padded)
     real = pad_sequence(
         [torch.ones(len(row), dtype=torch.bool) for row in rows], padding_value=False, **padded
@@ -68,15 +80,13 @@ def join(
     return ids, real, labels
 
 
-def inputs(ids: Tensor, real: Tensor) -> dict[str, Tensor]:
-    """A causal model's arguments for rows padded on either side; padding changes no result."""
-    if real[:, 0].all():  # all padding is on the right, where causal attention never looks
-        return {"input_ids": ids}
-    return {
-        "input_ids": ids,
-        "attention_mask": real.long(),
-        "position_ids": (real.cumsum(-1) - 1).clamp(min=0),
-    }
+def check_pad_id(pad_id: int) -> None:
+    """Raises ValueError for what cannot stand in a row, such as None."""
+    if pad_id is None:
+        raise ValueError(
+            "pad_id is None, since the tokenizer has no padding token: give its stop token's id"
+        )
+    check_whole("pad_id", pad_id, least=IGNORE)
 
 
 # Choices ------------------------------------------------------------------------------------------
@@ -88,6 +98,7 @@ def token_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
     logits: float (batch, time, vocab) · labels: int (batch, time), IGNORE where the token does not
     count · returns float (batch, time - 1): the logits at time t predict the token at t + 1
     """
+    check_shape("logits", logits, *labels.shape, None)
     logits, labels = logits[:, :-1], labels[:, 1:]
     counts = labels != IGNORE
     log_probs = logits.log_softmax(-1).gather(-1, labels.where(counts, 0).unsqueeze(-1)).squeeze(-1)
@@ -95,32 +106,51 @@ def token_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropy of the next-token distribution, in nats: float (..., vocab) → float (...)."""
+    """Entropy of the next-token distribution, in nats: float (..., vocab) → float (...).
+
+    A token that is ruled out (logit −∞) adds 0, the limit of p log p.
+    """
     log_probs = logits.log_softmax(-1)
-    return -(log_probs.exp() * log_probs).sum(-1)
+    return -(log_probs.exp() * log_probs.where(log_probs > -torch.inf, 0)).sum(-1)
 
 
 # Tables with places that count --------------------------------------------------------------------
 
 
 def place(values: Sequence[Sequence[float]], counts: Tensor) -> Tensor:
-    """One float per response token, put where `counts` is true, row by row; 0 elsewhere."""
+    """One float per response token, put where `counts` is true, row by row; 0 elsewhere.
+
+    Raises ValueError where a row has more values than places, or fewer.
+    """
+    check_tables(counts)
+    if [len(row) for row in values] != counts.sum(-1).tolist():
+        raise ValueError("a row has more values than places that count, or fewer")
     flat = torch.tensor([value for row in values for value in row], device=counts.device)
     return torch.zeros(counts.shape, device=counts.device).masked_scatter(counts, flat)
 
 
 def last_token(counts: Tensor) -> Tensor:
     """True at the last place of each row that counts: bool (batch, time) → bool (batch, time)."""
+    check_tables(counts)
     return counts & (counts.flip(-1).cumsum(-1).flip(-1) == 1)
 
 
 def masked_mean(values: Tensor, counts: Tensor) -> Tensor:
-    """Mean over the places that count; a scalar."""
-    return (values * counts).sum() / counts.sum()
+    """Mean over the places that count; a scalar, NaN where none does.
+
+    values, counts: (batch, time). What stands elsewhere does not matter, be it NaN.
+    """
+    check_tables(counts, values=values)
+    return values.where(counts, 0).sum() / counts.sum()
 
 
 def whiten(values: Tensor, counts: Tensor) -> Tensor:
-    """Mean 0 and variance 1 over the places that count, 0 elsewhere; float (batch, time)."""
-    mean = masked_mean(values, counts)
-    variance = masked_mean((values - mean).square(), counts)
-    return ((values - mean) / (variance + 1e-8).sqrt()).where(counts, 0)
+    """Mean 0 and variance 1 over the places that count, 0 elsewhere; float (batch, time).
+
+    Values that are all the same become 0.
+    """
+    centred = values - masked_mean(values, counts)
+    # Once more: the rounding of a mean far from 0 would look like a deviation from it.
+    centred = centred - masked_mean(centred, counts)
+    variance = masked_mean(centred.square(), counts)
+    return (centred / (variance + 1e-8).sqrt()).where(counts, 0)

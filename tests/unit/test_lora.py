@@ -670,6 +670,8 @@ def test_the_files_are_named_and_shaped_as_peft_wants_them(model, tmp_path):
     config = json.loads((tmp_path / CONFIG).read_text("utf8"))
     assert config == {
         "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": None,
         "r": RANK,
         "lora_alpha": ALPHA,
         "use_rslora": True,
@@ -750,9 +752,11 @@ def change_config(folder, **changes):
     "changes, words",
     [
         ({"peft_type": "IA3"}, ["type IA3", "only LORA"]),
-        ({"target_modules": None}, ["no adapter's settings"]),
+        ({"target_modules": None}, ["no target was named"]),
         ({"target_modules": []}, ["no target was named"]),
-        ({"target_modules": r".*\.q_proj"}, ["no layer is named"]),
+        ({"target_modules": r".*\.query"}, ["regular expression", "matches no nn.Linear layer"]),
+        ({"target_modules": "q_proj"}, ["regular expression 'q_proj' matches no"]),
+        ({"target_modules": "("}, ["no regular expression"]),
         ({"r": 0}, ["the rank is 0"]),
         ({"r": "3"}, ["the rank is '3'"]),
         ({"r": 2}, ["made for another base"]),
@@ -764,6 +768,9 @@ def change_config(folder, **changes):
         ({"alpha_pattern": {"q_proj": 2}}, ["alpha_pattern"]),
         ({"modules_to_save": ["lm_head"]}, ["modules_to_save"]),
         ({"layers_to_transform": [0]}, ["layers_to_transform"]),
+        ({"layers_to_transform": 0}, ["layers_to_transform"]),
+        ({"use_something_new": True}, ["use_something_new"]),
+        ({"something_new": 0.0}, ["something_new"]),
         ({"exclude_modules": ["q_proj"]}, ["exclude_modules"]),
         ({"lora_bias": True}, ["lora_bias"]),
         ({"fan_in_fan_out": True}, ["fan_in_fan_out"]),
@@ -903,7 +910,8 @@ def test_weights_that_are_not_those_of_the_settings_are_refused(model, saved, ch
             tensor.T.contiguous() if change == "transposed" else tensor.clone()
         )
     save_file(tensors, saved / WEIGHTS, metadata)
-    with refused(model, "made for another base"):
+    words = ["lora_C", "neither"] if change in ("extra", "renamed") else ["made for another base"]
+    with refused(model, *words):
         load(model, saved)
 
 

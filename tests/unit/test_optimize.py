@@ -75,12 +75,12 @@ def test_a_loss_that_is_not_finite_reaches_no_parameter(model, value):
 
 
 def test_the_sentence_of_the_refusal_is_the_methods(model):
-    with pytest.raises(FloatingPointError, match="^nan, at 1$"):
+    with pytest.raises(FloatingPointError, match="^the loss: nan, at 1$"):
         minimize(
             lambda batch: math.nan * square(model)(batch),
             some_batches(1),
             adamw(model.parameters(), 0.1),
-            refusal="{loss}, at {step}",
+            refusal="the {what}: {value}, at {step}",
         )
 
 

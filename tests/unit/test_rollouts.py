@@ -99,11 +99,11 @@ def test_the_cache_is_fed_one_column_with_its_mask_and_its_places():
 @pytest.mark.parametrize(
     "prompts, longest, words",
     [
-        ([], 4, "at least one prompt"),
-        ([[3], []], 4, "no empty prompt"),
-        ([[3]], 0, "at least one new token"),
-        ([[3] * 20], 8, "20 tokens and 8 new ones exceed the model's context of 24"),
-        ([[3] * 20], 5, "exceed the model's context"),
+        ([], 4, "give at least one token in each"),
+        ([[3], []], 4, "give at least one token in each"),
+        ([[3]], 0, "max_new_tokens is 0"),
+        ([[3] * 20], 8, "20 tokens and 8 new ones is more than the model's context of 24"),
+        ([[3] * 20], 5, "more than the model's context"),
     ],
 )
 def test_what_cannot_be_sampled_is_refused(policy, prompts, longest, words):

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
+from methods.models import inputs
 from methods.tokens import (
     IGNORE,
     collate,
     entropy,
-    inputs,
     join,
     last_token,
     mask_prompt,
