@@ -310,7 +310,7 @@ evidence("C1.15", len(memory) - len(set(memory)))
 # of two adapters of rank 8 to the same matrix, and add them.
 
 # %%
-one, two = (lora.layers(each)["model.layers.0.mlp.up_proj"] for each in (ours, adapted))
+one, two = (list(lora.layers(each).values())[-1] for each in (ours, adapted))
 updates = [
     B.double() @ A.double() for A, B, _ in (one.matrices("default"), two.matrices("default"))
 ]

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -30,8 +33,9 @@ class BaseError(RuntimeError):
 def load_base(device: str = "cpu") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A fresh float32 copy of the base model on `device`, and its tokenizer.
 
-    The model is in training mode, without dropout. COURSE_BASE, a folder or a hub id, swaps in
-    another model. Raises BaseError if the model is missing, altered or not a causal language model.
+    The model has no dropout, in training mode or out of it, and no habits of generation (such as a
+    repetition penalty). COURSE_BASE, a folder or a hub id, swaps in another model. Raises BaseError
+    if the model is missing, altered or not a causal language model.
     """
     other = os.environ.get("COURSE_BASE")
     if other:
@@ -39,12 +43,21 @@ def load_base(device: str = "cpu") -> tuple[PreTrainedModel, PreTrainedTokenizer
     else:
         verify(FOLDER)
         model, tokenizer = _load(FOLDER)
-    if tokenizer.pad_token_id is None:
+    if not _embedded(model, tokenizer.pad_token_id):
         # Padding is masked by length, so the stop token can stand in.
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    # What a model brings of its own would change every response, and so every score.
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     return model.to(device), tokenizer
+
+
+def _embedded(model: PreTrainedModel, token: int | None) -> bool:
+    return token is not None and 0 <= token < model.get_input_embeddings().num_embeddings
 
 
 def verify(folder: Path) -> None:
@@ -74,12 +87,25 @@ def sha256(path: Path) -> str:
 def _load(source: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     tokenizer = AutoTokenizer.from_pretrained(source)
     model, record = AutoModelForCausalLM.from_pretrained(
-        source, dtype=torch.float32, output_loading_info=True
+        source,
+        config=_without_dropout(AutoConfig.from_pretrained(source)),
+        dtype=torch.float32,
+        output_loading_info=True,
     )
     # transformers would go on with random numbers in the place of what is missing.
     if missing := sorted(record["missing_keys"]):
         raise OSError(f"the weights lack {missing[0]} and {len(missing) - 1} more")
     return model, tokenizer
+
+
+def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
+    """The configuration with every share to be dropped at 0, whatever the family calls it."""
+    for name, value in vars(config).items():
+        if isinstance(value, PreTrainedConfig):
+            _without_dropout(value)
+        elif "drop" in name and type(value) in (int, float):
+            setattr(config, name, type(value)(0))  # some families mind the type
+    return config
 
 
 def _load_other(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -94,6 +120,7 @@ def _load_other(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         )
     try:
         model, tokenizer = _load(folder or source)
+        causal = is_causal(model)
     except Exception as error:  # transformers raises anything from OSError to KeyError here
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BaseError(
@@ -101,9 +128,25 @@ def _load_other(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             f"tokenizer nor a hub id that can be reached ({reason}); correct it, or unset it to "
             "use the shipped base model"
         ) from None
-    if tokenizer.eos_token_id is None:
+    if not _embedded(model, tokenizer.eos_token_id):
         raise BaseError(
-            f"COURSE_BASE={source!r}: its tokenizer has no stop token (eos_token); choose another "
-            "model"
+            f"COURSE_BASE={source!r}: its tokenizer has no stop token (eos_token) that the model "
+            "knows; choose another model"
+        )
+    if not causal:
+        raise BaseError(
+            f"COURSE_BASE={source!r}: its prediction of a token depends on the tokens after it, as "
+            "in an encoder such as BERT; choose a causal language model"
         )
     return model, tokenizer
+
+
+@torch.no_grad()
+def is_causal(model: PreTrainedModel) -> bool:
+    """Whether what the model says of the first tokens of a row stays when the last one changes."""
+    size = model.get_input_embeddings().num_embeddings
+    ids = torch.arange(10).unsqueeze(0) % size
+    changed = ids.clone()
+    changed[0, -1] = (ids[0, -1] + 1) % size
+    one, other = (model(input_ids=row, use_cache=False).logits[:, :-1] for row in (ids, changed))
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-4)

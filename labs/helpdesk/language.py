@@ -29,11 +29,10 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, start: bool = False) -> list[int]:
     """Token ids of a text; with `start`, after what the tokenizer puts before one, such as <bos>.
 
-    Raises UnknownWords, listing every one of them, where a word would become <unk>.
+    A text that begins with a space goes on from another, and gets the ids that it has there. Raises
+    UnknownWords, listing every one of them, where a word would become <unk>.
     """
-    ids = tokenizer(text, add_special_tokens=start).input_ids
-    if start and ids and ids[-1] == tokenizer.eos_token_id:
-        ids = ids[:-1]  # some tokenizers close every text; a prompt is still open
+    ids = _continuation(tokenizer, text)
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
         unknown = [
             word
@@ -44,7 +43,25 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, start: bool = False
             f"not in the tokenizer's vocabulary: {', '.join(unknown)}; use the words listed in "
             "labs/helpdesk/words.py, in lower case, with spaces around punctuation"
         )
+    if start:
+        ids = tokenizer(text).input_ids
+        if ids and ids[-1] == tokenizer.eos_token_id:
+            ids = ids[:-1]  # some tokenizers close every text; a prompt is still open
     return ids
+
+
+def _continuation(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The ids of a text without special tokens, as they are after another one if it begins with a
+    space: some tokenizers treat the beginning of what they are given in a way of its own."""
+
+    def plain(some: str) -> list[int]:
+        return tokenizer(some, add_special_tokens=False).input_ids
+
+    if text.startswith(" "):
+        before, whole = plain(":"), plain(f":{text}")
+        if whole[: len(before)] == before:
+            return whole[len(before) :]
+    return plain(text)
 
 
 def encode_example(

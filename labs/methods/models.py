@@ -56,7 +56,7 @@ def check_tokens(model: nn.Module, ids: Tensor, *, room: int = 0) -> None:
             f"a row of {ids.shape[1]} tokens{f' and {room} new ones' if room else ''} is more than "
             f"the model's context of {context}: shorten it"
         )
-    embeddings = getattr(model, "get_input_embeddings", lambda: None)()
+    embeddings = _embeddings(model)
     if embeddings is not None and not 0 <= ids.min() <= ids.max() < len(embeddings.weight):
         raise ValueError(
             f"the ids go from {ids.min()} to {ids.max()} and the model knows 0 to "
@@ -64,8 +64,17 @@ def check_tokens(model: nn.Module, ids: Tensor, *, room: int = 0) -> None:
         )
 
 
+def _embeddings(model: nn.Module) -> nn.Module | None:
+    try:
+        return model.get_input_embeddings()
+    except (AttributeError, NotImplementedError):  # a toy, or a body that does not say
+        return None
+
+
 def check_cache(model: nn.Module) -> None:
     """Raises ValueError for a model that cannot go on from what it has read, such as Mamba."""
+    if hasattr(model, "get_base_model"):  # PEFT's wrapper takes whatever its base takes
+        model = model.get_base_model()
     known = inspect.signature(model.forward).parameters
     if lacking := [name for name in ("past_key_values", "position_ids") if name not in known]:
         raise ValueError(

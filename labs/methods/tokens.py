@@ -98,6 +98,7 @@ def token_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
     logits: float (batch, time, vocab) · labels: int (batch, time), IGNORE where the token does not
     count · returns float (batch, time - 1): the logits at time t predict the token at t + 1
     """
+    check_shape("labels", labels, None, None)
     check_shape("logits", logits, *labels.shape, None)
     logits, labels = logits[:, :-1], labels[:, 1:]
     counts = labels != IGNORE

@@ -8,14 +8,22 @@ import pytest
 import torch
 from helpdesk import base, pretrain
 from helpdesk.evaluate import exact_match, respond
-from helpdesk.language import encode_example
+from helpdesk.language import encode, encode_example
 from helpdesk.tasks import reading, reply_prompt, triage
 from helpdesk.tickets import sample_tickets
 from methods.sft import batches, fine_tune
 from methods.tokens import mask_prompt
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForCausalLM,
+)
 
 TICKETS = sample_tickets("validation", 60, seed=9)
 
@@ -158,36 +166,135 @@ def test_another_architecture_with_byte_pair_encoding_takes_its_place(tmp_path, 
     assert len(respond(model, tokenizer, [e.prompt for e in examples[:3]], max_new_tokens=5)) == 3
 
 
-def save_gpt2(folder):
-    """A randomly initialised GPT-2 with a byte-level BPE tokenizer that knows no padding token."""
+def save_tokenizer(folder, *, llama=False, **special):
+    """A byte-pair tokenizer: byte-level as GPT-2's, or as Llama 2's, which puts ▁ before any text.
+    It knows no padding token unless `special` names one."""
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer, bpe.decoder = (
-        pre_tokenizers.ByteLevel(add_prefix_space=False),
-        decoders.ByteLevel(),
-    )
+    if llama:
+        bpe.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        )
+        bpe.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+        bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Strip(" ", 1, 0)])
+        alphabet = []
+    else:
+        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        bpe.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
     texts = [e.prompt + e.response for e in map(triage, TICKETS)]
+    names = list(dict.fromkeys(["<|end|>", *special.values()]))
     bpe.train_from_iterator(
         texts,
         trainers.BpeTrainer(
-            vocab_size=300,
-            special_tokens=["<|end|>"],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
+            vocab_size=300, special_tokens=names, initial_alphabet=alphabet, show_progress=False
         ),
     )
-    PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>").save_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>", **special)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def save_gpt2(folder, **settings):
+    """A randomly initialised GPT-2 whose tokenizer knows no padding token."""
+    size = len(save_tokenizer(folder))
     torch.manual_seed(0)
+    config = {"n_positions": 256, "n_embd": 32, "n_layer": 1, "n_head": 2, "vocab_size": size}
     GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=bpe.get_vocab_size(),
-            n_positions=256,
-            n_embd=32,
-            n_layer=1,
-            n_head=2,
-            bos_token_id=0,
-            eos_token_id=0,
+        GPT2Config(**config, bos_token_id=0, eos_token_id=0, **settings)
+    ).save_pretrained(folder)
+
+
+def save_llama(folder, **special):
+    """A randomly initialised Llama; `special` as for save_tokenizer."""
+    size = len(save_tokenizer(folder, **special))
+    torch.manual_seed(0)
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=size,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=1,
+            num_attention_heads=2,
         )
     ).save_pretrained(folder)
+
+
+@pytest.fixture()
+def other(tmp_path, monkeypatch):
+    """A folder that COURSE_BASE names."""
+    monkeypatch.setenv("COURSE_BASE", str(tmp_path))
+    return tmp_path
+
+
+def test_a_base_has_no_habits_of_generation(other):
+    """Qwen2.5's instruct models ship a repetition penalty, which changes every greedy response."""
+    save_gpt2(other)
+    prompts = [triage(ticket).prompt for ticket in TICKETS[:4]]
+    plain = respond(*base.load_base(), prompts, max_new_tokens=12)
+    habits = {"repetition_penalty": 5.0, "no_repeat_ngram_size": 1, "min_new_tokens": 12}
+    (other / "generation_config.json").write_text(
+        json.dumps(habits | {"bad_words_ids": [[7]], "forced_eos_token_id": 3})
+    )
+    assert respond(*base.load_base(), prompts, max_new_tokens=12) == plain
+
+
+def test_a_base_has_no_dropout_even_in_training_mode(other):
+    save_gpt2(other, resid_pdrop=0.5, embd_pdrop=0.5, attn_pdrop=0.5)
+    model = base.load_base()[0].train()
+    ids = torch.arange(3, 20).unsqueeze(0)
+    assert torch.equal(model(input_ids=ids).logits, model.eval()(input_ids=ids).logits)
+
+
+def test_an_encoder_is_refused(other):
+    """transformers loads it as a causal model, and nothing that it learns would ever be right."""
+    size = len(save_tokenizer(other))
+    config = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config |= {"intermediate_size": 16, "vocab_size": size, "max_position_embeddings": 64}
+    RobertaForCausalLM(RobertaConfig(**config)).save_pretrained(other)
+    with pytest.raises(base.BaseError, match="depends on the tokens after it, as in an encoder"):
+        base.load_base()
+    RobertaForCausalLM(RobertaConfig(**config, is_decoder=True)).save_pretrained(other)
+    base.load_base()
+
+
+@pytest.mark.parametrize("llama", [False, True], ids=["gpt2", "llama2"])
+def test_prompt_and_response_are_tokenised_as_the_whole_text_is(other, llama):
+    save_llama(other, llama=llama)
+    _, tokenizer = base.load_base()
+    for example in map(triage, TICKETS[:10]):
+        prompt, response = encode_example(tokenizer, example)
+        assert prompt + response[:-1] == tokenizer(example.prompt + example.response).input_ids
+        assert response[-1] == tokenizer.eos_token_id
+
+
+def test_a_padding_id_that_the_model_does_not_know_gives_way_to_the_stop_token(other):
+    save_llama(other)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(other)
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    tokenizer.save_pretrained(other)
+    model, loaded = base.load_base()
+    assert tokenizer.pad_token_id >= model.config.vocab_size
+    assert loaded.pad_token_id == loaded.eos_token_id
+    prompts = [triage(ticket).prompt for ticket in TICKETS[:3]]
+    assert len(respond(model, loaded, prompts, max_new_tokens=3)) == 3
+
+
+def test_a_stop_token_that_the_model_does_not_know_is_refused(other):
+    save_llama(other)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(other)
+    tokenizer.add_special_tokens({"eos_token": "<stop>"})
+    tokenizer.save_pretrained(other)
+    with pytest.raises(base.BaseError, match="no stop token .* that the model knows"):
+        base.load_base()
+
+
+def test_one_token_may_be_all_special_ones(other):
+    """As in GPT-2: what begins a text is what ends it, pads it and stands for the unknown."""
+    save_llama(other, bos_token="<|end|>", unk_token="<|end|>", pad_token="<|end|>")
+    model, tokenizer = base.load_base()
+    prompts = [triage(ticket).prompt for ticket in TICKETS[:3]]
+    assert all(len(encode(tokenizer, prompt, start=True)) > 5 for prompt in prompts)
+    assert len(respond(model, tokenizer, prompts, max_new_tokens=3)) == 3
 
 
 def test_pretraining_refuses_to_replace_another_folder(tmp_path, monkeypatch, capsys):

@@ -14,10 +14,13 @@ from methods.lora import (
     AdapterError,
     activate,
     adapters,
+    combine,
     count,
     inject,
     layers,
     merge,
+    merged_weight,
+    remove,
     strip,
     unmerge,
 )
@@ -100,7 +103,8 @@ def refused(model, *words):
     after, *rest_after = snapshot(model)
     assert rest_after == rest
     assert after.keys() == tensors.keys() and all(
-        torch.equal(after[name], tensors[name]) for name in tensors
+        torch.allclose(after[name], tensors[name], rtol=0, atol=0, equal_nan=True)
+        for name in tensors
     )
 
 
@@ -913,6 +917,274 @@ def test_weights_that_are_not_those_of_the_settings_are_refused(model, saved, ch
     words = ["lora_C", "neither"] if change in ("extra", "renamed") else ["made for another base"]
     with refused(model, *words):
         load(model, saved)
+
+
+# Files of other tools -----------------------------------------------------------------------------
+
+
+def rewritten(folder, change=lambda key, tensor: (key, tensor), **changes):
+    """The saved adapter with other names or numbers, and other settings."""
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(folder / WEIGHTS)
+    save_file(dict(change(*pair) for pair in tensors.items()), folder / WEIGHTS, metadata)
+    change_config(folder, **changes)
+
+
+@pytest.fixture()
+def expected():
+    return answer(adapted(new_model()))
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        "all-linear",
+        r"model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj",
+        r".*(q|k|v|o|gate|up|down)_proj",
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "fc_in"],
+    ],
+)
+def test_targets_are_read_as_peft_reads_them(model, saved, expected, targets):
+    rewritten(saved, target_modules=targets)
+    load(model, saved)
+    assert torch.equal(answer(model), expected)
+
+
+def test_a_regular_expression_that_means_other_layers_is_refused(model, saved):
+    rewritten(saved, target_modules=r".*layers\.0\..*")
+    with refused(model, "made for another base", "layers.1"):
+        load(model, saved)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
+)
+def test_an_adapter_in_another_precision_is_read(model, saved, expected, dtype):
+    rewritten(saved, lambda key, tensor: (key, tensor.to(dtype)))
+    load(model, saved)
+    own = layers(model)[Q].A["default"]
+    assert own.dtype == torch.float32
+    torch.testing.assert_close(answer(model), expected, rtol=0, atol=1.0)
+
+
+def test_whole_numbers_in_the_place_of_floats_are_refused(model, saved):
+    rewritten(saved, lambda key, tensor: (key, tensor.to(torch.int8)))
+    with refused(model, "whole numbers"):
+        load(model, saved)
+
+
+def test_numbers_too_large_for_the_bases_precision_are_refused(saved):
+    rewritten(saved, lambda key, tensor: (key, tensor * 1e6))
+    model = new_model().to(torch.float16)
+    with refused(model, "too large for torch.float16", "load the base in float32"):
+        load(model, saved)
+
+
+@pytest.mark.parametrize("edge", [1 + 2**-8 + 2**-12, 1 + 2**-8, 1.0, 255 / 256])
+@pytest.mark.parametrize("written", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("read", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_base_is_known_again_in_any_precision(tmp_path, written, read, edge):
+    def base():
+        model = new_model()
+        model.get_submodule(Q).weight.data[0] = edge * 2**-10
+        return model
+
+    save(adapted(base().to(written)), tmp_path)
+    load(base().to(read), tmp_path)
+
+
+def test_names_that_torch_compile_has_made_are_read(model, saved, expected):
+    rewritten(saved, lambda key, tensor: (key.replace("layers.", "layers._orig_mod."), tensor))
+    load(model, saved)
+    assert torch.equal(answer(model), expected)
+
+
+def test_a_byte_order_mark_is_no_obstacle(model, saved, expected):
+    text = (saved / CONFIG).read_text("utf8")
+    (saved / CONFIG).write_text(text, "utf-8-sig")
+    load(model, saved)
+    assert torch.equal(answer(model), expected)
+
+
+def test_older_files_of_pickled_tensors_are_refused_for_what_they_are(model, saved):
+    (saved / WEIGHTS).rename(saved / "adapter_model.bin")
+    with refused(model, "pickled tensors", "any code"):
+        load(model, saved)
+
+
+def test_an_adapter_in_a_folder_of_its_name_is_found(model, tmp_path, expected):
+    save(adapted(new_model()), tmp_path / "french")
+    save(adapted(new_model()), tmp_path / "german")
+    with refused(model, "french, german", "name one of them"):
+        load(model, tmp_path)
+    load(model, tmp_path, "french")
+    assert torch.equal(answer(model), expected) and adapters(model) == ["french"]
+
+
+def test_a_rank_above_a_layers_side_is_read_though_it_is_a_waste(model, tmp_path):
+    wide = new_model()
+    for name in ("one", "two"):
+        adapted(wide, name, rank=8, targets="v_proj")
+    combine(wide, {"one": 1.0, "two": 1.0}, "both")
+    save(wide, tmp_path, "both")
+    load(model, tmp_path)
+    assert torch.equal(answer(model), answer(wide))
+    assert layers(model)["model.layers.0.self_attn.v_proj"].configs["default"].rank == 16
+
+
+def test_the_bases_own_weights_beside_an_adapter_are_read_only_if_they_are_the_bases(
+    model, saved, expected
+):
+    key, own = "base_model.model.model.embed_tokens.weight", model.get_input_embeddings().weight
+    tensors = load_file(saved / WEIGHTS)
+    for weight, words in (
+        (own, None),
+        (own + 0.01, ["embed_tokens", "other numbers"]),
+        (own[:-1], ["embed_tokens", "a weight"]),
+    ):
+        tensors[key] = weight.detach().clone()
+        save_file(tensors, saved / WEIGHTS, {"format": "pt"})
+        if words:
+            with refused(model, *words):
+                load(model, saved)
+        else:
+            load(model, saved)
+            assert torch.equal(answer(model), expected)
+            remove(model, "default")
+
+
+# Several adapters ---------------------------------------------------------------------------------
+
+
+def test_removing_an_adapter_leaves_the_others_and_bare_layers(model):
+    base = answer(model)
+    one = answer(adapted(model, "one", targets=["q_proj", "up_proj"]))
+    adapted(model, "two", seed=5, targets=["q_proj", "v_proj"])
+    remove(model, "two")
+    assert adapters(model) == ["one"] and count(model)[0] == 0
+    assert {path.rpartition(".")[2] for path in layers(model)} == {"q_proj", "up_proj"}
+    assert torch.equal(answer(model), base)
+    activate(model, "one")
+    assert torch.equal(answer(model), one)
+    remove(model, "one")
+    assert layers(model) == {} and torch.equal(answer(model), base)
+    with refused(model, "no adapter 'one'"):
+        remove(model, "one")
+
+
+def test_an_adapter_that_does_not_answer_is_removed_without_a_change(model):
+    adapted(model, "one")
+    expected = answer(adapted(model, "two", seed=5))
+    remove(model, "one")
+    assert torch.equal(answer(model), expected) and count(model)[0] > 0
+
+
+def test_nothing_is_removed_or_combined_while_an_adapter_is_merged(model):
+    adapted(model)
+    merge(model)
+    for refusing in (
+        lambda: remove(model, "default"),
+        lambda: combine(model, {"default": 1.0}, "new"),
+    ):
+        with refused(model, "is merged into the weights"):
+            refusing()
+
+
+def test_a_combination_adds_the_weighted_sum_of_the_updates(model):
+    base = {path: linear.weight.clone() for path, linear in new_linears(model)}
+    adapted(model, "one", targets=["q_proj", "v_proj"], rank_stabilised=True)
+    adapted(model, "two", seed=5, targets=["q_proj", "up_proj"], rank=2, alpha=7)
+    updates = {}
+    for name in ("one", "two"):
+        for path, layer in layers(model).items():
+            if name in layer.configs:
+                merged = merged_weight(base[path], *layer.matrices(name))
+                updates[path, name] = merged - base[path]
+    weights = {"one": 0.3, "two": -1.5}
+    combine(model, weights, "both")
+    assert layers(model)[Q].configs["both"].rank == RANK + 2 and layers(model)[Q].active == "both"
+    merge(model)
+    for path, layer in layers(model).items():
+        expected = base[path] + sum(
+            weight * updates.get((path, name), 0) for name, weight in weights.items()
+        )
+        torch.testing.assert_close(layer.base.weight, expected, rtol=0, atol=1e-5)
+
+
+def new_linears(model):
+    return [(path, m) for path, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
+
+
+@pytest.mark.parametrize(
+    "weights, name, words",
+    [
+        ({}, "new", ["name at least one"]),
+        ({"default": math.nan}, "new", ["finite ones"]),
+        ({"default": 1.0, "other": 1.0}, "new", ["no adapter 'other'"]),
+        ({"default": 1.0}, "default", ["already"]),
+    ],
+)
+def test_what_cannot_be_combined_is_refused(model, weights, name, words):
+    adapted(model)
+    with refused(model, *words):
+        combine(model, weights, name)
+
+
+# Merging what would spoil the base ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_an_adapter_that_would_spoil_the_base_is_not_merged(model, number):
+    adapted(model)
+    layers(model)[Q].A["default"].data[0, 0] = number
+    with refused(model, "not finite or too large"):
+        merge(model)
+
+
+def test_what_half_precision_cannot_hold_is_not_merged():
+    model = adapted(new_model()).to(torch.float16)
+    for matrix in (layers(model)[Q].A["default"], layers(model)[Q].B["default"]):
+        matrix.data.fill_(60000)
+    with refused(model, "too large for torch.float16"):
+        merge(model)
+
+
+@pytest.mark.parametrize("which", ["half of a buffer", "a transposed view", "another layer's"])
+def test_weights_in_one_memory_are_not_merged(which):
+    """Two parameters that are not one and the same, and change together."""
+    model = new_model()
+    q, o = (model.get_submodule(f"model.layers.0.self_attn.{name}_proj") for name in "qo")
+    if which == "a transposed view":
+        o.weight = torch.nn.Parameter(q.weight.data.T)
+    elif which == "another layer's":
+        o.weight = torch.nn.Parameter(q.weight.data)
+    else:
+        model.register_buffer("copy", q.weight.data[4:])
+    adapted(model, targets="q_proj")
+    with refused(model, "shares its weight with", "copy" if "buffer" in which else "o_proj"):
+        merge(model)
+
+
+def test_weights_side_by_side_in_one_storage_are_merged(model):
+    q, o = (model.get_submodule(f"model.layers.0.self_attn.{name}_proj") for name in "qo")
+    both = torch.cat([q.weight.data, o.weight.data])
+    q.weight, o.weight = (torch.nn.Parameter(part) for part in both.split(len(q.weight)))
+    before = answer(adapted(model, targets="q_proj"))
+    merge(model)
+    torch.testing.assert_close(answer(model), before, rtol=0, atol=1e-5)
+
+
+def test_a_model_without_linear_layers_is_refused_with_what_it_has():
+    from transformers import FalconConfig, FalconForCausalLM, GPT2Config, GPT2LMHeadModel
+
+    small = {"vocab_size": 12, "hidden_size": 16, "num_attention_heads": 2}
+    for model, kind in (
+        (GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=12)), "Conv1D"),
+        (FalconForCausalLM(FalconConfig(**small, num_hidden_layers=1)), "FalconLinear"),
+    ):
+        with refused(model, "no nn.Linear layer but its output", kind):
+            inject(model, rank=2, alpha=4)
 
 
 @pytest.mark.parametrize("failing", ["the weights", "the settings", "the first replacement"])
