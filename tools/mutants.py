@@ -22,7 +22,7 @@ from faults import ENOUGH, fates, judge_all, killed, written
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = ROOT / "labs" / "methods"
-NAMES = "kl", "tokens", "best_of_n", "reward", "rollouts", "optimize", "ppo"
+NAMES = "arguments", "kl", "tokens", "best_of_n", "reward", "rollouts", "optimize", "ppo"
 TESTS = [*(f"tests/unit/test_{name}.py" for name in NAMES), "tests/oracle/test_ppo_trl.py"]
 FILE = ROOT / "labs" / "results" / "mutants.json"
 TIMEOUT_SECONDS = 120
@@ -34,10 +34,18 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
             "pad([labels for _, labels in examples], IGNORE)",
             "pad([labels for _, labels in examples], pad_id)",
         ),
-        "left padding without a mask": ("if real[:, 0].all():", "if True:"),
-        "the entropy's sign": (
-            "return -(log_probs.exp() * log_probs).sum(-1)",
-            "return (log_probs.exp() * log_probs).sum(-1)",
+        "labels that are not one for each id": (
+            "if any(len(ids) != len(labels) for ids, labels in examples):",
+            "if False:",
+        ),
+        "values that are not one for each place": (
+            "if [len(row) for row in values] != counts.sum(-1).tolist():",
+            "if False:",
+        ),
+        "the entropy's sign": ("return -(log_probs.exp()", "return (log_probs.exp()"),
+        "the entropy of a token that is ruled out": (
+            "log_probs.where(log_probs > -torch.inf, 0)",
+            "log_probs",
         ),
         "the score on every token": (
             "return counts & (counts.flip(-1).cumsum(-1).flip(-1) == 1)",
@@ -56,16 +64,24 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
             "return counts.flip(-1).cumsum(-1).flip(-1) <= 1",
         ),
         "the mean over padding too": (
-            "return (values * counts).sum() / counts.sum()",
-            "return (values * counts).mean()",
+            "return values.where(counts, 0).sum() / counts.sum()",
+            "return values.where(counts, 0).mean()",
         ),
         "padding in the sum": (
-            "return (values * counts).sum() / counts.sum()",
+            "return values.where(counts, 0).sum() / counts.sum()",
             "return values.sum() / counts.sum()",
         ),
+        "padding times 0 in the sum": (
+            "return values.where(counts, 0).sum() / counts.sum()",
+            "return (values * counts).sum() / counts.sum()",
+        ),
         "whitening without the mean": (
-            "return ((values - mean) / (variance + 1e-8).sqrt())",
-            "return (values / (variance + 1e-8).sqrt())",
+            "centred = values - masked_mean(values, counts)",
+            "centred = values",
+        ),
+        "whitening with the mean's rounding": (
+            "centred = centred - masked_mean(centred, counts)",
+            "centred = centred - 0",
         ),
         "whitening by the variance": ("(variance + 1e-8).sqrt()", "(variance + 1e-8)"),
         "whitening without its small number": ("(variance + 1e-8).sqrt()", "variance.sqrt()"),
@@ -97,10 +113,6 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
             "if not open_rows.any():",
             "if not open_rows.all():",
         ),
-        "a prompt may be too long by one": (
-            "longest + max_new_tokens > context",
-            "longest + max_new_tokens > context + 1",
-        ),
         "temperature left out of the recomputed log-probabilities": (
             "token_log_probs(logits / temperature, labels)",
             "token_log_probs(logits, labels)",
@@ -122,8 +134,8 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
             "if False:",
         ),
         "policy in the place of the reference": (
-            "ref_log_probs=response_log_probs(reference,",
-            "ref_log_probs=response_log_probs(policy,",
+            "ref_log_probs = response_log_probs(reference,",
+            "ref_log_probs = response_log_probs(policy,",
         ),
         "rows cut one token short": (
             "int(self.real[rows].sum(-1).max())",
@@ -144,11 +156,44 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
             "kl.k1(rollout.log_probs, rollout.ref_log_probs).mean()",
         ),
     },
+    "models.py": {
+        "left padding without a mask": ("if real[:, 0].all():", "if True:"),
+        "dropout stays": ("part.training = False", "pass"),
+        "dropout does not come back": ("part.training = True", "pass"),
+        "a head as wide as the hidden state": (
+            "if output is None else output.weight.shape[1]",
+            "",
+        ),
+        "a prompt may be too long by one": (
+            "ids.shape[1] + room > context",
+            "ids.shape[1] + room > context + 1",
+        ),
+        "the response needs no room": ("ids.shape[1] + room > context", "ids.shape[1] > context"),
+        "the first id behind the vocabulary is let through": (
+            "ids.max() < len(embeddings.weight)",
+            "ids.max() <= len(embeddings.weight)",
+        ),
+        "negative ids are let through": ("not 0 <= ids.min() <= ids.max()", "not ids.max()"),
+    },
+    "arguments.py": {
+        "any shapes": ("if len({tensor.shape for", "if False and len({tensor.shape for"),
+        "any sizes": ("if not fits: wanted", "if False:\n        wanted"),
+        "a table fits any": ("len(sizes) == tensor.dim() and", ""),
+        "counts may be numbers": ("if counts.dtype != torch.bool:", "if False:"),
+        "one less will do": ("operator.index(value) >= least", "operator.index(value) >= least - 1"),
+        "0 is positive": ("if not 0 < value", "if not 0 <= value"),
+        "infinity will do": ('< float("inf")', '<= float("inf")'),
+    },
     "optimize.py": {
         "a loss that is not finite is let through": (
-            "if not math.isfinite(losses[-1]):",
-            "if False:",
+            '_check_finite("loss", losses[-1], len(losses), refusal)',
+            "pass",
         ),
+        "a gradient that is not finite is let through": (
+            '_check_finite("gradient\'s norm", gradient_norm(optimizer), len(losses), refusal)',
+            "pass",
+        ),
+        "any loss will do": ("check_loss(value)", "pass"),
         "gradients pile up": ("optimizer.zero_grad()", "pass"),
         "no step": ("optimizer.step()", "pass"),
     },
@@ -326,6 +371,17 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
             "return policy_loss + critic_loss, metrics",
             "return policy_loss - critic_loss, metrics",
         ),
+        "an advantage that is not finite is let through": (
+            "if not (advantages + returns)[counts].isfinite().all():",
+            "if False:",
+        ),
+        "groups that do not come out even": ("if len(rewards) % size:", "if False:"),
+        "returns that do not vary are explained": (
+            "if spread.numel() < 2 or spread.std() <= 1e-6 * spread.abs().max():",
+            "if False:",
+        ),
+        "the critic drops out": ("with evaluating(critic):", "if True:"),
+        "the update drops out": ("with evaluating(policy, critic):", "if True:"),
         "the approximate KL turned round": ("kl.k3(old, log_probs)", "kl.k3(log_probs, old)"),
         "the clip fraction of one side": (
             "((log_probs - old_log_probs).exp() - 1).abs() > clip",
@@ -336,8 +392,8 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
             "(log_probs - old_log_probs - 1).abs() > clip",
         ),
         "the explained variance upside down": (
-            "error.var() / (spread.var() + 1e-8)",
-            "spread.var() / (error.var() + 1e-8)",
+            "error.var() / spread.var()",
+            "spread.var() / error.var()",
         ),
         "the explained variance of padding": (
             "(returns - values)[counts], returns[counts]",

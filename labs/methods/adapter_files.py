@@ -122,13 +122,11 @@ def _key(path: str, which: str) -> str:
 
 
 def _folder_of(folder: Path, name: str) -> Path:
-    """The folder itself, or the one in it that holds the adapter of that name."""
-    if (folder / CONFIG).exists():
-        return folder
+    """The folder in it that bears the adapter's name and holds one, or else the folder itself."""
     inside = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
     if name in inside:
         return folder / name
-    if inside:
+    if inside and not (folder / CONFIG).exists():
         raise AdapterError(
             f"{folder} holds no adapter itself, but its folders {', '.join(inside)} do: name one "
             "of them"

@@ -14,7 +14,7 @@ from helpdesk.tickets import sample_tickets
 from methods import adapter_files, lora
 from methods.sft import fine_tune, sft_loss
 from methods.tokens import collate, mask_prompt
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import AutoPeftModelForCausalLM, LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 RANK, ALPHA = 4, 12
@@ -357,3 +357,67 @@ def test_merging_one_of_several_and_taking_it_out_is_pefts(base):
         lora.activate(ours, name)
         theirs.set_adapter(name)
         same(answer(ours), answer(theirs), name)
+
+
+# Adapters of the output layer, several in a folder, combinations ----------------------------------
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+def test_an_adapter_of_the_output_layer_goes_to_peft_and_back(base, tmp_path, tied):
+    settings_of_base = copy.deepcopy(base.config)
+    settings_of_base.tie_word_embeddings = tied
+    torch.manual_seed(4)
+    LlamaForCausalLM(settings_of_base).save_pretrained(tmp_path / "base")
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    ours = copy.deepcopy(plain)
+    lora.inject(ours, **settings(["lm_head", "q_proj"]))
+    for layer in lora.layers(ours).values():
+        torch.nn.init.normal_(layer.B["default"], std=0.2)
+    adapter_files.save(ours, tmp_path / "ours")
+
+    theirs = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "ours")
+    same(answer(ours), answer(theirs))
+    for number, with_embeddings in enumerate(("auto", True, False)):
+        theirs.save_pretrained(tmp_path / str(number), save_embedding_layers=with_embeddings)
+        back = copy.deepcopy(plain)
+        adapter_files.load(back, tmp_path / str(number))
+        same(answer(back), answer(ours))
+    assert differ(answer(ours), answer(plain))
+
+
+def test_of_several_adapters_in_pefts_folder_each_is_found(base, tmp_path):
+    _, theirs = pair(base, targets=["q_proj"])
+    theirs.add_adapter("second", config(["q_proj", "v_proj"], rank=2))
+    for name, module in theirs.named_modules():
+        if "lora_B.second" in name:
+            torch.nn.init.normal_(module.weight, std=0.3)
+    theirs.save_pretrained(tmp_path)
+    for name in ("default", "second"):
+        ours = copy.deepcopy(base)
+        adapter_files.load(ours, tmp_path, name)
+        theirs.set_adapter(name)
+        same(answer(ours), answer(theirs))
+
+
+def test_a_combination_is_pefts(base):
+    ours, theirs = pair(base, targets=["q_proj", "v_proj"])
+    lora.inject(ours, **settings(["q_proj", "v_proj"], rank=2, alpha=3), name="second")
+    theirs.add_adapter("second", config(["q_proj", "v_proj"], rank=2, alpha=3))
+    copy_numbers(ours, theirs, "second", seed=6)
+    lora.combine(ours, {"default": 0.4, "second": 1.3}, "both")
+    theirs.add_weighted_adapter(["default", "second"], [0.4, 1.3], "both", combination_type="cat")
+    theirs.set_adapter("both")
+    same(answer(ours), answer(theirs))
+    assert differ(answer(ours), answer(base))
+
+
+def test_an_adapter_with_nan_is_merged_by_neither(base):
+    ours, theirs = pair(base, targets=["q_proj"])
+    lora.layers(ours)[FULL_NAME.replace("k_proj", "q_proj")].A["default"].data[0, 0] = torch.nan
+    their_layers(theirs)[FULL_NAME.replace("k_proj", "q_proj")].lora_A["default"].weight.data[
+        0, 0
+    ] = torch.nan
+    with pytest.raises(ValueError, match="not finite"):
+        lora.merge(ours)
+    with pytest.raises(ValueError, match="NaNs detected"):
+        theirs.merge_adapter(safe_merge=True)
