@@ -220,7 +220,10 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
             "advantages=whiten(advantages, counts)",
             "advantages=advantages",
         ),
-        "the returns are the rewards": ("returns=returns", "returns=rewards"),
+        "the returns are the rewards": (
+            "advantages=whiten(advantages, counts), returns=returns",
+            "advantages=whiten(advantages, counts), returns=rewards",
+        ),
         # rewards
         "the penalty is earned": (
             "penalty = beta * (log_probs - ref_log_probs)",
@@ -458,8 +461,12 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "k1's sign": ("return log_p - log_q", "return log_q - log_p"),
         "the divergence weighted by q": (
-            "(log_p.exp() * (log_p - log_q))",
-            "(log_q.exp() * (log_p - log_q))",
+            "return (log_p.exp() *",
+            "return (log_q.exp() *",
+        ),
+        "a token that p rules out counts": (
+            "(log_p - log_q).where(log_p > -torch.inf, 0)",
+            "(log_p - log_q)",
         ),
     },
     "best_of_n.py": {

@@ -420,6 +420,14 @@ def test_ppo_at_learning_rate_0_does_not_move_in_spite_of_dropout():
     assert metrics["clip_fraction"] == 0
 
 
+def test_a_rollouts_values_are_the_critics_without_dropout():
+    policy, critic = new_policy(), random_head(ScalarModel(dropping())).train()
+    how = {"config": PPOConfig(max_new_tokens=4), "stop_id": STOP, "pad_id": PAD}
+    rollout = ppo.roll_out(policy, policy, critic, lambda x, y: torch.ones(len(y)), PROMPTS, **how)
+    values = critic.eval()(rollout.ids, rollout.real)[:, :-1].where(rollout.counts, 0)
+    torch.testing.assert_close(rollout.values, values.detach())
+
+
 def test_a_reward_does_not_depend_on_dropout():
     model = random_head(ScalarModel(dropping())).train()
     one, other = (reward.rewards(model, PROMPTS, [[4]] * 3, pad_id=PAD) for _ in range(2))
