@@ -7,7 +7,7 @@ compares a submission with it.
 What a worker is later given of the submission, in order:
     cells with an answer, and cells that the learner added: as a whole
     cells of the published notebook, changed or not: only imports, functions, classes and literals
-    that an answer needs, and nothing that measures, trains or draws
+    that an answer needs, the lab that start() gives, and nothing that measures, trains or draws
 """
 
 import ast
@@ -451,8 +451,10 @@ def cells_to_run(cells: list[Cell], own: list[Cell]) -> list[tuple[int, str]]:
 
 
 def is_harmless(statement: ast.stmt) -> bool:
-    """Whether a statement only names things: an import, a definition, a literal."""
+    """Whether a statement only names things: an import, a definition, a literal, the lab."""
     if isinstance(statement, ast.Assign):
+        if is_start(statement):
+            return True
         try:
             ast.literal_eval(statement.value)
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
@@ -463,6 +465,17 @@ def is_harmless(statement: ast.stmt) -> bool:
             for node in ast.walk(target)
         )
     return isinstance(statement, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))
+
+
+def is_start(statement: ast.Assign) -> bool:
+    """Whether it is lab = start("01_sft"), for which a worker has a stand-in."""
+    match statement:
+        case ast.Assign(
+            targets=[ast.Name()],
+            value=ast.Call(func=ast.Name(id=course.START), args=[ast.Constant()], keywords=[]),
+        ):
+            return True
+    return False
 
 
 def names_bound(statement: ast.stmt) -> set[str]:

@@ -2,8 +2,9 @@
 
 import types
 from collections.abc import Callable
+from typing import NamedTuple
 
-from ..course import Mistake
+from ..course import START, Mistake
 
 EXCEPTIONS = ("Error", Mistake.__name__)  # how the names of exceptions end
 
@@ -26,12 +27,24 @@ class Nothing:
 NOTHING = Nothing()
 
 
+class StubLab(NamedTuple):
+    """What start() gives in a notebook, as far as an answer may use it."""
+
+    name: str
+    device: str = "cpu"
+    scale: str = "small"
+    full: bool = False
+
+
 class StubModule(types.ModuleType):
-    """Whatever is imported from it is NOTHING, except exceptions, which must be classes."""
+    """Whatever is imported from it is NOTHING, except start() and exceptions, which must be
+    classes."""
 
     def __getattr__(self, name: str):
         if name.startswith("__"):
             raise AttributeError(name)
+        if name == START:
+            return StubLab
         return type(name, (Exception,), {}) if name.endswith(EXCEPTIONS) else NOTHING
 
 

@@ -222,6 +222,12 @@ def begins_at_the_base(student, seed):
     expect(initialise, student, sizes(seed), otherwise=B_NOT_ZERO, read=which_are_zero)
 
 
+@initialise.wrong(*A_NOT_FINITE)
+def standardised_over_its_rows(d_out, d_in, rank):
+    A = torch.randn(rank, d_in)
+    return (A - A.mean(0)) / A.std(0) / math.sqrt(d_in), torch.zeros(d_out, rank)
+
+
 @initialise.check(points=1)
 def draws_a_at_random(student, seed):
     (A, _), (again, _) = drawn(student, seed), drawn(student, seed)
@@ -233,6 +239,9 @@ def draws_a_at_random(student, seed):
         raise Mistake(*NOT_DRAWN)
     if torch.linalg.matrix_rank(A.double()) < len(A):
         raise Mistake(*ROWS_REPEAT)
+    thin, _ = two_matrices(student(30, 50, 1))
+    if not torch.isfinite(thin).all():
+        raise Mistake(*A_NOT_FINITE)
     if A.mean().abs() > A.std() / 2:
         raise Mistake(*NOT_AROUND_0)
     if not 1e-4 < A.std() < 3:
@@ -269,6 +278,10 @@ WRONG_FACTORS: dict[str, tuple[str, Callable]] = {
         "alpha is divided by d_out and not by the rank",
         lambda A, B, alpha: alpha / len(B),
     ),
+    "smaller_side": (
+        "alpha is divided by d_in and not by the rank",
+        lambda A, B, alpha: alpha / min(A.shape),
+    ),
 }
 
 
@@ -292,10 +305,15 @@ def register_wrong_factors(exercise: Exercise, missing: Words) -> None:
 
 
 def adapter(seed: int) -> tuple[Tensor, Tensor, float]:
-    """A (rank, 11), B (8, rank) and an alpha that is no rank, no root of one and no side, so that
-    every wrong factor shows."""
-    rank = random.Random(seed).choice((2, 3, 4))
-    return randoms(seed, rank, 11), randoms(seed + 1, 8, rank), some_number(seed, 5.1, 6.9)
+    """A (rank, 11), B (9, rank) and an alpha that is no rank, no root of one and no side, so that
+    every wrong factor shows. No side is a number that people write out, such as 8."""
+    rank = random.Random(seed).choice((2, 3, 5))
+    return randoms(seed, rank, 11), randoms(seed + 1, 9, rank), some_number(seed, 5.1, 6.9)
+
+
+def wide_adapter(seed: int) -> tuple[Tensor, Tensor, float]:
+    """The rank is above d_in, which is a waste and no mistake."""
+    return randoms(seed, 13, 7), randoms(seed + 1, 9, 13), some_number(seed, 5.1, 6.9)
 
 
 def square_adapter(seed: int) -> tuple[Tensor, Tensor, float]:
@@ -311,6 +329,12 @@ def tensor(value, *given) -> Tensor:
             next="stay with tensors from the arguments to the result",
         )
     return result(value)
+
+
+THE_SAME_TENSOR = (
+    "where B is zero, the very same tensor comes back: whoever changes one changes the other",
+    "a sum or a difference is a new tensor even if it changes nothing",
+)
 
 
 def cosine(one: Tensor, other: Tensor) -> float:
@@ -341,12 +365,22 @@ def expect_product(
         call(student, given)
     except RuntimeError as error:
         words = misfit(error), next
-        height = 9 if rows == 8 else rows  # a weight (8, 11) has to be square as well
-        square = randoms(seed + 2, height, 9), *square_adapter(seed)
+        square = randoms(seed + 2, rows, 9), *square_adapter(seed)
         with contextlib.suppress(RuntimeError):
             expect(exercise, student, square, otherwise=words, read=read)
         raise Mistake(*words) from None
     expect(exercise, student, given, otherwise=otherwise, shape=next, read=read)
+    wide = randoms(seed + 2, rows, 7), *wide_adapter(seed)
+    expect(exercise, student, wide, otherwise=otherwise, shape=next, read=read)
+
+
+def needs_a_new_tensor(exercise: Exercise, student, seed: int) -> None:
+    """Even where the adapter adds nothing yet."""
+    weight, A, B, alpha = randoms(seed + 2, 9, 11), *adapter(seed)
+    value = student(weight, A, torch.zeros_like(B), alpha)
+    tensor(value)
+    if value is weight:
+        raise Mistake(*THE_SAME_TENSOR)
 
 
 # The update ---------------------------------------------------------------------------------------
@@ -470,6 +504,10 @@ lora_parameters = Exercise(
     "lora.parameters", reference=parameters.lora_parameters, minutes=5, difficulty=1
 )
 NOT_A_NUMBER = "one number is expected", "return the count"
+CUT_OFF = (
+    "for some sizes this is too few by one: a float was cut off",
+    "multiply and add whole numbers; no division, no float",
+)
 ADD_THE_SIZES = "add the sizes of A (rank, d_in) and B (d_out, rank)"
 NOT_WHOLE = (
     "a count is a whole number, and this is a float",
@@ -562,6 +600,12 @@ def as_number(value, *sizes: int) -> float:
         raise Mistake(f"{message}, yours is {kind_of(value)}", next=next) from None
 
 
+@lora_parameters.wrong(*CUT_OFF)
+def by_a_share_in_floats(d_out, d_in, rank):
+    share = rank * (d_out + d_in) / (d_out * d_in)
+    return int(d_out * d_in * share)
+
+
 @lora_parameters.check(points=1)
 def counts_both_matrices(student, seed):
     d_out, d_in, rank = a_matrix(seed)
@@ -577,6 +621,11 @@ def gives_a_whole_number(student, seed):
         raise Mistake(
             "the count is the same for another matrix", next="it depends on d_out, d_in and rank"
         )
+    rng = random.Random(seed)
+    for _ in range(300):
+        d_out, d_in, rank = rng.randint(200, 4000), rng.randint(500, 9000), rng.randint(3, 64)
+        if as_number(student(d_out, d_in, rank)) == rank * (d_out + d_in) - 1:
+            raise Mistake(*CUT_OFF)
     try:
         operator.index(value)
     except (TypeError, RuntimeError):
@@ -653,13 +702,18 @@ def weight_of(value, weight: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tens
     return value
 
 
+@merged_weight.wrong(*THE_SAME_TENSOR)
+def merged_weight_itself_where_b_is_zero(weight, A, B, alpha):
+    return lora.merged_weight(weight, A, B, alpha) if B.any() else weight
+
+
 @merged_weight.check(points=2)
 def does_what_base_and_adapter_do_together(student, seed):
     expect_product(
         merged_weight,
         student,
         seed,
-        rows=8,
+        rows=9,
         otherwise=NOT_MERGED,
         next=LIKE_THE_WEIGHT,
         read=weight_of,
@@ -668,12 +722,13 @@ def does_what_base_and_adapter_do_together(student, seed):
 
 @merged_weight.check(points=1)
 def leaves_the_old_weight_alone(student, seed):
-    weight, *others = given = randoms(seed + 2, 8, 11), *adapter(seed)
+    weight, *others = given = randoms(seed + 2, 9, 11), *adapter(seed)
     needs_untouched(merged_weight, student, given)
     value = tensor(student(weight, *others))
     needs_shape_of(weight, value, LIKE_THE_WEIGHT)
     if close(value, weight):
         raise Mistake(*AS_BEFORE)
+    needs_a_new_tensor(merged_weight, student, seed)
 
 
 # What learns --------------------------------------------------------------------------------------
@@ -959,13 +1014,18 @@ def base_of(value, weight: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor
     return value
 
 
+@unmerged_weight.wrong(*THE_SAME_TENSOR)
+def unmerged_weight_itself_where_b_is_zero(weight, A, B, alpha):
+    return lora.unmerged_weight(weight, A, B, alpha) if B.any() else weight
+
+
 @unmerged_weight.check(points=3)
 def gives_the_base_back(student, seed):
     expect_product(
         unmerged_weight,
         student,
         seed,
-        rows=8,
+        rows=9,
         otherwise=NOT_UNMERGED,
         next=LIKE_THE_WEIGHT,
         read=base_of,
@@ -976,4 +1036,5 @@ def gives_the_base_back(student, seed):
 def leaves_the_merged_weight_alone(student, seed):
     # The colleague's function leaves it alone, too, and earns nothing for that.
     gives_the_base_back(student, seed)
-    needs_untouched(unmerged_weight, student, (randoms(seed + 2, 8, 11), *adapter(seed)))
+    needs_untouched(unmerged_weight, student, (randoms(seed + 2, 9, 11), *adapter(seed)))
+    needs_a_new_tensor(unmerged_weight, student, seed)

@@ -58,9 +58,10 @@ def some_clip(seed: int) -> float:
 
 def counting(seed: int) -> Tensor:
     """Which tokens count, bool (4, 9): prompts and responses differ in length, the last response
-    has no padding."""
+    has no padding, and the one before fills its row."""
     _, labels = random_batch(seed, rows=4, time=10)
     labels[3, 5:] = 2
+    labels[2, 1:] = 2
     return labels[:, 1:] != IGNORE
 
 
@@ -117,6 +118,17 @@ k3.wrong("this is k2: never negative, but biased", next=K3)(kl.k2)
 @k3.wrong("p and q have changed places", next=U)
 def changed_places(log_p, log_q):
     return kl.k3(log_q, log_p)
+
+
+@k3.wrong("the estimate is not allowed above 10", next="k3 has no upper end: no clamp")
+def held_at_10(log_p, log_q):
+    return kl.k3(log_p, log_q).clamp(max=10)
+
+
+@k3.wrong(*NOT_FINITE)
+def log_of_the_ratio(log_p, log_q):
+    ratio = (log_q - log_p).exp()
+    return ratio - 1 - ratio.log()
 
 
 @k3.wrong("−u is missing", next=K3)
@@ -183,6 +195,9 @@ def estimates(student, policies: tuple[Tensor, Tensor]) -> Tensor:
 @k3.check(points=2)
 def is_the_third_estimate(student, seed):
     expect(k3, student, two_policies(seed), otherwise=NOT_K3, shape=NO_SUM)
+    one, other = two_policies(seed)
+    for special in ((one[0], other[0]), (one, other - 130), (one - 13, other)):
+        expect(k3, student, special, otherwise=NOT_K3, shape=NO_SUM)
     needs_untouched(k3, student, two_policies(seed))
 
 
@@ -671,6 +686,7 @@ STOPS = (
 )
 NO_CLIP = "if clip is None, the ratio is not clipped"
 NEEDS_CLIP = "clip may be None, and then your function stops", NO_CLIP
+CLIP_OF_0 = "a clip of 0 is taken for None", "ask whether clip is None"
 CLIPS_WITHOUT = "with clip None, the loss must be −mean(ρ Â)", NO_CLIP
 
 
@@ -869,11 +885,19 @@ def stops_where_the_clip_holds(student, seed):
     needs_gradients(clipped_surrogate, student, after_an_update(seed), "log_probs", next=STOPS)
 
 
+@clipped_surrogate.wrong(*CLIP_OF_0)
+def no_clip_of_0(log_probs, old_log_probs, advantages, counts, clip):
+    return ppo.clipped_surrogate(log_probs, old_log_probs, advantages, counts, clip or None)
+
+
 @clipped_surrogate.check(points=1)
 def can_do_without_the_clip(student, seed):
     *tables, _ = after_an_update(seed)
     with in_words(TypeError, *NEEDS_CLIP):
         expect(clipped_surrogate, student, (*tables, None), otherwise=CLIPS_WITHOUT, read=number)
+    with_0, right = (number(call(f, (*tables, 0.0))) for f in (student, ppo.clipped_surrogate))
+    if not close(with_0, right):
+        raise Mistake(*CLIP_OF_0)
 
 
 # The critic's loss --------------------------------------------------------------------------------
@@ -882,6 +906,7 @@ value_loss = Exercise("ppo.value_loss", reference=ppo.value_loss, minutes=10, di
 LARGER = "of the error of the value and of that of the held value, the larger one counts"
 HELD = "old_values + (values − old_values).clamp(−clip, clip)"
 HOLDS = "zero where the held value has the larger error, and only there"
+
 
 value_loss.wrong(*CLIP_KNOWN)(with_the_notebooks(value_loss, "clip"))
 
@@ -1022,18 +1047,39 @@ def critic_in_place(values, old_values, returns, counts, clip):
     return mean(larger_error(values, held, returns), counts) / 2
 
 
-def after_a_critics_update(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
+def after_a_critics_update(
+    seed: int, towards: float = 1
+) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
     """The function's arguments: values that have moved up, down and hardly, each with returns above
-    and below them."""
+    and below them. towards: how much further they have moved where that was towards the returns"""
     counts = counting(seed)
     old_values = randoms(seed, *counts.shape) * counts
     moves, away = in_all_ways(seed, counts, least=0.8)
+    moves = torch.where(moves * away > 0, towards * moves, moves)
     return old_values + moves, old_values, old_values + away, counts, some_clip(seed)
+
+
+TWO_MEANS = (
+    "the larger of the two means counts, not the larger error of each token",
+    "take the larger one first, token by token, then the mean",
+)
+
+
+@value_loss.wrong(*TWO_MEANS)
+def larger_of_two_means(values, old_values, returns, counts, clip):
+    held = old_values + (values - old_values).clamp(-clip, clip)
+    plain, other = (mean((each - returns).square(), counts) for each in (values, held))
+    return torch.maximum(plain, other) / 2
 
 
 @value_loss.check(points=2)
 @twice
 def is_half_the_mean_of_the_larger_error(student, seed):
+    both = after_a_critics_update(seed), after_a_critics_update(seed, towards=2)
+    if all(close(as_loss(call(student, each)), larger_of_two_means(*each)) for each in both):
+        raise Mistake(
+            *TWO_MEANS
+        )  # on one of the two it is the held value's, on the other it is not
     expect(
         value_loss,
         student,
@@ -1191,6 +1237,14 @@ def response_alone(value, model, ids, real, labels, temperature) -> Tensor:
     return log_probs(value, model, ids, real, labels, temperature)[labels[:, 1:] != IGNORE]
 
 
+@response_log_probs.wrong(*NOT_FINITE)
+def log_of_the_softmax(model, ids, real, labels, temperature):
+    probabilities = (logits_of(model, ids, real) / temperature).softmax(-1)
+    counts = labels[:, 1:] != IGNORE
+    places = labels[:, 1:].where(counts, 0).unsqueeze(-1)
+    return probabilities[:, :-1].gather(-1, places).squeeze(-1).log().where(counts, 0)
+
+
 @response_log_probs.check(points=2)
 def predicts_each_token_before_it_is_read(student, seed):
     given = read_and_scored(seed)
@@ -1198,6 +1252,8 @@ def predicts_each_token_before_it_is_read(student, seed):
     expect(response_log_probs, student, given, otherwise=not_the_response, read=response_alone)
     expect(response_log_probs, student, given, otherwise=OTHERS_SCORED, read=log_probs)
     needs_untouched(response_log_probs, student, given)
+    sure = *given[:-1], 0.004  # so cold that most tokens are all but impossible
+    expect(response_log_probs, student, sure, otherwise=not_the_response, read=response_alone)
     left = padded_on_the_left(*given)
     expect(response_log_probs, student, left, otherwise=PADDING_READ, read=response_alone)
 

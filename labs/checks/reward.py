@@ -336,7 +336,15 @@ def padded_rows(seed: int, sides: str) -> tuple[Tensor, Tensor]:
             row, {"r": slice(0, length), "l": slice(time - length, time), "-": slice(0, time)}[side]
         ] = True
     scores = randoms(seed, *real.shape)
+    scores[1, lengths[1] - 1] = 0.0  # a reward like any other
     return scores.where(real, scores + 20), real  # what stands on padding must not go unnoticed
+
+
+@reward_at_end.wrong("a reward of exactly 0 is passed over", next=COLUMN)
+def last_that_is_not_0(scores, real):
+    masked = scores * real
+    places = torch.arange(scores.shape[1])
+    return scores.gather(1, places.where(masked != 0, -1).argmax(-1, keepdim=True)).squeeze(-1)
 
 
 @reward_at_end.check(points=2)
@@ -517,6 +525,26 @@ def ranking_detached(rewards):
     return reward.ranking_loss(rewards.detach())
 
 
+NOT_FOR_SUCH = (
+    "for equal or for very large rewards this is not the mean loss of all pairs",
+    "−log σ of a margin of 0 is log 2; logsigmoid stands large margins",
+)
+
+
+@ranking_loss.wrong("pairs of equal rewards are left out", next=HOW_MANY)
+def unequal_pairs(rewards):
+    pairs = list(itertools.combinations(range(rewards.shape[1]), 2))
+    margins = torch.stack([rewards[:, i] - rewards[:, j] for i, j in pairs])
+    return -F.logsigmoid(margins[margins != 0]).mean()
+
+
+@ranking_loss.wrong(*NOT_FINITE)
+def ratio_of_exponentials(rewards):
+    pairs = itertools.combinations(range(rewards.shape[1]), 2)
+    exp = rewards.exp()
+    return -torch.stack([(exp[:, i] / (exp[:, i] + exp[:, j])).log() for i, j in pairs]).mean()
+
+
 @ranking_loss.check(points=2)
 @twice
 def is_the_mean_over_all_pairs(student, seed):
@@ -528,6 +556,10 @@ def is_the_mean_over_all_pairs(student, seed):
         otherwise=("this is not the mean loss of all pairs of each ranking", PAIRS),
         read=number,
     )
+    equal = rewards.clone()
+    equal[0, 1] = equal[0, 2]
+    for special in (equal, 200 * rewards):
+        expect(ranking_loss, student, (special,), otherwise=NOT_FOR_SUCH, read=number)
 
 
 @ranking_loss.check(points=1)
@@ -672,6 +704,11 @@ def kind_of_error(error: Exception) -> str:
     return getattr(error, "kind", type(error).__name__)
 
 
+def needs_finite(rewards: Tensor) -> None:
+    if not torch.isfinite(rewards).all():
+        raise FloatingPointError
+
+
 def needs_indices(student, rewards: Tensor) -> None:
     """The function returns a whole number for each prompt and leaves the rewards as they were."""
     needs_untouched(choose_best, student, (rewards,))
@@ -683,6 +720,37 @@ def needs_indices(student, rewards: Tensor) -> None:
             f"an index is a whole number, and these are {str(kind).removeprefix('torch.')}",
             next="argmax gives whole numbers",
         )
+
+
+NOT_FOR_ALL = (
+    "the highest reward is not kept where all are negative, or nearly equal",
+    "argmax compares them as they are",
+)
+
+
+@choose_best.wrong(*NOT_FOR_ALL)
+def begins_at_0(rewards):
+    needs_finite(rewards)
+    best = []
+    for row in rewards.tolist():
+        highest, place = 0.0, 0
+        for index, value in enumerate(row):
+            if value > highest:
+                highest, place = value, index
+        best.append(place)
+    return torch.tensor(best)
+
+
+@choose_best.wrong(*NOT_FOR_ALL)
+def nearly_equal(rewards):
+    needs_finite(rewards)
+    return (rewards >= rewards.amax(-1, keepdim=True) - 1e-2).long().argmax(-1)
+
+
+@choose_best.wrong(WRONG_SHAPE, next=ONE_INDEX)
+def squeezes_a_single_prompt(rewards):
+    needs_finite(rewards)
+    return rewards.squeeze().argmax(-1)
 
 
 @choose_best.check(points=2)
@@ -702,6 +770,9 @@ def keeps_the_highest_reward(student, seed):
         shape=ONE_INDEX,
     )
     needs_indices(student, rewards)
+    below_0, one_prompt, one_response = rewards - 20, rewards[1:2], rewards[:, :1]
+    for special in (below_0, one_prompt, one_response, 1e-4 * rewards):
+        expect(choose_best, student, (special,), otherwise=NOT_FOR_ALL, shape=ONE_INDEX)
 
 
 @choose_best.check(points=1)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from checks.shared import (
     NO_GRADIENT,
+    NOT_FINITE,
     ONE_NUMBER,
     VOCAB,
     WRONG_SHAPE,
@@ -29,7 +30,7 @@ from checks.shared import (
     with_the_notebooks,
 )
 from course import Exercise, Mistake
-from course.registry import SWITCHED_OFF
+from course.registry import IN_PLACE_OF_A_LEAF, SWITCHED_OFF
 from methods import sft, tokens
 from methods.tokens import IGNORE
 from torch import Tensor
@@ -46,6 +47,7 @@ NOT_THE_RESPONSE = (
     "the response's labels are not the response",
     "copy all of the response, from its first token to its last",
 )
+TOKEN_0 = ("the token 0 is taken for one that is to be ignored", f"only the label {IGNORE} is")
 SHIFTED = "the labels are shifted", "label t belongs to id t; the loss does the shifting"
 
 
@@ -110,6 +112,11 @@ def start_by_first_token(prompt, response):
     return ids, [IGNORE] * start + ids[start:]
 
 
+@mask_prompt.wrong(*TOKEN_0)
+def response_without_token_0(prompt, response):
+    return prompt + response, [IGNORE] * len(prompt) + [token or IGNORE for token in response]
+
+
 @mask_prompt.wrong(*in_place("prompt"))
 def prompt_grows(prompt, response):
     labels = [IGNORE] * len(prompt) + response
@@ -133,10 +140,10 @@ def example(seed: int) -> tuple[list[int], list[int]]:
 
 def repeating_example(seed: int) -> tuple[list[int], list[int]]:
     """A response in words of its prompt: its first token is the prompt's second, and tokens
-    repeat."""
+    repeat, the token 0 among them."""
     rng = random.Random(seed)
-    prompt = rng.sample(range(2, VOCAB), 2) + random_tokens(rng, rng.randint(2, 7))
-    return prompt, [prompt[1], *rng.choices(prompt, k=rng.randint(2, 6)), 1]
+    prompt = rng.sample(range(2, VOCAB), 2) + random_tokens(rng, rng.randint(2, 7)) + [0]
+    return prompt, [prompt[1], *rng.choices(prompt, k=rng.randint(2, 6)), 0, 1]
 
 
 def two_lists(value) -> tuple[list, list]:
@@ -186,7 +193,8 @@ def ignores_the_prompt(student, seed):
 
 @mask_prompt.check(points=1)
 def keeps_the_response(student, seed):
-    for prompt, response in (example(seed), repeating_example(seed)):
+    cut_off = example(seed)[0], []
+    for prompt, response in (example(seed), repeating_example(seed), cut_off):
         needs_untouched(mask_prompt, student, (prompt, response))
         _, labels = two_lists(student(list(prompt), list(response)))
         if len(labels) != len(prompt) + len(response):
@@ -275,9 +283,7 @@ def squeezes_all(logits, labels):
     return tokens.token_log_probs(logits, labels).squeeze()
 
 
-@token_log_probs.wrong(
-    "the token 0 is taken for one that is to be ignored", next=f"only the label {IGNORE} is"
-)
+@token_log_probs.wrong(*TOKEN_0)
 def ignores_token_0(logits, labels):
     return tokens.token_log_probs(logits, labels.where(labels != 0, IGNORE))
 
@@ -365,6 +371,18 @@ SIGN = (
     "negate the log-probability",
 )
 COUNT = "divide by the number of tokens that count"
+FIRST_LABEL = (
+    "the first label of a row is counted, and no logits predict it",
+    "count in labels[:, 1:], as you score",
+)
+ACROSS_ROWS = (
+    "the last logits of a row predict the first token of the next row",
+    "shift before you flatten: logits[:, :-1] and labels[:, 1:]",
+)
+GAPS = (
+    f"tokens labelled {IGNORE} inside a response count",
+    "look at each label, not at the first and the last",
+)
 
 
 @sft_loss.wrong(*SIGN)
@@ -427,9 +445,7 @@ def mean_of_what_is_not_0(logits, labels):
     return -log_probs[log_probs != 0].mean()
 
 
-@sft_loss.wrong(
-    "the token 0 is taken for one that is to be ignored", next=f"only the label {IGNORE} is"
-)
+@sft_loss.wrong(*TOKEN_0)
 def token_0_ignored(logits, labels):
     return sft.sft_loss(logits, labels.where(labels != 0, IGNORE))
 
@@ -444,6 +460,15 @@ def hard_coded(logits, labels):
     return torch.tensor(3.1416, requires_grad=True)
 
 
+def unmasked_batch(seed: int) -> tuple[Tensor, Tensor]:
+    """Rows without a prompt: even the first token has a label, though no logits predict it. The last
+    has a prompt, and one token inside its response is masked."""
+    logits, _ = random_batch(seed)
+    labels = torch.randint(0, VOCAB, (3, 9), generator=torch.Generator().manual_seed(seed))
+    labels[2, :3] = labels[2, 5] = IGNORE
+    return logits, labels
+
+
 def sure_of_one(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """The batch, with a model that is certain of the first token of the last response."""
     logits = logits.clone()
@@ -452,12 +477,32 @@ def sure_of_one(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return logits, labels
 
 
+@sft_loss.wrong(*FIRST_LABEL)
+def divides_by_the_first_label_too(logits, labels):
+    return -tokens.token_log_probs(logits, labels).sum() / (labels != IGNORE).sum()
+
+
+@sft_loss.wrong(*ACROSS_ROWS)
+def flattens_before_the_shift(logits, labels):
+    scores, labels = logits.flatten(0, 1)[:-1], labels.flatten()[1:]
+    return F.cross_entropy(scores, labels, ignore_index=IGNORE)
+
+
+@sft_loss.wrong(*GAPS)
+def spans_without_gaps(logits, labels):
+    counts = labels[:, 1:] != IGNORE
+    inside = (counts.cumsum(-1) > 0) & (counts.flip(-1).cumsum(-1).flip(-1) > 0)
+    filled = labels[:, 1:].where(counts, 0).where(inside, IGNORE)
+    return -picked(logits[:, :-1].log_softmax(-1), filled).sum() / inside.sum()
+
+
 @sft_loss.check(points=2)
 @twice
 def is_the_mean_over_response_tokens(student, seed):
     logits, labels = random_batch(seed)
     expect(sft_loss, student, (logits, labels), otherwise=NOT_THE_MEAN, read=number)
     expect(sft_loss, student, sure_of_one(logits, labels), otherwise=NOT_THE_MEAN, read=number)
+    expect(sft_loss, student, unmasked_batch(seed), otherwise=NOT_THE_MEAN, read=number)
 
 
 @sft_loss.check(points=1)
@@ -519,10 +564,36 @@ sequence_loss.wrong(*NOT_THE_SUMS_MEAN)(mean_of_means)
 sequence_loss.wrong(*NOT_THE_SUMS_MEAN)(hard_coded)
 
 
+@sequence_loss.wrong(*ACROSS_ROWS)
+def sums_across_rows(logits, labels):
+    scores, targets = logits.flatten(0, 1)[:-1], labels.flatten()[1:]
+    return F.cross_entropy(scores, targets, ignore_index=IGNORE, reduction="sum") / len(labels)
+
+
+@sequence_loss.wrong(*FIRST_LABEL)
+def mean_times_length_with_the_first_label(logits, labels):
+    lengths = (labels != IGNORE).sum(-1).float()
+    return sft.sft_loss(logits, labels) * lengths.mean()
+
+
+@sequence_loss.wrong("the responses are summed, not averaged", next="take the mean over the batch")
+def squeezes_a_single_place(logits, labels):
+    log_probs = tokens.token_log_probs(logits, labels).squeeze()
+    return -log_probs.sum(-1).mean()
+
+
+@sequence_loss.wrong(*NOT_FINITE)
+def logarithm_of_a_product(logits, labels):
+    return -tokens.token_log_probs(logits, labels).exp().prod(-1).log().mean()
+
+
 @sequence_loss.check(points=2)
 @twice
 def sums_each_response_then_averages(student, seed):
-    expect(sequence_loss, student, random_batch(seed), otherwise=NOT_THE_SUMS_MEAN, read=number)
+    logits, labels = random_batch(seed)
+    one_place = logits[:, :2], labels[:, :2].where(labels[:, :2] != IGNORE, 4)
+    for given in ((logits, labels), unmasked_batch(seed), one_place, (60 * logits, labels)):
+        expect(sequence_loss, student, given, otherwise=NOT_THE_SUMS_MEAN, read=number)
 
 
 @sequence_loss.check(points=1)
@@ -638,7 +709,9 @@ def switched_off_for_good(parameters, learning_rate):
             p.grad = None
 
 
-@gradient_step.wrong("your function raised RuntimeError: a leaf Variable that requires grad")
+@gradient_step.wrong(
+    "your function raised RuntimeError: a leaf Variable that requires grad", next=IN_PLACE_OF_A_LEAF
+)
 def without_no_grad(parameters, learning_rate):
     for p in parameters:
         if p.grad is not None:
@@ -673,8 +746,20 @@ def goes_down_the_gradient(student, seed):
     expect(gradient_step, student, (parameters, rate), otherwise=NOT_EVERY, read=as_left)
 
 
+@gradient_step.wrong(*NOT_MOVED)
+def new_ones_in_the_list(parameters, learning_rate):
+    for place, parameter in enumerate(parameters):
+        if parameter.grad is not None:
+            parameters[place] = (parameter - learning_rate * parameter.grad).detach()
+            parameters[place].requires_grad_()
+
+
 @gradient_step.check(points=1)
 def leaves_no_gradient_behind(student, seed):
+    alone = parameters_with_gradients(seed)
+    student(list(alone), some_number(seed, 0.05, 0.3))
+    if all(torch.equal(now, before) for now, before in zip(alone, parameters_with_gradients(seed))):
+        raise Mistake(*NOT_MOVED)
     parameters, frozen = parameters_with_gradients(seed), torch.ones(2)
     try:
         student([frozen, *parameters], some_number(seed, 0.05, 0.3))
@@ -708,6 +793,7 @@ TWO_TENSORS = (
     "two tensors are expected, the ids and the labels",
     "return torch.tensor(ids), torch.tensor(labels)",
 )
+LABELS_CHANGED = "the labels of the real tokens have changed", "copy them; pad behind them"
 AS_MANY_ROWS = (
     "4 examples need as many rows",
     "one row for each example, all of one length: (batch, time)",
@@ -782,14 +868,19 @@ def lists_only(examples, pad_id):
 
 
 def four_examples(seed: int) -> list[sft.Tokens]:
-    """The last one is certainly shorter than the others, so that there is padding."""
+    """Of different length; the last one is certainly shorter than the others, so that there is
+    padding.
+
+    The prompt of the second holds a stop token, the third was cut off before it ended.
+    """
     rng = random.Random(seed)
+    prompts = [random_tokens(rng, rng.randint(2, 4)) for _ in range(3)]
+    prompts[1][0] = 1
+    responses = [random_tokens(rng, length) for length in (rng.randint(1, 2), 5, rng.randint(2, 3))]
     return [
         *(
-            tokens.mask_prompt(
-                random_tokens(rng, rng.randint(2, 4)), random_tokens(rng, rng.randint(1, 5)) + [1]
-            )
-            for _ in range(3)
+            tokens.mask_prompt(prompt, response + ending)
+            for prompt, response, ending in zip(prompts, responses, ([1], [1], []))
         ),
         tokens.mask_prompt([5], [1]),
     ]
@@ -819,6 +910,21 @@ def labels_of(student, seed: int, pad_id: int) -> list[tuple[list, list]]:
     return list(zip(labels, [right for _, right in examples]))
 
 
+@collate.wrong(*STOP_IGNORED)
+def ends_at_the_first_stop(examples, pad_id):
+    ids, labels = tokens.collate(examples, pad_id)
+    after = (ids == 1).cumsum(-1) - (ids == 1).long() > 0
+    return ids, labels.where(~after, IGNORE)
+
+
+@collate.wrong(*LABELS_CHANGED)
+def stops_every_row(examples, pad_id):
+    ids, labels = tokens.collate(examples, pad_id)
+    for row, (real, _) in enumerate(examples):
+        labels[row, len(real) - 1] = 1
+    return ids, labels
+
+
 @collate.check(points=1)
 def pads_on_the_right(student, seed):
     pad_id = VOCAB + random.Random(seed).randrange(1, 90)
@@ -845,6 +951,4 @@ def keeps_the_stop_token(student, seed):
         if labels[len(right) - 1] == IGNORE:
             raise Mistake(*STOP_IGNORED)
         if labels[: len(right)] != right:
-            raise Mistake(
-                "the labels of the real tokens have changed", next="copy them; pad behind them"
-            )
+            raise Mistake(*LABELS_CHANGED)

@@ -5,14 +5,18 @@ import dis
 import functools
 import inspect
 import io
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
+from . import portable
 from .errors import CourseError
 from .registry import Exercise, Result, find, run_checks
 from .withheld import on_its_own
 
 DIFFICULTY = {1: "easy", 2: "medium", 3: "hard"}
 NOTEBOOK_SEED = 0
+PATIENCE_SECONDS = 60  # for all checks of an exercise; they take a second
 
 _attempted: dict[str, bool] = {}
 
@@ -45,6 +49,7 @@ def take(registered: Exercise, function: Callable) -> Callable:
     attempted = not untouched(function)
     chosen = function if attempted else stand_in(registered.reference, function)
     chosen.exercise, chosen.attempted = registered, attempted
+    chosen.cell = len(portable.inputs()) - 1
     _attempted[registered.id] = attempted
     whose = "your function is in use" if attempted else "the solution is in use until you write it"
     print(
@@ -106,20 +111,81 @@ def check(function: Callable) -> None:
     if not function.attempted:
         print(f"{registered.id}: not attempted\nnext: replace the ... in {function.__name__}")
         return
+    if complaint := unfit(function):
+        print(lines(registered, 0, *complaint))
+        return
     # the verdict comes first, so what the learner's function prints waits until it is told
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        results = run_checks(registered, on_its_own(function, registered.reference), NOTEBOOK_SEED)
-    print(verdict(registered, results))
+        try:
+            with no_longer_than(PATIENCE_SECONDS):
+                answer = on_its_own(function, registered.reference)
+                told = verdict(registered, run_checks(registered, answer, NOTEBOOK_SEED))
+        except TooLong:
+            told = lines(registered, 0, *NEVER_ENDS)
+    print(told)
     if printed.getvalue():
         print(f"your function printed:\n{printed.getvalue()[:2000].rstrip()}")
 
 
+NEVER_ENDS = (
+    f"your function was still running after {PATIENCE_SECONDS} seconds",
+    "look for a loop that never ends, such as a while whose condition stays true",
+)
+ERROR_IN_CELL = (
+    "the cell with your function stopped with an error when you last ran it, and what is in use is "
+    "an earlier version",
+    "correct the cell, run it, and then run this one again",
+)
+
+
+def unfit(function: Callable) -> tuple[str, str] | None:
+    """Why there is no point in judging the function, and what to do; None if there is none."""
+    id, cells = function.exercise.id, portable.inputs()
+    if any(f'@exercise("{id}"' in cell for cell in cells[function.cell + 1 :]):
+        return ERROR_IN_CELL
+    if missing := portable.missing_from_the_grader(function):
+        return (
+            f"your function uses {', '.join(missing)} of this notebook, which the grader does not "
+            "have",
+            "work with the arguments alone, or make what you need inside the function",
+        )
+    return None
+
+
+class TooLong(BaseException):
+    """The learner's function ran out of time; no `except Exception` of its own catches it."""
+
+
+@contextlib.contextmanager
+def no_longer_than(seconds: float) -> Iterator[None]:
+    """Raise TooLong in the block when the time is up, where the system can (not on Windows, and not
+    in a thread)."""
+    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_):
+        raise TooLong
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def verdict(registered: Exercise, results: Sequence[Result]) -> str:
     """The text of a check: points, the first mistake and what to try next."""
-    earned, points = sum(result.earned for result in results), registered.points
-    failed = [result for result in results if result.mistake]
-    if failed:
-        line, next = f"{registered.id}: {earned}/{points} — {failed[0].mistake}", failed[0].next
-    else:
-        line, next = f"{registered.id}: {earned}/{points} points", registered.next
-    return f"{line}\nnext: {next}" if next else line
+    earned = sum(result.earned for result in results)
+    for result in results:
+        if result.mistake:
+            return lines(registered, earned, result.mistake, result.next)
+    told = f"{registered.id}: {earned}/{registered.points} points"
+    return f"{told}\nnext: {registered.next}" if registered.next else told
+
+
+def lines(registered: Exercise, earned: int, mistake: str, next: str) -> str:
+    told = f"{registered.id}: {earned}/{registered.points} — {mistake}"
+    return f"{told}\nnext: {next}" if next else told

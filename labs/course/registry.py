@@ -141,11 +141,7 @@ def run_check(check: Check, student: Callable, seed: int) -> Result:
         seeded(check, student, seed)
     except (Exception, SystemExit) as error:
         return Result(
-            check.name,
-            check.points,
-            0,
-            one_line(explain(error, student, check)),
-            getattr(error, "next", "") if isinstance(error, Mistake) else "",
+            check.name, check.points, 0, one_line(explain(error, student, check)), advice(error)
         )
     return Result(check.name, check.points, check.points, "", "")
 
@@ -169,6 +165,49 @@ def explain(error: BaseException, student: Callable | None, check: Check) -> str
     if isinstance(error, (Mistake, AssertionError)):
         return str(error) or f"it failed {check.name.replace('_', ' ')}"
     return f"what your function returned cannot be used ({one_line(message)})"
+
+
+IN_PLACE_OF_A_LEAF = "change parameters inside `with torch.no_grad():`"
+# What a crash usually comes from: words in the error's text, and what to try.
+CRASHES = (
+    (
+        ("index -100 is out of bounds", "Index tensor has negative", "index out of range in self"),
+        "-100 is the id of no token: put another in its place before you look it up, and set those "
+        "places to 0 afterwards",
+    ),
+    (("leaf Variable that requires grad", "view of a leaf Variable"), IN_PLACE_OF_A_LEAF),
+    (
+        (
+            "must match the size",
+            "cannot be multiplied",
+            "must match the existing size",
+            "broadcast",
+        ),
+        "print the shapes just above that line, and compare them with those in the docstring",
+    ),
+    (
+        ("only one element tensors can be converted", "Boolean value of Tensor", "ambiguous"),
+        "a tensor of several numbers stands where one number or one truth value is needed: use an "
+        "operation that works on all of them, such as torch.where",
+    ),
+    (
+        ("does not require grad",),
+        "compute from the arguments themselves: no .item(), no .detach(), no torch.no_grad()",
+    ),
+    (("is not defined",), "define it in the function, or import it there"),
+    (("'NoneType'",), "something is None there: does a function that you call end without return?"),
+)
+ANY_CRASH = "call your function in a cell of its own, with small inputs, to see the whole traceback"
+
+
+def advice(error: BaseException) -> str:
+    """The next thing to try after an error in a check."""
+    if isinstance(error, Mistake):
+        return error.next
+    for words, next in CRASHES:
+        if any(word in str(error) for word in words):
+            return next
+    return ANY_CRASH
 
 
 def line_in(student: Callable | None, error: BaseException) -> int | None:

@@ -81,6 +81,11 @@ def outside(name: str) -> Lab:
     return _lab
 
 
+def running() -> Lab | None:
+    """The lab in progress, None before the first start()."""
+    return _lab
+
+
 def current() -> Lab:
     """The lab in progress; raises CourseError before the first start()."""
     if _lab is None:

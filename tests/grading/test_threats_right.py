@@ -73,6 +73,13 @@ def test_g47_of_two_answers_the_later_one_counts():
     attack(TIER, {}, {"sft.loss": {"failed"}}, after=[wrong])
 
 
+@pytest.mark.parametrize("where", ["lab.device", "torch.device(lab.device)"])
+def test_g47_the_lab_is_there_as_in_the_notebook(where):
+    """G47, worker: an answer may move what it makes to the device that the notebook runs on."""
+    body = f"logits, labels = logits.to({where}), labels.to({where})\nRIGHT"
+    attack(TIER, answers(loss=body), {})
+
+
 @pytest.mark.parametrize("tier", TIERS)
 def test_gradients_left_off_lose_points_as_in_the_notebook(tier):
     body = "import torch\ntorch.set_grad_enabled(False)\nRIGHT"

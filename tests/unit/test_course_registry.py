@@ -165,7 +165,8 @@ def test_the_first_mistake_is_named_and_the_others_are_still_run(demo, capsys):
 def test_a_function_that_raises_is_told_in_one_line_with_its_own_line(demo, capsys):
     line = raises.__code__.co_firstlineno + 2
     assert told(raises, capsys) == [
-        f"demo.mean: 0/4 — your function raised ValueError: two lines and more (line {line})"
+        f"demo.mean: 0/4 — your function raised ValueError: two lines and more (line {line})",
+        f"next: {registry.ANY_CRASH}",
     ]
 
 
@@ -224,6 +225,60 @@ def test_a_long_message_is_cut(demo, capsys):
         raise ValueError("x" * 1000)
 
     assert len(told(long, capsys)[0]) < 200
+
+
+def test_a_crash_is_told_with_what_it_usually_comes_from(demo, capsys):
+    weight = torch.nn.Parameter(torch.ones(2))
+    crashes = {
+        "-100 is the id of no token": lambda: torch.ones(2, 3).gather(1, torch.tensor([[-100]])),
+        "torch.no_grad()": lambda: weight.sub_(1),
+        "print the shapes": lambda: torch.ones(2, 3) @ torch.ones(2, 3),
+        "print the shapes just": lambda: torch.ones(2) + torch.ones(3),
+        "torch.where": lambda: bool(torch.ones(2) > 0),
+        "work on all of them": lambda: float(torch.ones(2)),
+        "no .item()": lambda: torch.ones(1).sum().backward(),
+        "define it in the function": lambda: undefined,  # noqa: F821
+        "without return": lambda: None + 1,
+    }
+    for words, crash in crashes.items():
+
+        def crashing(values, ignore=None):
+            return crash()  # noqa: B023
+
+        line, next = told(crashing, capsys)
+        assert "your function raised" in line
+        assert words.removesuffix(" just").replace("work on all", "works on all") in next, next
+
+
+def test_an_endless_loop_is_told(demo, capsys, monkeypatch):
+    monkeypatch.setattr(learner, "PATIENCE_SECONDS", 0.2)
+
+    def endless(values, ignore=None):
+        while True:
+            try:
+                len(values)
+            except Exception:
+                pass
+
+    line, next = told(endless, capsys)
+    assert "still running" in line and "never ends" in next
+    assert told(mean, capsys)[0] == "demo.mean: 4/4 points"
+
+
+def test_a_cell_that_failed_is_not_judged_by_its_earlier_version(demo, capsys, monkeypatch):
+    cells = ["", '@exercise("demo.mean", …)']
+    monkeypatch.setattr(learner.portable, "inputs", lambda: cells)
+    function = attempt(mean)
+    cells += ["check(mean)", '@exercise("demo.mean", …)\ndef mean(values:', "check(mean)"]
+    capsys.readouterr()
+    check(function)
+    line, next = capsys.readouterr().out.splitlines()
+    assert line.startswith("demo.mean: 0/4 — the cell with your function stopped with an error")
+    assert next.startswith("next: correct the cell")
+    function = attempt(mean)
+    capsys.readouterr()
+    check(function)
+    assert capsys.readouterr().out.startswith("demo.mean: 4/4")
 
 
 def test_an_interrupt_is_not_swallowed(demo):
