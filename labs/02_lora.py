@@ -84,7 +84,7 @@ on_trial()
 @exercise("lora.initialise", points=3, minutes=5, difficulty=1)
 def initialise(d_out, d_in, rank):
     """Start values of an adapter: it must not change the layer yet, and it must
-    be able to learn.
+    be able to learn. A is drawn at random.
 
     returns A, float (rank, d_in), and B, float (d_out, rank)
     """

@@ -160,10 +160,7 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
         "left padding without a mask": ("if real[:, 0].all():", "if True:"),
         "dropout stays": ("part.training = False", "pass"),
         "dropout does not come back": ("part.training = True", "pass"),
-        "a head as wide as the hidden state": (
-            "if output is None else output.weight.shape[1]",
-            "",
-        ),
+        "a head as wide as the hidden state": ("if output is None else output.weight.shape[1]", ""),
         "a prompt may be too long by one": (
             "ids.shape[1] + room > context",
             "ids.shape[1] + room > context + 1",
@@ -180,7 +177,10 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
         "any sizes": ("if not fits: wanted", "if False:\n        wanted"),
         "a table fits any": ("len(sizes) == tensor.dim() and", ""),
         "counts may be numbers": ("if counts.dtype != torch.bool:", "if False:"),
-        "one less will do": ("operator.index(value) >= least", "operator.index(value) >= least - 1"),
+        "one less will do": (
+            "operator.index(value) >= least",
+            "operator.index(value) >= least - 1",
+        ),
         "0 is positive": ("if not 0 < value", "if not 0 <= value"),
         "infinity will do": ('< float("inf")', '<= float("inf")'),
     },
@@ -460,10 +460,7 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
             "(log_p - log_q).expm1() - (log_p - log_q)",
         ),
         "k1's sign": ("return log_p - log_q", "return log_q - log_p"),
-        "the divergence weighted by q": (
-            "return (log_p.exp() *",
-            "return (log_q.exp() *",
-        ),
+        "the divergence weighted by q": ("return (log_p.exp() *", "return (log_q.exp() *"),
         "a token that p rules out counts": (
             "(log_p - log_q).where(log_p > -torch.inf, 0)",
             "(log_p - log_q)",

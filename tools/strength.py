@@ -26,6 +26,7 @@ if __name__ == "__main__":
 
 import torch
 from banks import right_solutions, wrong_solutions
+from blind_bank import ACCEPTED_AT_FIRST, EXCUSED, blind_answers
 from checks.shared import public_calls
 from course.learner import NOTEBOOK_SEED
 from course.registry import all_ids, find, run_checks
@@ -50,6 +51,8 @@ A_LENGTH = "only the length of it is asked, and a length has no gradient"
 ANY_WIDTH = "the exercise leaves open how widely A is spread"
 ANY_RANK = "the exercise does not ask what becomes of a rank that the matrix cannot have"
 A_SQUARE = "a square is the same for both signs"
+ONE_DEVICE = "here everything is on one device"
+NOTHING_SUCH = "the exercise does not ask what becomes of no example, or of labels that do not fit"
 OVERWRITTEN = "what is put there is overwritten before anybody reads it"
 EQUIVALENT: dict[str, dict[str, str]] = {
     "lora.initialise": {
@@ -98,11 +101,14 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "detached: better, worse = zip(*itertools.combinations(range(rewards.detach().shape[1]), 2))": A_LENGTH
     },
     "reward.silent_bug": {
-        "step left out: ids, real = (tensor for tensor in pad(rows, pad_id))": "here everything is on one device",
+        "rewards_of_rows: step left out: ids, real = (ids, real.to(model.device))": ONE_DEVICE,
+        "rewards_of_rows: step left out: ids, real = (ids.to(model.device), real)": ONE_DEVICE,
         "pad_id taken to be 0: pad_id = 0": "whatever stands on padding is never read",
     },
-    "sft.loss": {
-        "off by one: return -token_log_probs(logits, labels).sum() / (labels[:, 0:] != IGNORE).sum()": "the first token of a row is the prompt's: its label never counts"
+    "sft.silent_bug": {
+        "statement left out: raise ValueError(…)": NOTHING_SUCH,
+        "statement left out: raise ValueError(…) (2)": NOTHING_SUCH,
+        "other function: if all((len(ids) != len(labels) for ids, labels in examples)):": NOTHING_SUCH,
     },
     "sft.token_log_probs": {
         "constant: log_probs = logits.log_softmax(-1).gather(-1, labels.where(counts, 1).unsqueeze(-1)).squeeze(-1)": OVERWRITTEN
@@ -111,8 +117,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
 
 
 class Case(NamedTuple):
-    """A function to judge. kind: stub, reference, wrong, right or mutant · words: what a wrong one
-    must hear."""
+    """A function to judge. kind: stub, reference, wrong, right, mutant, or blind wrong and blind
+    right for answers written without sight of the checks · words: what a wrong one must hear."""
 
     id: str
     kind: str
@@ -144,6 +150,15 @@ def cases_of(id: str) -> list[Case]:
     found += [
         Case(id, "right", function.__name__, functools.partial(as_it_is, function))
         for function in right_solutions(id)
+    ]
+    found += [
+        Case(
+            id,
+            "blind right" if answer.is_right else "blind wrong",
+            answer.name,
+            functools.partial(as_it_is, answer.function),
+        )
+        for answer in blind_answers(id)
     ]
     return found + [
         Case(id, "mutant", mutant.fault, functools.partial(build, reference, part, mutant.source))
@@ -259,6 +274,17 @@ def entry(id: str, lab: str, found: list[tuple[Case, list[Verdict]]]) -> dict:
         "rejected": [
             case.name for case, verdicts in of("right") if not all(map(full_marks, verdicts))
         ],
+        "blind_wrong": len(of("blind wrong")),
+        "blind_accepted_at_first": sum(
+            (id, name) not in EXCUSED for name in ACCEPTED_AT_FIRST.get(id, [])
+        ),
+        "blind_accepted": [
+            case.name for case, verdicts in of("blind wrong") if any(map(full_marks, verdicts))
+        ],
+        "blind_right": len(of("blind right")),
+        "blind_rejected": [
+            case.name for case, verdicts in of("blind right") if not all(map(full_marks, verdicts))
+        ],
         "mutants": len(of("mutant")),
         "raising": sum(
             all("raised" in mistake for _, mistake in verdicts[-1]) for _, verdicts in of("mutant")
@@ -288,6 +314,8 @@ def missed(figures: dict) -> list[str]:
         "wrong solutions are accepted": figures["accepted"],
         "mistakes are not named": figures["not_named"],
         "right solutions are rejected": figures["rejected"],
+        "wrong answers written blind are accepted": figures["blind_accepted"],
+        "right answers written blind are rejected": figures["blind_rejected"],
         "verdicts depend on the seed": figures["flakes"],
         "too many mutants survive": killed(figures) < ENOUGH,
     }
@@ -320,7 +348,14 @@ def table(many: list[dict]) -> str:
 
 def shortcomings(figures: dict) -> list[str]:
     lines = [f"{figures['id']}: {goal}" for goal in missed(figures)]
-    for what in ("accepted", "not_named", "rejected", "survivors"):
+    for what in (
+        "accepted",
+        "not_named",
+        "rejected",
+        "blind_accepted",
+        "blind_rejected",
+        "survivors",
+    ):
         lines += [f"  {what.replace('_', ' ')}: {name}" for name in figures[what]]
     stale = set(EQUIVALENT.get(figures["id"], {})) - set(figures["equivalent"])
     return lines + [

@@ -21,6 +21,9 @@ HEAD = [
     "Checks",
     "Wrong caught",
     "Right accepted",
+    "Wrong, blind: at first",
+    "now",
+    "Right, blind",
     "Mutants killed",
     "Equivalent",
     "Flakes",
@@ -43,12 +46,15 @@ def read(root):
 
 def counts(entry):
     """The numbers of one exercise, a pair (these, of so many) where it is a part of a whole."""
-    telling = entry["mutants"] - len(entry["equivalent"])
+    telling, blind = entry["mutants"] - len(entry["equivalent"]), entry["blind_wrong"]
     return [
         entry["points"],
         entry["checks"],
         (entry["wrong"] - len(entry["accepted"]), entry["wrong"]),
         (entry["right"] - len(entry["rejected"]), entry["right"]),
+        (blind - entry["blind_accepted_at_first"], blind),
+        (blind - len(entry["blind_accepted"]), blind),
+        (entry["blind_right"] - len(entry["blind_rejected"]), entry["blind_right"]),
         (telling - len(entry["survivors"]), telling),
         len(entry["equivalent"]),
         (entry["flakes"], entry["verdicts"]),

@@ -600,6 +600,10 @@ def as_number(value, *sizes: int) -> float:
         raise Mistake(f"{message}, yours is {kind_of(value)}", next=next) from None
 
 
+# d_out, d_in and rank for which rank (1/d_out + 1/d_in) d_out d_in, in floats, comes out too small
+HARD_FOR_FLOATS = (1827, 2899, 5), (744, 3280, 13), (1131, 6897, 64)
+
+
 @lora_parameters.wrong(*CUT_OFF)
 def by_a_share_in_floats(d_out, d_in, rank):
     share = rank * (d_out + d_in) / (d_out * d_in)
@@ -621,9 +625,7 @@ def gives_a_whole_number(student, seed):
         raise Mistake(
             "the count is the same for another matrix", next="it depends on d_out, d_in and rank"
         )
-    rng = random.Random(seed)
-    for _ in range(300):
-        d_out, d_in, rank = rng.randint(200, 4000), rng.randint(500, 9000), rng.randint(3, 64)
+    for d_out, d_in, rank in HARD_FOR_FLOATS:
         if as_number(student(d_out, d_in, rank)) == rank * (d_out + d_in) - 1:
             raise Mistake(*CUT_OFF)
     try:

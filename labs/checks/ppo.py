@@ -4,6 +4,7 @@ The form is explained in checks/shared.py.
 """
 
 import math
+import random
 from collections.abc import Callable
 
 import torch
@@ -62,7 +63,11 @@ def counting(seed: int) -> Tensor:
     _, labels = random_batch(seed, rows=4, time=10)
     labels[3, 5:] = 2
     labels[2, 1:] = 2
-    return labels[:, 1:] != IGNORE
+    labels[1, 1 : 2 + random.Random(seed + 7).randrange(7)] = 2
+    counts = labels[:, 1:] != IGNORE
+    if 2 * counts.sum() == counts.numel():  # half of the sum over all would be the mean
+        counts[3, counts[3].nonzero()[0] - 1] = True
+    return counts
 
 
 def in_all_ways(seed: int, counts: Tensor, least: float) -> tuple[Tensor, Tensor]:
@@ -203,7 +208,9 @@ def is_the_third_estimate(student, seed):
 
 @k3.check(points=1)
 def has_the_divergence_as_its_mean(student, seed):
-    policies = log_p, log_q = two_policies(seed)
+    log_p, log_q = two_policies(seed)
+    log_q[:, 0] -= 16  # a token that q all but rules out, so that its k3 is large
+    policies = log_p, log_q = log_p, log_q.log_softmax(-1)
     average = (log_p.exp().double() * estimates(student, policies)).sum(-1)
     divergence = kl.full(log_p, log_q)
     if not close(average, divergence):
@@ -891,6 +898,7 @@ def no_clip_of_0(log_probs, old_log_probs, advantages, counts, clip):
 
 
 @clipped_surrogate.check(points=1)
+@twice
 def can_do_without_the_clip(student, seed):
     *tables, _ = after_an_update(seed)
     with in_words(TypeError, *NEEDS_CLIP):
@@ -1048,14 +1056,15 @@ def critic_in_place(values, old_values, returns, counts, clip):
 
 
 def after_a_critics_update(
-    seed: int, towards: float = 1
+    seed: int, towards: float = 1, from_them: float = 1
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
     """The function's arguments: values that have moved up, down and hardly, each with returns above
-    and below them. towards: how much further they have moved where that was towards the returns"""
+    and below them. towards, from_them: how much further those have moved that move towards their
+    returns, and those that move away from them"""
     counts = counting(seed)
     old_values = randoms(seed, *counts.shape) * counts
     moves, away = in_all_ways(seed, counts, least=0.8)
-    moves = torch.where(moves * away > 0, towards * moves, moves)
+    moves = moves * torch.where(moves * away > 0, float(towards), float(from_them))
     return old_values + moves, old_values, old_values + away, counts, some_clip(seed)
 
 
@@ -1075,7 +1084,10 @@ def larger_of_two_means(values, old_values, returns, counts, clip):
 @value_loss.check(points=2)
 @twice
 def is_half_the_mean_of_the_larger_error(student, seed):
-    both = after_a_critics_update(seed), after_a_critics_update(seed, towards=2)
+    both = (
+        after_a_critics_update(seed, towards=0),
+        after_a_critics_update(seed, towards=2, from_them=0.3),
+    )
     if all(close(as_loss(call(student, each)), larger_of_two_means(*each)) for each in both):
         raise Mistake(
             *TWO_MEANS

@@ -599,8 +599,8 @@ def sums_each_response_then_averages(student, seed):
 @sequence_loss.check(points=1)
 def weighs_by_length(student, seed):
     rng = random.Random(seed)
-    few, times = rng.randint(2, 5), rng.randint(5, 10)
-    labels = torch.full((2, few * times + 2), IGNORE)
+    few, times = rng.randint(2, 3), rng.randint(5, 10)
+    labels = torch.full((2, few * times + rng.randint(2, 20)), IGNORE)
     labels[0, 1 : 1 + few], labels[1, 1 : 1 + few * times] = 3, 3
     logits = torch.zeros(*labels.shape, VOCAB, requires_grad=True)
     value = student(logits, labels)
@@ -874,7 +874,7 @@ def four_examples(seed: int) -> list[sft.Tokens]:
     The prompt of the second holds a stop token, the third was cut off before it ended.
     """
     rng = random.Random(seed)
-    prompts = [random_tokens(rng, rng.randint(2, 4)) for _ in range(3)]
+    prompts = [random_tokens(rng, rng.randint(2, 7)) for _ in range(3)]
     prompts[1][0] = 1
     responses = [random_tokens(rng, length) for length in (rng.randint(1, 2), 5, rng.randint(2, 3))]
     return [
@@ -906,7 +906,9 @@ def two_tensors(value, examples: list[sft.Tokens], pad_id: int) -> tuple[list, l
 def labels_of(student, seed: int, pad_id: int) -> list[tuple[list, list]]:
     """Of each example: the labels as returned, and those without padding."""
     examples = four_examples(seed)
-    _, labels = two_tensors(student(four_examples(seed), pad_id), examples, pad_id)
+    ids, labels = two_tensors(student(four_examples(seed), pad_id), examples, pad_id)
+    if any(row[: len(real)] != real for row, (real, _) in zip(ids, examples)):
+        raise Mistake(*NOT_PADDED)
     return list(zip(labels, [right for _, right in examples]))
 
 

@@ -19,6 +19,11 @@ ENTRY = {
     "accepted": ["summed"],
     "right": 3,
     "rejected": [],
+    "blind_wrong": 7,
+    "blind_accepted_at_first": 2,
+    "blind_accepted": ["wrong_3"],
+    "blind_right": 4,
+    "blind_rejected": [],
     "mutants": 40,
     "equivalent": {"sign: x": "why"},
     "survivors": ["order: y", "constant: 0"],
@@ -41,11 +46,20 @@ def strength():
 def test_a_row_tells_what_was_counted_and_the_last_one_adds_up(strength):
     head, _, loss, step, total = strength.table([ENTRY, OTHER])
     assert head.startswith(
-        "| Exercise | Points | Checks | Wrong caught | Right accepted | Mutants killed"
+        "| Exercise | Points | Checks | Wrong caught | Right accepted | Wrong, blind: at first | now"
     )
-    assert loss == "| `demo.loss` | 4 | 3 | 11 of 12 | 3 of 3 | 37 of 39 | 1 | 1 of 1,320 |"
-    assert step == "| `demo.step` | 2 | 3 | 12 of 12 | 3 of 3 | 39 of 39 | 1 | 0 of 1,320 |"
-    assert total == "| all | 6 | 6 | 23 of 24 | 6 of 6 | 76 of 78 | 2 | 1 of 2,640 |"
+    assert (
+        loss
+        == "| `demo.loss` | 4 | 3 | 11 of 12 | 3 of 3 | 5 of 7 | 6 of 7 | 4 of 4 | 37 of 39 | 1 | 1 of 1,320 |"
+    )
+    assert (
+        step
+        == "| `demo.step` | 2 | 3 | 12 of 12 | 3 of 3 | 5 of 7 | 6 of 7 | 4 of 4 | 39 of 39 | 1 | 0 of 1,320 |"
+    )
+    assert (
+        total
+        == "| all | 6 | 6 | 23 of 24 | 6 of 6 | 10 of 14 | 12 of 14 | 8 of 8 | 76 of 78 | 2 | 1 of 2,640 |"
+    )
 
 
 def test_the_books_own_file_can_be_shown(strength):

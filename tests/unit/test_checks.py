@@ -4,6 +4,7 @@ beside its checks and the right ones in tests/unit/right."""
 import pytest
 import torch
 from banks import by_heart, points, right_solutions
+from blind_bank import EXCUSED, FOLDER, blind_answers
 from course import find, run_checks
 from course.learner import NOTEBOOK_SEED
 from course.registry import all_ids
@@ -41,6 +42,26 @@ def test_a_wrong_solution_loses_points_and_hears_why(id, wrong):
 def test_a_right_solution_gets_all_points_however_it_is_written(id, function):
     for seed in SEEDS:
         assert points(id, function, seed) == (find(id).points, []), f"seed {seed}"
+
+
+@pytest.mark.parametrize("id, answer", each(blind_answers, lambda answer: answer.name))
+def test_an_answer_that_was_written_blind_is_judged_rightly(id, answer):
+    for seed in SEEDS:
+        _, mistakes = points(id, answer.function, seed)
+        assert bool(mistakes) != answer.is_right, f"seed {seed}, {answer.note}: {mistakes}"
+
+
+def test_every_exercise_has_answers_that_were_written_blind():
+    for id in all_ids():
+        names = {answer.name for answer in blind_answers(id)}
+        assert len(names) >= 9, f"{id} has {len(names)} answers written blind: see blind_bank.py"
+    known = {(id, name) for id in all_ids() for name in names_in_the_file(id)}
+    assert EXCUSED.keys() <= known, "an excused answer is not there any more"
+
+
+def names_in_the_file(id):
+    text = (FOLDER / f"{id.replace('.', '_')}.py").read_text("utf8")
+    return [line[4:].partition("(")[0] for line in text.splitlines() if line.startswith("def ")]
 
 
 @every_exercise
