@@ -1056,15 +1056,16 @@ def critic_in_place(values, old_values, returns, counts, clip):
 
 
 def after_a_critics_update(
-    seed: int, towards: float = 1, from_them: float = 1
+    seed: int, towards: float = 1, far: float = 1
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
     """The function's arguments: values that have moved up, down and hardly, each with returns above
-    and below them. towards, from_them: how much further those have moved that move towards their
-    returns, and those that move away from them"""
+    and below them. towards, far: how much further those move that move towards their returns,
+    and how much further off those returns are"""
     counts = counting(seed)
     old_values = randoms(seed, *counts.shape) * counts
     moves, away = in_all_ways(seed, counts, least=0.8)
-    moves = moves * torch.where(moves * away > 0, float(towards), float(from_them))
+    closer = moves * away > 0
+    moves, away = moves.where(~closer, towards * moves), away.where(~closer, far * away)
     return old_values + moves, old_values, old_values + away, counts, some_clip(seed)
 
 
@@ -1084,10 +1085,7 @@ def larger_of_two_means(values, old_values, returns, counts, clip):
 @value_loss.check(points=2)
 @twice
 def is_half_the_mean_of_the_larger_error(student, seed):
-    both = (
-        after_a_critics_update(seed, towards=0),
-        after_a_critics_update(seed, towards=2, from_them=0.3),
-    )
+    both = (after_a_critics_update(seed, towards=0), after_a_critics_update(seed, far=6))
     if all(close(as_loss(call(student, each)), larger_of_two_means(*each)) for each in both):
         raise Mistake(
             *TWO_MEANS
