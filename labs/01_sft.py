@@ -10,9 +10,10 @@
 # short function whose body is `...`: as long as you leave it, the solution stands in for it and
 # everything below still runs; as soon as you write a body, *your* function is used in the rest of
 # the lab. The cell after it checks yours and names the mistake, if there is one. Hints and
-# solutions stand folded below. The six exercises are worth 21 points. (`# NBVAL_CHECK_OUTPUT` marks
+# solutions stand folded below. The six exercises are worth 21 points; plan 65 minutes for them. (`# NBVAL_CHECK_OUTPUT` marks
 # the cells whose output the book's tests compare with the stored one; it is of no concern to you.)
-# You need Python and a little PyTorch; the whole lab runs in a few minutes on two CPU cores.
+# You need Python and a little PyTorch; by itself the whole lab runs in about a minute on two CPU
+# cores.
 
 # %%
 from pathlib import Path

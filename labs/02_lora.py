@@ -8,7 +8,7 @@
 #
 # **How to work through it.** As in [lab 01](01_sft.ipynb): run the cells from top to bottom; an
 # exercise whose body is `...` uses the solution until you write your own; `check` names the
-# mistake. The six exercises are worth 19 points. You need lab 01's loss, which is used here
+# mistake. The six exercises are worth 19 points; plan 55 minutes for them. You need lab 01's loss, which is used here
 # unchanged.
 #
 # **Stored sweeps.** Some questions need an hour of training. Those runs were made once, with
@@ -169,6 +169,36 @@ check(merged_weight)
 # </details>
 
 # %% [markdown] solution="lora.merge"
+
+# %% [markdown]
+# What do the three do together? A small layer, an adapter of rank 4 with numbers in `B`, and 40
+# inputs: what `lora_update` adds to the outputs, beside what merging changes.
+
+# %%
+generator = torch.Generator().manual_seed(1)
+weight, x, B = (torch.randn(*shape, generator=generator) for shape in ((24, 32), (40, 32), (24, 4)))
+with torch.random.fork_rng():
+    A, _ = initialise(24, 32, 4)
+added = lora_update(x, A, B, 8.0)
+changed = merged_weight(weight, A, B, 8.0) - weight
+
+# %%
+fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2))
+left.plot(added.flatten(), (x @ changed.T).flatten(), ".", markersize=3, color=BLUE)
+left.axline((0, 0), slope=1, color=GREY, linewidth=0.8)
+left.set(xlabel="what lora_update adds", ylabel="what merging changes")
+right.bar(range(1, 25), torch.linalg.svdvals(changed), color=ORANGE)
+right.set(xlabel="number", ylabel="singular value of the merged change")
+show(
+    fig,
+    "Left, 960 outputs: what the update adds to each, beside what merging changes; all lie on the "
+    "diagonal. Right, the singular values of the merged change: four, and twenty zeros.",
+)
+
+# %% [markdown]
+# *What to look at:* on the left, every point lies on the diagonal if your two functions mean the
+# same adapter: a factor that one of them lacks tilts the cloud. On the right, only four singular
+# values are not zero, however large the matrix: that is the rank.
 
 # %% [markdown]
 # ### Exercise · freezing

@@ -8,7 +8,7 @@
 #
 # **How to work through it.** As in [lab 01](01_sft.ipynb): run the cells from top to bottom; an
 # exercise whose body is `...` uses the solution until you write your own; `check` names the
-# mistake. The five exercises are worth 20 points. The wide runs were made once, with `make sweeps`;
+# mistake. The five exercises are worth 20 points; plan 55 minutes for them. The wide runs were made once, with `make sweeps`;
 # the lab draws their stored rows and repeats one.
 #
 # **The world.** A customer writes a ticket, the base model draws two replies, a rater says which is
@@ -137,6 +137,37 @@ check(reward_at_end)
 # </details>
 
 # %% [markdown] solution="reward.at_end"
+
+# %% [markdown]
+# Both at work: the loss of one choice at every margin, and two rows of numbers, one padded on the
+# right and one on the left, with what your function reads.
+
+# %%
+margins = torch.linspace(-6, 6, 61)
+losses = [bradley_terry_loss(margin.reshape(1), torch.zeros(1)).item() for margin in margins]
+real = torch.tensor([[True] * 6 + [False] * 3, [False] * 2 + [True] * 7])
+numbers = torch.tensor(
+    [[0.1, 0.5, -0.2, 0.4, 0.9, 1.2, 3, 3, 3], [3, 3, -0.4, 0, -0.9, -0.3, -1, -0.6, -1.4]]
+)
+fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2))
+left.plot(margins, losses, color=BLUE)
+left.set(xlabel="margin: chosen − rejected", ylabel="loss of the choice, nats")
+for row, color in ((0, BLUE), (1, ORANGE)):
+    places = torch.arange(9)
+    right.plot(places[real[row]], numbers[row][real[row]], "o-", color=color)
+    right.plot(places[~real[row]], numbers[row][~real[row]], "x", color=GREY)
+    right.axhline(reward_at_end(numbers, real)[row].item(), color=color, linestyle=":")
+right.set(xlabel="column", ylabel="number for the prefix")
+show(
+    fig,
+    "Left, the loss falls from 6 at a margin of −6 through log 2 at 0 towards 0. Right, two rows; a "
+    "dotted line at the height of each row's last real number; crosses for padding.",
+)
+
+# %% [markdown]
+# *What to look at:* on the left, a wrong choice costs about its margin and a right one next to
+# nothing. On the right, each dotted line is what your function read: it must meet the last dot of
+# its colour, and never a cross.
 
 # %% [markdown]
 # ### Exercise · more than two

@@ -9,7 +9,7 @@
 #
 # **How to work through it.** As in [lab 01](01_sft.ipynb): run the cells from top to bottom; an
 # exercise whose body is `...` uses the solution until you write your own; `check` names the
-# mistake. The six exercises are worth 23 points. The wide runs were made once, with `make sweeps`;
+# mistake. The six exercises are worth 23 points; plan 95 minutes for them. The wide runs were made once, with `make sweeps`;
 # the lab draws their stored rows and repeats one.
 #
 # **Two scores.** The *proxy* is what the reward model of [lab 03](03_reward_model.ipynb) says; PPO
@@ -261,6 +261,36 @@ ours = gae(no_penalty, of_prompt.where(counts, 0), counts, 1.0, 1.0)
 evidence("C1.28", (ours - (rollout.scores.unsqueeze(-1) - of_prompt).where(counts, 0)).abs().max())
 
 # %% [markdown]
+# One reply, token by token: what your `token_rewards` pays, and how your `gae` lets it flow back.
+
+# %%
+paid = token_rewards(
+    rollout.scores, rollout.log_probs, rollout.ref_log_probs, counts, settings.beta
+)
+row = int(counts.sum(-1).argmax())
+words = tokenizer().convert_ids_to_tokens(rollout.responses[row])
+fig, (above, below) = plt.subplots(2, 1, figsize=(8, 4.8), sharex=True)
+above.bar(range(len(words)), paid[row][counts[row]], color=BLUE)
+above.set_ylabel("reward")
+for lam, color in ((0.0, GREY), (0.95, ORANGE), (1.0, GREEN)):
+    flows = gae(paid, values, counts, 1.0, lam)[row][counts[row]]
+    below.plot(range(len(words)), flows, "o-", markersize=3, color=color, label=f"λ = {lam:g}")
+below.set_ylabel("advantage")
+below.legend()
+below.set_xticks(range(len(words)), words, rotation=90)
+show(
+    fig,
+    "The tokens of one reply. Above, the reward of each: small penalties, and the score at the last "
+    "one. Below, the advantages for three values of λ.",
+)
+
+# %% [markdown]
+# *What to look at:* above, the score stands at the very last token alone, and a token pays where
+# the policy likes it better than the reference does. Below, with λ = 0 only the last token and
+# those where the critic changes its mind have an advantage; the larger λ, the further the score
+# flows back.
+
+# %% [markdown]
 # ## How far one update may go
 #
 # $$L^\text{CLIP} = \mathbb{E}\left[\min\left(\rho_t \hat{A}_t,\; \text{clip}(\rho_t, 1 -
@@ -335,6 +365,37 @@ check(value_loss)
 # </details>
 
 # %% [markdown] solution="ppo.value_loss"
+
+# %% [markdown]
+# Both losses as curves, for a single token.
+
+# %%
+one, counted = torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool)
+ratios, moves = torch.linspace(0.5, 1.5, 101), torch.linspace(-1, 1, 101)
+fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2))
+for advantage, color in ((1.0, BLUE), (-1.0, ORANGE)):
+    gains = [
+        -clipped_surrogate(ratio.log() * one, 0 * one, advantage * one, counted, 0.2).item()
+        for ratio in ratios
+    ]
+    left.plot(ratios, gains, color=color, label=f"advantage {advantage:+.0f}")
+left.set(xlabel="ratio ρ", ylabel="gain")
+left.legend()
+errors = [value_loss(move * one, 0 * one, 0.5 * one, counted, 0.2).item() for move in moves]
+right.plot(moves, errors, color=GREEN)
+right.axvline(0.5, color=GREY, linewidth=0.8)
+right.set(xlabel="value; it was 0, the return is 0.5", ylabel="the critic's loss")
+show(
+    fig,
+    "Left, the gain against the ratio: for an advantage of +1 it is flat above 1.2, for −1 below "
+    "0.8. Right, the critic's loss against its value: flat between 0.2 and 0.8, steep outside.",
+)
+
+# %% [markdown]
+# *What to look at:* where a curve is flat, nothing is learned from this token. The policy's gain is
+# flat only where the ratio has gone far enough in the direction that the advantage asks for, never
+# on the other side. The critic's loss is flat as soon as the value has come 0.2 closer to the
+# return, and until it is as far beyond it.
 
 # %% [markdown]
 # ### The ratio

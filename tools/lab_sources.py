@@ -165,10 +165,22 @@ def solution(id: str, heads: dict[str, tuple[str, str]]) -> str:
     heads: of the lab's exercises by id: the first line, "@exercise(…)", the function's name
     """
     reference, (head, name) = find(id).reference, heads[id]
-    source = re.sub(r"\Adef \w+", f"def {name}", inspect.getsource(reference).rstrip())
+    source = re.sub(r"\Adef \w+", f"def {name}", without_guards(reference))
     written = {name: find(other).reference for other, (_, name) in heads.items()}
     code = f"{imports_of(reference, written)}{head}{source}"
     return f"<details><summary>Solution</summary>\n\n```python\n{code}\n```\n\n</details>"
+
+
+def without_guards(function: Callable) -> str:
+    """A reference's source without the calls that refuse wrong arguments (check_…): they are no part
+    of an answer."""
+    source = inspect.getsource(function).rstrip()
+    lines = source.split("\n")
+    for statement in reversed(ast.parse(source).body[0].body):
+        match statement:
+            case ast.Expr(value=ast.Call(func=ast.Name(id=name))) if name.startswith("check_"):
+                del lines[statement.lineno - 1 : statement.end_lineno]
+    return "\n".join(lines)
 
 
 def imports_of(function: Callable, written: dict[str, Callable]) -> str:
@@ -178,7 +190,7 @@ def imports_of(function: Callable, written: dict[str, Callable]) -> str:
     reader has written them
     """
     module, local = inspect.getmodule(function), inspect.unwrap(function).__code__.co_varnames
-    tree = ast.parse(inspect.getsource(function))
+    tree = ast.parse(without_guards(function))
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     known, bound = vars(module), bindings(module)
     plain, listed = set(), defaultdict(set)

@@ -1,17 +1,25 @@
-"""Open the labs in JupyterLab: `make lab`.
+"""Open your own copies of the labs in JupyterLab: `make lab`.
 
-What the words after it say is handed to jupyter-lab. Two things are put right before, because
-JupyterLab would end with its own words otherwise: it does not start for root, as in a container,
-and it needs a home folder that it can write to.
+Copies that are missing are made first (own_labs.py). What the words after `make lab` say is handed
+to jupyter-lab. Two things are put right before, because JupyterLab would end with its own words
+otherwise: it does not start for root, as in a container, and it needs a home folder that it can
+write to.
 """
 
+import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
+import own_labs
+
 ROOT = Path(__file__).resolve().parents[1]
 OWN = ROOT / ".venv" / "jupyter"  # what JupyterLab keeps, where the home folder takes nothing
+# What JupyterLab is set to unless its user decides otherwise: long lines of code are wrapped, since
+# the descriptions of figures would be cut off.
+DEFAULTS = ROOT / ".venv" / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+WRAPPED = {"@jupyterlab/notebook-extension:tracker": {"codeCellConfig": {"lineWrap": True}}}
 # Where Jupyter and IPython keep their settings and what they know of running kernels.
 PLACES = {
     "JUPYTER_CONFIG_DIR": ".jupyter",
@@ -42,14 +50,34 @@ def own_places(home: Path, variables: dict[str, str]) -> dict[str, str]:
     }
 
 
-def command(words: list[str], is_root: bool) -> list[str]:
+def command(words: list[str], is_root: bool, folder: str) -> list[str]:
     made = [
         str(ROOT / ".venv" / "bin" / "jupyter-lab"),
         f"--ServerApp.root_dir={ROOT}",
-        "--LabApp.default_url=/lab/tree/labs",
+        f"--LabApp.default_url=/lab/tree/{folder}",
     ]
     allowed = ["--allow-root"] if is_root and "--allow-root" not in words else []
     return [*made, *allowed, *words]
+
+
+def set_defaults() -> None:
+    if not DEFAULTS.exists() and takes_files(DEFAULTS.parent):
+        DEFAULTS.write_text(json.dumps(WRAPPED, indent=2), "utf-8")
+
+
+def copies() -> str:
+    """Make the learner's copies; returns the folder to open."""
+    try:
+        for sentence in own_labs.complete():
+            print(sentence, flush=True)
+    except OSError as error:
+        print(
+            f"No copies for you could be made in {own_labs.OWN} ({error.strerror}): these are the "
+            "book's own notebooks, with their outputs.",
+            flush=True,
+        )
+        return "labs"
+    return own_labs.OWN.name
 
 
 def main(words: list[str]) -> None:
@@ -59,7 +87,8 @@ def main(words: list[str]) -> None:
         print("You are root, so whoever can open this JupyterLab is root too.", flush=True)
     if places:
         print(f"Your home folder takes no files: JupyterLab keeps its own in {OWN}.", flush=True)
-    made = command(words, is_root)
+    set_defaults()
+    made = command(words, is_root, copies())
     os.execve(made[0], made, os.environ | places)
 
 

@@ -101,8 +101,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "detached: better, worse = zip(*itertools.combinations(range(rewards.detach().shape[1]), 2))": A_LENGTH
     },
     "reward.silent_bug": {
-        "rewards_of_rows: step left out: ids, real = (ids, real.to(model.device))": ONE_DEVICE,
-        "rewards_of_rows: step left out: ids, real = (ids.to(model.device), real)": ONE_DEVICE,
+        "step left out: ids, real = (ids, real.to(model.device))": ONE_DEVICE,
+        "step left out: ids, real = (ids.to(model.device), real)": ONE_DEVICE,
         "pad_id taken to be 0: pad_id = 0": "whatever stands on padding is never read",
     },
     "sft.silent_bug": {

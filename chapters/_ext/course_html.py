@@ -7,19 +7,19 @@ import shutil
 from pathlib import Path
 from urllib.parse import unquote
 
-JUPYTERLAB = "http://localhost:8888/lab/tree"
+JUPYTERLAB = "http://localhost:8888/lab/tree/mine"  # the reader's own copies, which make lab makes
 IMAGE = re.compile(r'<img\b[^>]*\bsrc="([^"]+\.svg)"[^>]*>')
 SCRIPT = re.compile(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>")
 
 
 def add_lab_button(app, pagename, templatename, context, doctree):
-    """On a notebook's page: open the same notebook in the reader's own JupyterLab."""
+    """On a notebook's page: open the reader's own copy of it in their JupyterLab."""
     if context.get("page_source_suffix") == ".ipynb":
         context["header_buttons"].insert(
             0,
             {
                 "type": "link",
-                "url": f"{JUPYTERLAB}/{pagename}.ipynb",
+                "url": f"{JUPYTERLAB}/{Path(pagename).name}.ipynb",
                 "icon": "fas fa-flask",
                 "text": "Open in your JupyterLab",
                 "label": "open-in-jupyterlab",

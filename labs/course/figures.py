@@ -25,8 +25,9 @@ PALETTE = BLUE, ORANGE, GREEN, PURPLE, GREY, PINK = (
     "#c9487a",
 )
 INK = "#010203"  # stands for the page's text colour; replaced by currentColor in the SVG
-# for an SVG shown by itself, as in JupyterLab: its ink is black
-CARD = "svg:root { background: white }"
+# For an SVG shown by itself, as in JupyterLab, where nothing says whether the page is light or dark:
+# a grey that has a contrast of more than 4:1 on both.
+ALONE = "svg:root { color: #7b7b7b }"
 STYLE = {
     "axes.prop_cycle": mpl.cycler(color=PALETTE),
     "axes.spines.top": False,
@@ -80,12 +81,12 @@ def show(fig: Figure, alt: str) -> None:
         raise CourseError("show() needs alt: say in a sentence what the figure shows.")
     images = {"image/svg+xml": as_svg(fig, alt), "image/png": as_png(fig)}
     plt.close(fig)  # or the notebook draws it once more at the end of the cell
-    display(images | {"text/plain": alt}, raw=True, metadata={"needs_background": "light"})
+    display(images | {"text/plain": alt}, raw=True)
 
 
 def as_svg(fig: Figure, alt: str) -> str:
-    """The figure as one SVG element that fills its column and draws its ink in the text's
-    colour."""
+    """The figure as one SVG element of its own size, narrower where its column is, that draws its
+    ink in the text's colour."""
     file = io.StringIO()
     with mpl.rc_context({name: STYLE[name] for name in ("svg.fonttype", "svg.hashsalt")}):
         fig.savefig(
@@ -97,12 +98,10 @@ def as_svg(fig: Figure, alt: str) -> str:
         )
     text = file.getvalue().replace(INK, "currentColor")
     tag, body = re.search(r"<svg\b([^>]*>)(.*)", text, re.DOTALL).groups()
-    width = float(re.search(r'\swidth="([\d.]+)pt"', tag)[1])
-    tag = re.sub(r'\s(?:width|height)="[^"]*"', "", tag)
     # matplotlib leaves black fills out: they take the fill of the root
     return (
         f'<svg data-course-figure="" role="img" aria-label={quoteattr(alt)} fill="currentColor" '
-        f'width="100%" style="max-width: {width:.0f}pt; height: auto"{tag}\n <style>{CARD}</style>{body}'
+        f'style="max-width: 100%; height: auto"{tag}\n <style>{ALONE}</style>{body}'
     )
 
 

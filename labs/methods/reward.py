@@ -75,6 +75,15 @@ def reward_at_end(scores: Tensor, real: Tensor) -> Tensor:
     return scores.gather(-1, positions.where(real, -1).argmax(-1, keepdim=True)).squeeze(-1)
 
 
+def batch_rewards(model: ScalarModel, rankings: Sequence[Ranking], pad_id: int) -> Tensor:
+    """The rewards of a batch with their gradients, float (rankings, K)."""
+    rows = [prompt + response for prompt, responses in rankings for response in responses]
+    ids, real = pad(rows, pad_id)
+    check_tokens(model.body, ids)
+    ids, real = ids.to(model.device), real.to(model.device)
+    return reward_at_end(model(ids, real), real).view(len(rankings), -1)
+
+
 @torch.no_grad()
 def rewards(
     model: ScalarModel,
@@ -89,19 +98,11 @@ def rewards(
     Raises ValueError for a row that the model cannot read.
     """
     check_whole("batch_size", batch_size)
-    rows = [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
-    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    alone = [(prompt, [response]) for prompt, response in zip(prompts, responses, strict=True)]
+    batches = [alone[start : start + batch_size] for start in range(0, len(alone), batch_size)]
     with evaluating(model):
-        scored = [rewards_of_rows(model, batch, pad_id) for batch in batches]
+        scored = [batch_rewards(model, batch, pad_id).squeeze(-1) for batch in batches]
     return torch.cat(scored) if scored else torch.zeros(0, device=model.device)
-
-
-def rewards_of_rows(model: ScalarModel, rows: Sequence[list[int]], pad_id: int) -> Tensor:
-    """The reward of each row, float (rows,), with its gradient."""
-    ids, real = pad(rows, pad_id)
-    check_tokens(model.body, ids)
-    ids, real = ids.to(model.device), real.to(model.device)
-    return reward_at_end(model(ids, real), real)
 
 
 # The loss -----------------------------------------------------------------------------------------
@@ -163,12 +164,6 @@ def batches(
     for _ in range(epochs):
         order = rng.sample(rankings, len(rankings))
         yield from (order[start : start + batch_size] for start in range(0, len(order), batch_size))
-
-
-def batch_rewards(model: ScalarModel, rankings: Sequence[Ranking], pad_id: int) -> Tensor:
-    """The rewards of a batch with their gradients, float (rankings, K)."""
-    rows = [prompt + response for prompt, responses in rankings for response in responses]
-    return rewards_of_rows(model, rows, pad_id).view(len(rankings), -1)
 
 
 def train(

@@ -85,7 +85,7 @@ def test_every_lab_has_a_page(site):
 
 def test_a_lab_page_offers_to_open_the_notebook(site):
     for notebook in sorted((ROOT / "labs").glob("[0-9]*.ipynb")):
-        address = f"http://localhost:8888/lab/tree/labs/{notebook.name}"
+        address = f"http://localhost:8888/lab/tree/mine/{notebook.name}"
         assert f'href="{address}"' in page(site, f"labs/{notebook.stem}.html")
     assert "localhost:8888" not in page(site, "index.html")
 

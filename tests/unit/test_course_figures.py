@@ -59,11 +59,9 @@ def drawn():
 
 @pytest.fixture
 def shown(monkeypatch):
-    """What was displayed: pairs of a bundle and its metadata."""
+    """The bundles that were displayed."""
     bundles = []
-    monkeypatch.setattr(
-        figures, "display", lambda data, raw, metadata: bundles.append((data, metadata))
-    )
+    monkeypatch.setattr(figures, "display", lambda data, raw: bundles.append(data))
     return bundles
 
 
@@ -89,31 +87,38 @@ def test_the_style_uses_the_palette_and_the_ink(drawn):
 def test_the_bundle_has_three_forms_and_the_figure_is_closed(drawn, shown):
     fig = drawn()
     show(fig, "The loss falls from 3 to 1.")
-    ((data, metadata),) = shown
+    (data,) = shown
     assert set(data) == {"image/svg+xml", "image/png", "text/plain"}
     assert data["text/plain"] == "The loss falls from 3 to 1."
     assert data["image/png"].startswith(b"\x89PNG")
-    assert metadata == {"needs_background": "light"}
     assert not plt.fignum_exists(fig.number)
 
 
 def test_the_svg_names_itself_scales_and_keeps_text(drawn, shown):
     show(drawn(), 'A "line" & <text>')
-    root = xml.fromstring(shown[0][0]["image/svg+xml"])
+    root = xml.fromstring(shown[0]["image/svg+xml"])
     assert (root.get("role"), root.get("aria-label")) == ("img", 'A "line" & <text>')
-    assert (
-        root.get("data-course-figure") == ""
-        and root.get("width") == "100%"
-        and root.get("height") is None
+    # A size of its own, or JupyterLab would blow it up to the width of the window; never wider than
+    # its column.
+    assert root.get("data-course-figure") == "" and root.get("style").startswith("max-width: 100%")
+    assert [float(root.get(side)[:-2]) for side in ("width", "height")] == pytest.approx(
+        [float(number) for number in root.get("viewBox").split()[2:]]
     )
     assert len(root.get("viewBox").split()) == 4
     words = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
     assert "loss (nats per token)" in words
 
 
+def test_alone_its_ink_is_readable_on_light_and_dark(drawn, shown):
+    show(drawn(), "A line.")
+    ink = re.search(r"svg:root { color: (#\w+) }", shown[0]["image/svg+xml"])[1]
+    assert min(contrast(ink, page) for page in PAGES) >= 4
+    assert "background" not in shown[0]["image/svg+xml"]
+
+
 def test_the_ink_follows_the_page_and_nothing_else_is_painted(drawn, shown):
     show(drawn(), "A line.")
-    svg = shown[0][0]["image/svg+xml"]
+    svg = shown[0]["image/svg+xml"]
     painted = set(re.findall(r"(?:fill|stroke): (#\w+)", svg))
     assert painted == {PALETTE[0]}
     assert svg.count("currentColor") > 10

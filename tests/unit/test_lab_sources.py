@@ -328,3 +328,20 @@ def test_cells_taken_out_or_moved_in_a_notebook_are_noticed(pair):
     for cells in (notebook.cells[1:], notebook.cells[::-1], []):
         nbformat.write(v4.new_notebook(cells=cells), source.with_suffix(".ipynb"))
         assert "does not stand there in 01_tiny.ipynb" in difference(source)
+
+
+# What a learner is told to plan -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", lab_sources.lab_paths([]), ids=lambda path: path.stem)
+def test_points_and_minutes_are_told_at_the_start_and_on_the_page(path):
+    text = path.with_suffix(".py").read_text("utf8")
+    exercises = [registry.find(id) for _, id, _ in lab_sources.EXERCISE.findall(text)]
+    points, minutes = (
+        sum(getattr(each, what) for each in exercises) for what in ("points", "minutes")
+    )
+    beginning = " ".join(text.partition("\n# %%\n")[0].replace("\n# ", " ").split())
+    assert f"worth {points} points; plan {minutes} minutes for them" in beginning
+    page = (path.parents[1] / "chapters" / "using.md").read_text("utf8")
+    row = f"| {{doc}}`/labs/{path.stem}` | {len(exercises)} | {points} | {minutes} minutes |"
+    assert row in page

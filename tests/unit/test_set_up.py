@@ -378,6 +378,8 @@ def test_make_says_whether_a_python_was_named(project):
 def opened(monkeypatch, user, home, *words, **variables):
     """What tools/open_lab.py would start: the words and the variables."""
     calls = []
+    monkeypatch.setattr(open_lab, "copies", lambda: "mine")
+    monkeypatch.setattr(open_lab, "DEFAULTS", Path(home, "overrides.json"))
     monkeypatch.setattr(open_lab.os, "execve", lambda *call: calls.append(call))
     monkeypatch.setattr(open_lab.os, "geteuid", lambda: user)
     for name in open_lab.PLACES:
@@ -407,6 +409,32 @@ def test_a_home_that_takes_no_files_is_replaced(tmp_path, monkeypatch, capsys, h
     for name in set(open_lab.PLACES) - {"IPYTHONDIR"}:
         assert environment[name].startswith(str(open_lab.OWN)), name
     assert "takes no files" in capsys.readouterr().out
+
+
+def test_long_lines_are_wrapped_unless_somebody_has_decided_otherwise(tmp_path, monkeypatch):
+    monkeypatch.setattr(open_lab, "DEFAULTS", tmp_path / "settings" / "overrides.json")
+    open_lab.set_defaults()
+    (setting,) = json.loads(open_lab.DEFAULTS.read_text("utf8")).values()
+    assert setting == {"codeCellConfig": {"lineWrap": True}}
+    open_lab.DEFAULTS.write_text("{}", "utf8")
+    open_lab.set_defaults()
+    assert open_lab.DEFAULTS.read_text("utf8") == "{}"
+
+
+def test_own_copies_are_opened_and_the_books_notebooks_where_none_can_be_made(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(open_lab.own_labs, "complete", lambda: ["New copies."])
+    assert open_lab.copies() == "mine" and capsys.readouterr().out == "New copies.\n"
+
+    def fails():
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(open_lab.own_labs, "complete", fails)
+    assert open_lab.copies() == "labs"
+    assert "(Read-only file system): these are the book's own" in capsys.readouterr().out
+    command, _ = opened(monkeypatch, 1000, tmp_path)
+    assert "--LabApp.default_url=/lab/tree/mine" in command
 
 
 # --- two at once ----------------------------------------------------------------------------------
