@@ -19,7 +19,7 @@
 from pathlib import Path
 
 assert Path("course").is_dir(), (
-    "a lab runs in the folder labs/: open it there (make lab), then restart its kernel"
+    "this runs in the folder labs/: run the cell above that goes there, or open the lab by make lab"
 )
 
 import tempfile
