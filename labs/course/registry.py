@@ -141,7 +141,11 @@ def run_check(check: Check, student: Callable, seed: int) -> Result:
         seeded(check, student, seed)
     except (Exception, SystemExit) as error:
         return Result(
-            check.name, check.points, 0, one_line(explain(error, student, check)), advice(error)
+            check.name,
+            check.points,
+            0,
+            one_line(explain(error, student, check)),
+            advice(error, student),
         )
     return Result(check.name, check.points, check.points, "", "")
 
@@ -200,10 +204,12 @@ CRASHES = (
 ANY_CRASH = "call your function in a cell of its own, with small inputs, to see the whole traceback"
 
 
-def advice(error: BaseException) -> str:
-    """The next thing to try after an error in a check."""
+def advice(error: BaseException, student: Callable) -> str:
+    """The next thing to try after an error in a check; none after a check's own bare assert."""
     if isinstance(error, Mistake):
         return error.next
+    if isinstance(error, AssertionError) and line_in(student, error) is None:
+        return ""
     for words, next in CRASHES:
         if any(word in str(error) for word in words):
             return next
