@@ -102,6 +102,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "reward.silent_bug": {
         "step left out: ids, real = (ids, real.to(model.device))": ONE_DEVICE,
+        "pad: step left out: if not rows or not all((len(row) for row in rows)):": NOTHING_SUCH,
+        "pad: step left out: if not len(rows) or not (len(row) for row in rows):": NOTHING_SUCH,
+        "pad: other function: if not len(rows) or not any((len(row) for row in rows)):": NOTHING_SUCH,
+        "pad: step left out: if not len(rows) or not all((row for row in rows)):": NOTHING_SUCH,
+        "pad: statement left out: raise ValueError(…)": NOTHING_SUCH,
         "step left out: ids, real = (ids.to(model.device), real)": ONE_DEVICE,
         "pad_id taken to be 0: pad_id = 0": "whatever stands on padding is never read",
     },
