@@ -343,5 +343,6 @@ def test_points_and_minutes_are_told_at_the_start_and_on_the_page(path):
     beginning = " ".join(text.partition("\n# %%\n")[0].replace("\n# ", " ").split())
     assert f"worth {points} points; plan {minutes} minutes for them" in beginning
     page = (path.parents[1] / "chapters" / "using.md").read_text("utf8")
-    row = f"| {{doc}}`/labs/{path.stem}` | {len(exercises)} | {points} | {minutes} minutes |"
+    counts = f"{{fixed}}`{len(exercises)}` | {{fixed}}`{points}` | {{fixed}}`{minutes} minutes`"
+    row = f"| {{doc}}`/labs/{path.stem}` | {counts} |"
     assert row in page
