@@ -286,9 +286,9 @@ show(
 
 # %% [markdown]
 # *What to look at:* above, the score stands at the very last token alone, and a token pays where
-# the policy likes it better than the reference does. Below, with λ = 0 only the last token and
-# those where the critic changes its mind have an advantage; the larger λ, the further the score
-# flows back.
+# the policy likes it better than the reference does. Below, λ = 0 shows how the critic changes its
+# mind from one token to the next, and nothing else; the larger λ, the more of the score at the end
+# reaches the first tokens.
 
 # %% [markdown]
 # ## How far one update may go
