@@ -44,7 +44,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LABS = ROOT / "labs"
 PACKAGE = "course"  # what a notebook imports; in a worker another module stands in its place
 DECORATOR = "exercise"  # from that package: @exercise("id") marks the function that answers
-START = "start"  # from it as well: lab = start("01_sft"), and an answer may ask for lab.device
+START = "start"  # from it as well: lab = start("…"), and an answer may ask for lab.device
 IMPORTABLE = ("methods", "planning", "helpdesk")  # packages that an answer may import
 # What decides the marks beside the notebooks: files, or folders with all their Python files.
 ENGINE, LOCK = "grading", "constraints.txt"

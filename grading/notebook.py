@@ -468,7 +468,7 @@ def is_harmless(statement: ast.stmt) -> bool:
 
 
 def is_start(statement: ast.Assign) -> bool:
-    """Whether it is lab = start("01_sft"), for which a worker has a stand-in."""
+    """Whether it is lab = start("…"), for which a worker has a stand-in."""
     match statement:
         case ast.Assign(
             targets=[ast.Name()],
