@@ -124,8 +124,8 @@ def alarm():
         ("zoe_01_sft.zip", "zoe", None),
         ("zoe/answers.ZIP", "zoe", None),
         ("angstromzoe_12345_678901_work-3.zip", "angstromzoe", 3),
-        ("Zoë Ångström_12345_assignsubmission_file_/work.zip", "Zoë Ångström", None),
-        ("zoe/week 1/work.zip", "zoe", None),
+        ("Zoë Ångström_12345_assignsubmission_file_/handed in.zip", "Zoë Ångström", None),
+        ("zoe/week 1/handed in.zip", "zoe", None),
         ("01_sft/zoe/solution.ipynb", "zoe", None),  # a folder for each lab
         ("01_sft/angstromzoe_12345_678901_01_sft-2.ipynb", "angstromzoe", 2),
     ],
