@@ -29,10 +29,8 @@ LAB = "01_sft"
 WRONG = '@exercise("sft.loss", points=4, minutes=10, difficulty=2)\ndef sft_loss(logits, labels):\n    return logits.sum()\n'
 
 
-@pytest.fixture
-def folder(tmp_path):
+def write_submissions(made):
     """Five submissions: solved, untouched, wrong in one, of another lab, and no notebook at all."""
-    made = tmp_path / "exports"
     texts = {
         "zoe/01_sft.ipynb": submission(LAB, "solved"),
         "adam/01_sft.ipynb": submission(LAB),
@@ -43,6 +41,13 @@ def folder(tmp_path):
     for name, text in texts.items():
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text(text)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The five submissions, not yet graded."""
+    made = tmp_path / "exports"
+    write_submissions(made)
     return made
 
 
@@ -59,7 +64,7 @@ def graded(folder, *words, **settings):
 
 
 def all_records(folder):
-    return {record.file: record for record in store.read_all(folder.with_name("exports.graded"))}
+    return {record.file: record for record in store.read_all(results_beside(folder))}
 
 
 def marks(folder):
@@ -69,8 +74,36 @@ def marks(folder):
 # A whole run --------------------------------------------------------------------------------------
 
 
-def test_a_run_marks_keeps_and_marks_again(folder):
-    status, text = graded(folder, "--workers", "2")
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory):
+    """The five submissions, graded by two workers: where they lie, the exit status, the output."""
+    made = tmp_path_factory.mktemp("first") / "exports"
+    write_submissions(made)
+    return made, *graded(made, "--workers", "2")
+
+
+@pytest.fixture
+def graded_folder(first_run, tmp_path):
+    """The submissions with the results of the first run, which are left as they are."""
+    made = tmp_path / "exports"
+    for there, here in (first_run[0], made), (results_beside(first_run[0]), results_beside(made)):
+        shutil.copytree(there, here)
+    return made
+
+
+def results_beside(folder):
+    return folder.with_name("exports.graded")
+
+
+def keep_zoe(folder):
+    """Leave the one solved submission of the five in the folder."""
+    for name in ("adam", "ines", "omar"):
+        shutil.rmtree(folder / name)
+
+
+def test_a_run_marks_keeps_and_marks_again(first_run, graded_folder):
+    folder = graded_folder
+    _, status, text = first_run
     assert status == 3, text  # for the sake of the essay
     earned = {
         file: (record.status, record.earned, record.points)
@@ -84,7 +117,7 @@ def test_a_run_marks_keeps_and_marks_again(folder):
         "omar/essay.ipynb": ("ungradable", 0, 0),
     }
     assert "4 graded, 1 ungradable" in text and "omar/essay.ipynb" in text
-    results = folder.with_name("exports.graded")
+    results = results_beside(folder)
     with open(results / "totals.csv", encoding="utf-8-sig", newline="") as file:
         assert {line["student"] for line in csv.DictReader(file)} == {"zoe", "adam", "ines", "omar"}
     assert (
@@ -142,60 +175,59 @@ def orphans_reaped():
                 orphan.wait()
 
 
-def test_a_run_that_is_killed_loses_nothing(larger, orphans_reaped):
-    words = [sys.executable, "-E", "-m", "grading", str(larger), "--workers", "2"]
-    process = subprocess.Popen(
-        words,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    place = larger.with_name("exports.graded") / "records"
+def begin(folder, **options):
+    """A run of two workers in a session of its own, so that all its processes get a signal."""
+    words = [sys.executable, "-E", "-m", "grading", str(folder), "--workers", "2"]
+    return subprocess.Popen(words, cwd=ROOT, start_new_session=True, **options)
+
+
+def wait_for_records(place, number, process):
     end = time.monotonic() + 120
-    while len(list(place.glob("*.json"))) < 3 and time.monotonic() < end:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    while len(list(place.glob("*.json"))) < number and time.monotonic() < end:
+        assert process.poll() is None, "the run ended before it could be cut off"
+        time.sleep(0.02)
+
+
+def test_a_run_that_is_cut_off_loses_nothing(larger, orphans_reaped):
+    """First by Ctrl-C, which is answered with a sentence, then by a kill; the third run ends."""
+    place = results_beside(larger) / "records"
+    interrupted = begin(
+        larger,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    wait_for_records(place, 1, interrupted)
+    os.killpg(interrupted.pid, signal.SIGINT)
+    said, _ = interrupted.communicate()
+    assert interrupted.returncode == 130, said
+    assert "nothing is lost" in said and "Traceback" not in said and "Warning" not in said, said
+    kept = {path: path.read_bytes() for path in place.glob("*.json")}
+    assert 1 <= len(kept) < 17 and len(store.read_all(results_beside(larger))) == len(kept)
+
+    killed = begin(larger, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_records(place, len(kept) + 2, killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
     there = {path: path.read_bytes() for path in place.glob("*.json")}
-    assert 3 <= len(there) < 17 and all(json.loads(data) for data in there.values())
-    status, text = graded(larger, "--workers", "2")
+    assert len(kept) + 2 <= len(there) < 17 and all(json.loads(data) for data in there.values())
+    assert there | kept == there
+
+    status, text = graded(larger, "--workers", "1")
     assert status == 3, text  # for the sake of the essay
     assert len(all_records(larger)) == 17 and {path: path.read_bytes() for path in there} == there
 
 
-def test_an_interrupted_run_says_one_sentence_and_keeps_what_it_has(larger, orphans_reaped):
-    results = larger.with_name("exports.graded")
-    process = subprocess.Popen(
-        [sys.executable, "-E", "-m", "grading", str(larger), "--workers", "2"],
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    while not list((results / "records").glob("*.json")) and process.poll() is None:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate()
-    assert process.returncode == 130, said
-    assert "nothing is lost" in said and "Traceback" not in said and "Warning" not in said, said
-    assert 0 < len(store.read_all(results)) < 17
-
-
 def test_a_second_run_on_the_same_results_is_refused(folder):
-    with run.locked(folder.with_name("exports.graded")):
+    with run.locked(results_beside(folder)):
         status, text = graded(folder)
     assert status == 2 and "Another run is writing to" in text and "Traceback" not in text
     assert all_records(folder) == {}
 
 
 def test_nothing_beside_the_notebooks_and_nothing_of_the_environment_has_a_say(folder):
-    for name in ("adam", "ines", "omar"):
-        for path in (folder / name).glob("*"):
-            path.unlink()
-        (folder / name).rmdir()
+    keep_zoe(folder)
     (folder / "conftest.py").write_text("raise SystemExit('never')")
     (folder / "torch.py").write_text("raise SystemExit('never')")
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --collect-only")
@@ -213,26 +245,26 @@ def test_nothing_beside_the_notebooks_and_nothing_of_the_environment_has_a_say(f
     assert [record.earned for record in all_records(folder).values()] == [21]
 
 
-def test_a_run_ends_with_0_only_if_nothing_needs_a_person(folder):
-    for name in ("adam", "ines", "omar"):
-        shutil.rmtree(folder / name)
+def test_a_run_ends_with_0_only_if_nothing_needs_a_person(graded_folder):
+    folder = graded_folder
+    keep_zoe(folder)
     assert graded(folder, "--workers", "1")[0] == 0
     (folder / "bob.ipynb.txt").write_text(submission(LAB))
-    status, text = graded(folder, "--workers", "1")
-    assert status == 3 and "ungradable: bob.ipynb.txt" in text
-    (folder / "bob.ipynb.txt").unlink()
     (folder / "zoe" / "01_sft (1).ipynb").write_text(submission(LAB))
     for path in (folder / "zoe").glob("*"):
         os.utime(path, (1000, 1000))
+    status, text = graded(folder, "--workers", "1")
+    assert status == 3 and "ungradable: bob.ipynb.txt" in text
+    (folder / "bob.ipynb.txt").unlink()
     status, text = graded(folder, "--workers", "1")
     assert status == 3 and "to be checked: zoe/01_sft (1).ipynb: 2 submissions" in text
     again, text = graded(folder, "--workers", "1", "--policy", "best")
     assert again == 0 and "to be checked" not in text
 
 
-def test_a_learner_whom_the_lms_does_not_know_needs_a_person(folder):
-    for name in ("adam", "ines", "omar"):
-        shutil.rmtree(folder / name)
+def test_a_learner_whom_the_lms_does_not_know_needs_a_person(graded_folder):
+    folder = graded_folder
+    keep_zoe(folder)
     export = folder.with_name("worksheet.csv")
     head = "Identifier,Full name,Grade,Maximum Grade\n"
     export.write_text(f"{head}Participant 1,nobody,,21.00\n")
@@ -274,18 +306,14 @@ def test_wrong_usage_is_told_in_a_sentence(folder, tmp_path, words, told):
     )
     assert ended.returncode == 2 and told in ended.stdout + ended.stderr
     assert (
-        "Traceback" not in ended.stderr
-        and not folder.with_name("exports.graded").joinpath("records").exists()
+        "Traceback" not in ended.stderr and not results_beside(folder).joinpath("records").exists()
     )
 
 
 def test_a_tier_that_is_not_there_is_refused(folder, monkeypatch, capsys):
     monkeypatch.setattr(tiers, "available", lambda: "T0")
     assert main([str(folder), "--require-tier", "T1"]) == 4
-    assert (
-        "T1 is required" in capsys.readouterr().err
-        and not folder.with_name("exports.graded").exists()
-    )
+    assert "T1 is required" in capsys.readouterr().err and not results_beside(folder).exists()
     assert tiers.tier_for(None) == "T0" and tiers.tier_for("T0") == "T0"
     monkeypatch.setattr(tiers, "available", lambda: "T2")
     assert tiers.tier_for(None) == "T1" and tiers.tier_for("T2") == "T2"
@@ -494,7 +522,8 @@ def test_pytest_alone_says_what_to_name():
     assert ended.returncode == 4 and "--submissions FOLDER" in ended.stderr
 
 
-def test_points_go_into_the_tables_of_an_lms(folder):
+def test_points_go_into_the_tables_of_an_lms(graded_folder):
+    folder = graded_folder
     export = folder.with_name("worksheet.csv")
     export.write_text(
         "Identifier,Full name,Email address,Status,Grade,Maximum Grade,Grade can be changed,"
@@ -505,7 +534,7 @@ def test_points_go_into_the_tables_of_an_lms(folder):
     status, text = graded(folder, "--workers", "1", "--moodle", str(export))
     assert status == 2 and "name one with --lab, of 01_sft, 03_reward_model" in text
     status, text = graded(folder, "--workers", "1", "--moodle", str(export), "--lab", "01_sft")
-    filled = (folder.with_name("exports.graded") / "worksheet.csv").read_text()
+    filled = (results_beside(folder) / "worksheet.csv").read_text()
     assert status == 3 and filled == export.read_text().replace("Submitted,,", "Submitted,21,"), (
         filled,
         text,
