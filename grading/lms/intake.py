@@ -29,12 +29,21 @@ MAX_UNPACKED = 500_000_000  # of all notebooks in one archive
 
 LABS = {name.lower() for name in course.notebooks()}
 # What lies beside the work in a folder, and is not handed in: lists of the class, notes, leftovers.
-BESIDE = re.compile(r"readme.*|.*\.(csv|tsv|xlsx?|ods|log|ini|db|lnk|url)", re.IGNORECASE)
+BESIDE = re.compile(
+    r"(readme|notes?\b).*|.*\.(csv|tsv|xlsx?|ods|log|ini|db|lnk|url)", re.IGNORECASE
+)
 # A hand-in whose name tells that it is one, in a form that cannot be read.
 PACKED = re.compile(r".*(\.(rar|7z|tar|tgz|tbz2?|txz)|\.tar\.\w+)", re.IGNORECASE | re.DOTALL)
 RENAMED = re.compile(r"(.*\.ipynb)\W.*", re.IGNORECASE | re.DOTALL)
 TRAILING_LAB = re.compile(
     rf"(?:^|[\W_])(?:{'|'.join(sorted(LABS))})(?:[\s_(-]*\d+\)?)?\Z", re.IGNORECASE
+)
+
+# Folders in which one student sorts the work.
+PARTS = re.compile(
+    r"(week|day|lab|unit|part|session|module|chapter|lesson|exercise|assignment|homework|hw|attempt)"
+    r"[\s_-]*\d+",
+    re.IGNORECASE,
 )
 
 LINK = "it is a symbolic link, and links are not followed: ask for the file itself"
@@ -84,7 +93,7 @@ def find_submissions(folder: Path) -> list[Submission]:
     ]
     unlike = names_unlike_canvas(paths)
     owned = [(entry, owner_of(entry, parts, unlike)) for entry, parts in paths]
-    doubts = several_at_once(owned) | spread_out(owned, len(outer))
+    doubts = several_at_once(owned) | spread_out(owned, len(outer)) | named_like_a_part(owned)
     numbers, names = defaultdict(set), defaultdict(set)
     for _, owner in owned:
         numbers[owner.student].add(owner.number)
@@ -114,11 +123,11 @@ def handed_in(owned: list[tuple[Entry, Owner]]) -> Iterator[tuple[Entry, Owner]]
         or entry.kind == "misnamed"
         and not stands_beside(entry, notebooks)
     }
-    done, flat = set(sure.values()), flat_places(owned)
+    done = set(sure.values())
     for entry, owner in owned:
         if entry in sure:
             yield entry, owner
-        elif is_claim(entry, owner, flat) and owner.key not in done:
+        elif is_claim(entry, owner) and owner.key not in done:
             done.add(owner.key)
             yield entry, owner
 
@@ -160,16 +169,12 @@ def no_notebook(entry: Entry) -> str:
     return f"{name} is no notebook: ask for a file that ends in .ipynb"
 
 
-def is_claim(entry: Entry, owner: Owner, flat: set[tuple[str, ...]]) -> bool:
-    """Whether the entry shows that a student handed something in, though not a notebook.
-
-    flat: the folders in which each file is a hand-in.
-    """
+def is_claim(entry: Entry, owner: Owner) -> bool:
+    """Whether the entry shows that a student handed something in, though not a notebook."""
     if entry.kind == "folder":
         return entry.parts[-1].lower() not in LABS
     if entry.kind == "other":
-        loose = owner.place in flat and not BESIDE.fullmatch(entry.parts[-1])
-        return bool(owner.number) or loose and owner.is_file
+        return bool(owner.number) or owner.is_file and not BESIDE.fullmatch(entry.parts[-1])
     return True
 
 
@@ -177,14 +182,6 @@ def stands_beside(entry: Entry, notebooks: set[tuple[str, ...]]) -> bool:
     """Whether a misnamed file is the copy of a notebook in the same folder."""
     renamed = RENAMED.fullmatch(entry.parts[-1])
     return bool(renamed) and (*entry.parts[:-1], renamed[1]) in notebooks
-
-
-def flat_places(owned: list[tuple[Entry, Owner]]) -> set[tuple[str, ...]]:
-    """The folders whose files are hand-ins: those with a notebook or an archive, or no folder."""
-    files = {owner.place for _, owner in owned if owner.is_file}
-    folders = {owner.place for _, owner in owned if not owner.is_file}
-    work = {owner.place for entry, owner in owned if owner.is_file and entry.kind != "other"}
-    return work | files - folders
 
 
 # Folders around the work --------------------------------------------------------------------------
@@ -239,6 +236,10 @@ def holds_students(top: tuple[str, ...], inside: list[Entry]) -> bool:
         return several and all(map(names_a_student, files))
     if folders and all(folder.lower() in LABS for folder in folders):
         return any(len(entry.parts) > depth + 2 for entry in inside)
+    if folders and all(map(PARTS.fullmatch, folders)):
+        return any(
+            len(entry.parts) > depth + 2 or names_a_student(entry.parts[-1]) for entry in work
+        )
     return bool(folders)
 
 
@@ -263,6 +264,16 @@ def spread_out(owned: list[tuple[Entry, Owner]], outer: int) -> dict[tuple[str, 
         "several learners, grade that folder by itself"
         for (key, _), inside in folders.items()
         if len(inside) > 1
+    }
+
+
+def named_like_a_part(owned: list[tuple[Entry, Owner]]) -> dict[tuple[str, ...], str]:
+    """A doubt for each folder that is taken for a student's and is called "week 1" or the like."""
+    return {
+        owner.key: f"{clean(owner.key[-1], 60)} is taken for a learner: if the folder holds the work "
+        "of several, grade it by itself"
+        for _, owner in owned
+        if not owner.is_file and PARTS.fullmatch(owner.key[-1])
     }
 
 

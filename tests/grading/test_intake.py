@@ -378,20 +378,34 @@ def test_a_folder_that_may_hold_several_learners_is_told(tmp_path):
         ("", ["anna.ipynb"]),
         ("01_sft/", ["anna.ipynb", "carl.ipynb"]),
         ("in/submitted/", ["anna.zip", "carl.zip"]),
+        ("", ["anna/01_sft.ipynb", "carl/01_sft.ipynb"]),
+        ("02_lora/", ["anna/week 1/02_lora.ipynb"]),
         ("", []),
     ],
 )
 def test_a_hand_in_with_another_ending_is_listed(tmp_path, name, told, place, beside):
     put(tmp_path, *(f"{place}{one}" for one in beside), data=packed("x.ipynb"))
-    put(tmp_path, f"{place}{name}", f"{place}grades.csv", f"{place}README.md")
+    put(tmp_path, *(f"{place}{one}" for one in (name, "grades.csv", "README.md", "Notes.txt")))
     found = {one.student: one.problem for one in find_submissions(tmp_path)}
-    assert set(found) == {"bob", *(one.partition(".")[0] for one in beside)}
+    assert set(found) == {"bob", *(re.split("[./]", one)[0] for one in beside)}
     assert told in found["bob"] and name in found["bob"] and SENTENCE.fullmatch(found["bob"])
 
 
 def test_a_folder_around_hand_ins_of_two_endings_is_looked_through(tmp_path):
     put(tmp_path, "submitted/anna.ipynb", "submitted/bob.rar")
     assert sorted(students(tmp_path).values()) == ["anna", "bob"]
+
+
+@pytest.mark.parametrize("first, second", [("week 1", "Week_2"), ("lab1", "lab2"), ("HW-3", "hw4")])
+def test_a_lone_learner_may_sort_the_work_into_folders(tmp_path, first, second):
+    put(tmp_path, f"zoe/{first}/01_sft.ipynb", f"zoe/{second}/02_lora (1).ipynb")
+    assert set(students(tmp_path).values()) == {"zoe"}
+
+
+def test_folders_of_weeks_may_hold_the_work_of_many(tmp_path):
+    put(tmp_path, "class/week 1/anna.ipynb", "class/week 1/bob.ipynb", "class/week 2/anna.ipynb")
+    assert set(students(tmp_path).values()) == {"week 1", "week 2"}
+    assert all("grade it by itself" in one.doubt for one in find_submissions(tmp_path))
 
 
 def test_what_lies_beside_a_notebook_of_its_name_is_not_listed(tmp_path):
