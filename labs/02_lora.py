@@ -4,7 +4,7 @@
 # Parameter-efficient fine-tuning (PEFT) freezes the base and trains few new numbers. You write its
 # best-known form, LoRA, see that your functions and the library PEFT compute the same, count what
 # it trains in real models, and find out where it follows full tuning and where it does not.
-# Seventeen statements of the [document on trial](../chapters/document.md) are put to the test.
+# Twenty statements of the [document on trial](../chapters/document.md) are put to the test.
 #
 # **How to work through it.** As in [lab 01](01_sft.ipynb): run the cells from top to bottom; an
 # exercise whose body is `...` uses the solution until you write your own; `check` names the
@@ -575,17 +575,20 @@ show(
 # each would end.
 
 # %% [markdown]
-# "Typically 1–3 % lower than full", says the document. How many of the eighteen gaps lie in that
-# band?
+# "Extreme cases may have slightly lower performance than full fine-tuning (1-3%)", says the document,
+# and in its table of costs "95-98% of SFT". How many of the eighteen gaps lie in these bands? Six are
+# 0 whatever LoRA is like, since every rank masters the near task.
 
 # %%
-gaps = [1 - experiment.ratio(shifted, "tokens", *cell) for cell in experiment.RATIOS.values()]
+ratios = [experiment.ratio(shifted, "tokens", *cell) for cell in experiment.RATIOS.values()]
+gaps = [1 - ratio for ratio in ratios]
 print("gaps to full tuning:", ", ".join(f"{gap:.1%}" for gap in sorted(gaps)))
 inside = sum(0.01 <= gap <= 0.03 for gap in gaps)
 measure("lora.gaps_below_band", sum(gap < 0.01 for gap in gaps), "of eighteen gaps")
 measure("lora.gaps_in_band", inside, "of eighteen gaps")
 measure("lora.gaps_above_band", sum(gap > 0.03 for gap in gaps), "of eighteen gaps")
-evidence("C1.17", inside / len(gaps), seeds=(1, 2, 3))
+evidence("C1.17", 1 - experiment.ratio(shifted, "tokens", "far", 1024, 8), seeds=(1, 2, 3))
+evidence("C4.03", sum(0.95 <= ratio <= 0.98 for ratio in ratios) / len(ratios), seeds=(1, 2, 3))
 
 # %% [markdown]
 # And does rank matter on the far task?
@@ -808,12 +811,12 @@ evidence("C7.05", long - short, seeds=(1, 2, 3))
 
 # %% [markdown]
 # *What to look at:* rank 1 is slower, and it gets there: what it lacks after 400 steps it knows
-# after 1,600. That is a slow-down, no floor, and its 9,168 numbers have room for far more bits than
-# these facts hold. The smallest adapter, 592 numbers in one matrix of the last layer, stays at
-# guessing (one in ten), even with four times the steps, and not for want of bits, since 64 facts
-# are only 213. Perhaps a change of rank 1 in one place cannot look up four words at once. So "8–64"
-# is no law: rank 1 was enough for the near task and for 256 facts in 1,200 steps; 64 facts in 400
-# steps took rank 8, and the far task rank 64.
+# after 1,600. It was slow, not full: on the right it holds four times as many facts. The smallest
+# adapter, 592 numbers in one matrix of the last layer, stays near guessing (one in ten) with 256
+# facts, even with four times the steps. That is no proof of a floor: only two learning rates were
+# tried, one seed did worse than guessing, and 256 facts are 850 bits. So "8–64" is no law: rank 1
+# was enough for the near task and for 256 facts in 1,200 steps; 64 facts in 400 steps took rank 8,
+# and the far task rank 64.
 
 # %% [markdown]
 # ## The trap of untrained words
@@ -883,6 +886,7 @@ base_bytes = (base.FOLDER / "model.safetensors").stat().st_size
 twenty = (base_bytes + 20 * adapter_bytes) / (20 * base_bytes)
 measure("lora.adapter_bytes", adapter_bytes, "bytes of one adapter on disk")
 measure("lora.twenty_bytes", twenty, "times the bytes of twenty tuned models")
+evidence("C5.01", twenty)
 
 # %%
 served = fresh(0)
@@ -923,6 +927,7 @@ if gap > 1e-3:
 pairs = [(experiment.step_times(8, **own), experiment.step_times(0)) for _ in range(5)]
 ratios = [adapter / full for adapter, full in pairs]
 measure("lora.step_ratio_to_full", ratios, "times full tuning's step time, batch 16")
+evidence("C3.04", fmean(ratios))
 print("LoRA, full tuning:", "; ".join(f"{adapter:.2f} s, {full:.2f} s" for adapter, full in pairs))
 
 

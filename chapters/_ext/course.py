@@ -8,10 +8,13 @@
     {measured}`C1.01 .3f`                      the value recorded for a claim
     {measured}`01_sft:seconds .0f`             a fact about a lab's run (seconds, peak_mib, device,
                                                scale)
+    {computed}`C2.16 hours ,.0f`               a result of a claim's arithmetic, in a Python format, a
+                                               link to the ledger's entry
     {fixed}`4,096`                             a number that is a setting or arithmetic, printed as
                                                it is
     {ledger}                                   all claims of claims.yml
     {document}                                 the document on trial, line by line
+    {lab-figure}                               a lab's figure, of course_figures.py
     {check-strength}                           how well the checks tell right from wrong, of
                                                course_strength.py
 
@@ -21,6 +24,7 @@ is in none of them is a warning.
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import yaml
@@ -31,6 +35,11 @@ from sphinx.errors import ExtensionError
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.nodes import make_refnode
+
+# The packages in labs/ are not installed: they lie beside the notebooks.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "labs"))
+
+from planning import arithmetic
 
 logger = logging.getLogger(__name__)
 
@@ -98,10 +107,32 @@ def _load(path, parse):
 
 
 def status_of(claim):
-    """How the book knows: a lab measures it, a calculation gives it, or the literature says it."""
+    """How the book knows: a lab measures it, a calculation gives it, or the literature says it.
+
+    An identity is computed, though a lab runs it: no data could have come out otherwise.
+    """
+    if claim.get("identity"):
+        return "computed here"
     if claim.get("lab"):
         return "measured here"
-    return "computed here" if claim.get("computed") else "from the literature"
+    return "computed here" if claim.get("arithmetic") else "from the literature"
+
+
+def computed_lines(claim):
+    """The claim's arithmetic, computed. Raises ExtensionError for a line that has no value."""
+    try:
+        return arithmetic.compute(claim.get("arithmetic", ()))
+    except (KeyError, ValueError) as error:
+        raise ExtensionError(f"the arithmetic of {claim['id']} in {CLAIMS}: {error}") from error
+
+
+def correction_of(claim):
+    """The correction, with the results of the claim's arithmetic in their places: {hours:,.1f}."""
+    results = {line.result: line.value for line in computed_lines(claim)}
+    if not results:
+        return claim["correction"]
+    place = re.compile(rf"\{{({'|'.join(results)}):([^{{}}]+)\}}")
+    return place.sub(lambda found: show_number(results[found[1]], found[2]), claim["correction"])
 
 
 def show_number(value, spec=""):
@@ -118,6 +149,14 @@ def show_number(value, spec=""):
         return text
     power = "10" + str(int(exponent)).translate(RAISED)
     return power if text == "1" else f"{text} × {power}"
+
+
+def show_term(value):
+    """A number of a calculation: in full up to a billion, digits after the point below 1,000."""
+    if abs(value) >= 1e9:
+        return show_number(value, ".3g")
+    whole = float(value).is_integer() or abs(value) >= 1000
+    return show_number(value, ",.0f" if whole else ".4g")
 
 
 def show_interval(interval, spec=""):
@@ -249,6 +288,22 @@ class MeasuredRole(SphinxRole):
         return [link_to_lab(self.env, lab, record, span(text, "measured"), title=title)], []
 
 
+class ComputedRole(SphinxRole):
+    def run(self):
+        note_files(self.env)
+        name, _, rest = self.text.partition(" ")
+        result, _, spec = rest.partition(" ")
+        lines = computed_lines(self.env.app.course_facts.claims.get(name, {}))
+        values = {line.result: line.value for line in lines}
+        try:
+            text = show_number(values[result], spec)
+        except (KeyError, ValueError):
+            logger.warning("no result %s in %s", self.text, CLAIMS, location=self.get_location())
+            return [nodes.literal("", self.text)], []
+        title = "computed in the ledger"
+        return [link(self.env, "label", anchor(name), span(text, "measured"), title=title)], []
+
+
 class FixedRole(SphinxRole):
     def run(self):
         return [nodes.Text(self.text)], []
@@ -323,7 +378,9 @@ class Ledger(SphinxDirective):
         entry += head
         quote = nodes.paragraph("", "", nodes.literal("", claim["quote"]))
         entry += nodes.block_quote("", quote)
-        entry += self.parse_text_to_nodes(claim["correction"])
+        entry += self.parse_text_to_nodes(correction_of(claim))
+        if claim.get("arithmetic"):
+            entry += computation(claim)
         if claim.get("lab"):
             entry += self.evidence(claim, facts.measurement(claim))
         if claim.get("sources"):
@@ -358,12 +415,30 @@ class Ledger(SphinxDirective):
                 ],
             ),
         ]
-        fields = nodes.definition_list(classes=["ledger-evidence"])
-        for term, content in rows:
-            fields += nodes.definition_list_item(
-                "", nodes.term("", term), nodes.definition("", nodes.paragraph("", "", *content))
-            )
-        return [fields]
+        return [fields(rows)]
+
+
+def computation(claim):
+    """Each line of the claim's arithmetic: the formula in words and in numbers, and its result."""
+    rows = []
+    for line in computed_lines(claim):
+        words = arithmetic.in_words(line.formula)
+        numbers = arithmetic.in_numbers(line.formula, line.values, show_term)
+        result = span(show_term(line.value), "claim-value")
+        steps = f"{words} = {numbers} = " if line.values else f"{words} = "
+        origin = nodes.Text(f" {line.unit} ({line.origin})")
+        rows.append((line.result.replace("_", " "), [nodes.Text(steps), result, origin]))
+    return fields(rows)
+
+
+def fields(rows):
+    """A definition list of (term, content of its paragraph)."""
+    made = nodes.definition_list(classes=["ledger-evidence"])
+    for term, content in rows:
+        made += nodes.definition_list_item(
+            "", nodes.term("", term), nodes.definition("", nodes.paragraph("", "", *content))
+        )
+    return made
 
 
 class Document(SphinxDirective):
@@ -426,12 +501,14 @@ def setup(app):
     app.setup_extension("course_element")
     app.setup_extension("course_quiz")
     app.setup_extension("course_html")
+    app.setup_extension("course_figures")
     app.setup_extension("course_strength")
     app.connect("builder-inited", read_facts)
     app.connect("doctree-read", mark_cells)
     app.connect("missing-reference", resolve_link)
     app.add_role("claim", ClaimRole())
     app.add_role("measured", MeasuredRole())
+    app.add_role("computed", ComputedRole())
     app.add_role("fixed", FixedRole())
     app.add_directive("ledger", Ledger)
     app.add_directive("document", Document)

@@ -1086,11 +1086,10 @@ def larger_of_two_means(values, old_values, returns, counts, clip):
 @value_loss.check(points=2)
 @twice
 def is_half_the_mean_of_the_larger_error(student, seed):
+    # The larger mean is the held values' on one of these inputs, and the values' own on the other.
     both = (after_a_critics_update(seed, towards=0), after_a_critics_update(seed, far=6))
     if all(close(as_loss(call(student, each)), larger_of_two_means(*each), ALIKE) for each in both):
-        raise Mistake(
-            *TWO_MEANS
-        )  # on one of the two it is the held value's, on the other it is not
+        raise Mistake(*TWO_MEANS)
     expect(
         value_loss,
         student,

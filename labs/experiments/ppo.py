@@ -239,7 +239,12 @@ BETA = Sweep(
     agree={gold_at_end: 0.5},
 )
 
-GOLD_ENDS = {"ppo.beta005_gold_end": 0.05, "ppo.beta02_gold_end": 0.2, "ppo.beta5_gold_end": 5.0}
+GOLD_ENDS = {
+    "ppo.beta0_gold_last3": 0.0,
+    "ppo.beta005_gold_end": 0.05,
+    "ppo.beta02_gold_end": 0.2,
+    "ppo.beta5_gold_end": 5.0,
+}
 KL_ENDS = {
     "ppo.kl_end_beta0": 0.0,
     "ppo.kl_end_beta005": 0.05,

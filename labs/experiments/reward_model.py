@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from course import Sweep
+from course.rows import Row
 from experiments.shared import BATCH, draw, fresh, tokenizer
 from helpdesk import judge, language, preferences, raters, replies, tickets
 from helpdesk.tickets import Ticket
@@ -280,6 +281,16 @@ BIAS_MEASURES = {  # name: the sentence that is added, the rater's bias
     "reward.thanks_bias_length": ("thanks", "length"),
     "reward.question_bias_length": ("question", "length"),
 }
+ADDED_BY_A_BIAS = (  # name, the sentence that is added, the rater's bias
+    ("reward.thanks_bias_added", "thanks", "thanks"),
+    ("reward.question_bias_added", "question", "length"),
+)
+
+
+def added_by_a_bias(rows: Sequence[Row], sentence: str, bias: str) -> list[float]:
+    """What a rater's bias adds to the reward for a sentence, in gold points, for each seed."""
+    paid = {(row["bias"], row["seed"]): row[sentence] for row in rows}
+    return [paid[bias, seed] - paid["none", seed] for seed in SEEDS]
 
 
 # Rankings -----------------------------------------------------------------------------------------

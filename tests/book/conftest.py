@@ -34,8 +34,17 @@ CLAIMS = [
         "section": "1 · SFT",
         "quote": "words",
         "verdict": "correct",
-        "correction": "Yes.",
+        "correction": "Yes, {hours:,.1f} hours for $x_{1}$.",
         "sources": [],
+        "arithmetic": [
+            {
+                "result": "hours",
+                "formula": "pairs * minutes_each / 60",
+                "inputs": {"pairs": 50000, "minutes_each": 2},
+                "unit": "hours",
+                "origin": "line 4",
+            }
+        ],
     },
 ]
 RESULTS = {
@@ -81,7 +90,7 @@ def _build(source, out, *options):
 def _write_book(folder, index):
     """A book of five pages with this book's configuration and extensions; `index` is its first
     page."""
-    for name in ("chapters/_ext", "chapters/assets"):
+    for name in ("chapters/_ext", "chapters/assets", "labs/planning"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "_config.yml", folder)
     texts = {
@@ -134,7 +143,7 @@ INDEX = r"""# Small book
 
 Claims {claim}`C1.01` and {claim}`C1.02`. Measures {measured}`demo.exact_match .1%`,
 {measured}`demo.exact_match interval .1%`, {measured}`demo.exact_match`, {measured}`01_demo:seconds .0f`,
-{measured}`C1.01 .3f` and the setting {fixed}`4,096`.
+{measured}`C1.01 .3f`, the sum {computed}`C1.02 hours ,.1f` and the setting {fixed}`4,096`.
 
 ```{quiz} What is $1 + 1$?
 - [ ] one ; Count again.

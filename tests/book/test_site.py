@@ -3,6 +3,7 @@ say."""
 
 import importlib.util
 import json
+import re
 from html import escape
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,7 +115,10 @@ def test_roles_print_what_the_results_say(small_book):
     assert (
         "Claim C1.01 imprecise measured in its lab: 0.0213 share and Claim C1.02 correct." in text
     )
-    assert "Measures 99.5 %, 99.0–100.0 %, 0.995, 74, 0.021 and the setting 4,096." in text
+    assert (
+        "Measures 99.5 %, 99.0–100.0 %, 0.995, 74, 0.021, the sum 1,666.7 and the setting 4,096."
+        in text
+    )
     assert 'href="chapters/ledger.html#claim-c1-01"' in page(small_book, "index.html")
     assert 'href="labs/01_demo.html"' in page(small_book, "index.html")
 
@@ -122,11 +126,33 @@ def test_roles_print_what_the_results_say(small_book):
 def test_the_ledger_counts_quotes_and_cites(small_book):
     html = page(small_book, "chapters/ledger.html")
     text = words(html)
-    assert "imprecise 1 0 0 1" in text and "correct 0 0 1 1" in text and "all 1 0 1 2" in text
+    assert "imprecise 1 0 0 1" in text and "correct 0 1 0 1" in text and "all 1 1 0 2" in text
     assert r"$\theta$ | x, y_{<t}" in text
     assert 'href="document.html#source-3"' in html and "line 3" in text
     assert "0.0213 share; bound ≤ 0.06" in text and "as expected, in lab 01_demo" in text
     assert 'href="references.html#id2"' in html and "[One, 2023]" in text
+
+
+def test_the_ledger_shows_how_a_result_is_computed(small_book):
+    text = words(page(small_book, "chapters/ledger.html"))
+    assert "Yes, 1,666.7 hours for" in text and "x_{1}" in text
+    steps = "pairs × minutes each / 60 = 50,000 × 2 / 60 = 1,667 hours (line 4)"
+    assert steps in text
+
+
+def test_every_chapter_about_a_method_has_three_figures_of_the_labs(site):
+    for chapter in ("sft", "lora", "rlhf"):
+        html = page(site, f"chapters/{chapter}.html")
+        figures = re.findall(r'<figure class="lab-figure">(.*?)</figure>', html, re.S)
+        assert len(figures) >= 3, chapter
+        for figure in figures:
+            description = re.search(
+                r'<svg class="course-figure" role="img" aria-label="([^"]+)"', figure
+            )
+            assert len(description[1]) > 40
+            assert re.search(r'href="\.\./labs/\w+\.html#cell-', figure), description[1]
+        ids = re.findall(r'\bid="([^"]+)"', "".join(figures))
+        assert len(ids) == len(set(ids))
 
 
 def test_a_drawing_stands_in_the_page_with_ids_of_its_own(small_book):
@@ -199,7 +225,10 @@ BROKEN = r"""# Broken
 
 A claim {claim}`C9.99`, a measure {measured}`demo.missing`, a lab {measured}`02_none:seconds`,
 an interval {measured}`C1.01 interval .1%`, a format {measured}`demo.exact_match wide`, a source {cite}`NONE`,
-a page [there](nowhere.md).
+a page [there](nowhere.md), a sum {computed}`C1.02 days .1f`.
+
+```{lab-figure} 03_none A line
+```
 
 ```{quiz} Which?
 - [x] this ; Yes.
@@ -215,6 +244,8 @@ COMPLAINTS = (
     'could not find bibtex key "NONE"',
     "nowhere.md",
     "mark exactly one option of a quiz",
+    "no result C1.02 days .1f in chapters/claims.yml",
+    "no figure begins with 'A line' in labs/03_none.ipynb",
     "01_demo.json has no record of C1.01",
     "the quote of C1.02 is not in chapters/source.md",
 )
