@@ -160,9 +160,10 @@ def show_term(value):
 
 
 def show_interval(interval, spec=""):
-    """`lo–hi`, the unit sign once at the end."""
+    """`lo–hi`, the unit sign once at the end; `lo to hi` where a minus sign would meet the dash."""
     low, high = (show_number(end, spec) for end in interval)
-    return f"{low.removesuffix('%').rstrip()}–{high}"
+    between = " to " if interval[0] < 0 else "–"
+    return f"{low.removesuffix('%').rstrip()}{between}{high}"
 
 
 def show_bound(bound):
