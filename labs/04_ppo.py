@@ -75,8 +75,8 @@ on_trial()
 # %% [markdown]
 # ## How far from the reference
 #
-# $$\max_{\pi_\theta} \; \mathbb{E}_{x,\; y \sim \pi_\theta}\left[ r_\phi(x, y) \right] -
-# \beta\, D_\text{KL}(\pi_\theta \,\Vert\, \pi_\text{ref})$$
+# $$\max_{\pi_\theta} \; \mathbb{E}_x\left[ \mathbb{E}_{y \sim \pi_\theta(\cdot \mid x)}\left[ r_\phi(x, y) \right] -
+# \beta\, D_\text{KL}\left(\pi_\theta(\cdot \mid x) \,\Vert\, \pi_\text{ref}(\cdot \mid x)\right) \right]$$
 #
 # The divergence is an expectation over the policy's own samples, so it can be estimated from their
 # log-probabilities alone. The obvious estimate, the mean log-ratio $k_1$, is right on average, but

@@ -4,6 +4,7 @@
                                                entry and to the cell that measured it
     {measured}`sft.triage_exact_match .1%`     a number that a lab measured, in a Python format, a
                                                link to the cell that measured it
+    {measured}`sft.triage_exact_match ± .1%`   the same with half the width of its interval over seeds
     {measured}`sft.triage_exact_match interval .1%`
     {measured}`C1.01 .3f`                      the value recorded for a claim
     {measured}`01_sft:seconds .0f`             a fact about a lab's run (seconds, peak_mib, device,
@@ -166,6 +167,27 @@ def show_interval(interval, spec=""):
     return f"{low.removesuffix('%').rstrip()}{between}{high}"
 
 
+def show_record(record, form="value", spec=""):
+    """A record's "value", its "interval", or both as "±". KeyError for an interval that it lacks.
+
+    An interval that was cut at the end of its scale is not symmetric: "±" prints it in brackets.
+    """
+    value, interval = record["value"], record.get("interval")
+    if form == "value":
+        return show_number(value, spec)
+    if interval is None:
+        raise KeyError("interval")
+    if form == "interval":
+        return show_interval(interval, spec)
+    low, high = interval
+    if low == high:
+        return show_number(value, spec)
+    if abs(low + high - 2 * value) > 1e-6 * (high - low):
+        return f"{show_number(value, spec)} ({show_interval(interval, spec)})"
+    middle, half = show_number(value, spec), show_number((high - low) / 2, spec)
+    return f"{middle.removesuffix('%').rstrip()}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{half}"
+
+
 def show_bound(bound):
     """`<= 0.06` as `≤ 0.06`."""
     operator, number = bound.split()
@@ -264,19 +286,19 @@ class ClaimRole(SphinxRole):
         return [badge], []
 
 
+FORMS = {"interval", "±"}
+
+
 class MeasuredRole(SphinxRole):
     def run(self):
         name, *rest = self.text.split()
-        wants_interval = rest[:1] == ["interval"]
-        spec = " ".join(rest[1:] if wants_interval else rest)
+        form = rest.pop(0) if rest[:1] and rest[0] in FORMS else "value"
+        spec = " ".join(rest)
         try:
             record, lab = self.env.app.course_facts.look_up(name)
-            value, interval = record["value"], record.get("interval")
-            if wants_interval and interval is None:
-                raise KeyError(name)
-            text = show_interval(interval, spec) if wants_interval else show_number(value, spec)
+            text = show_record(record, form, spec)
         except KeyError:
-            kind = "interval" if wants_interval else "value"
+            kind = "value" if form == "value" else "interval"
             logger.warning("no %s of %s in %s", kind, name, RESULTS, location=self.get_location())
             return [nodes.literal("", self.text)], []
         except ValueError:

@@ -317,6 +317,40 @@ def test_numbers_are_shown(extension, value, spec, shown):
 
 
 @pytest.mark.parametrize(
+    ("value", "interval", "spec", "shown"),
+    [
+        (2.0806, [1.7481, 2.4131], ".2f", "2.08 ± 0.33"),
+        (0.7156, [0.6534, 0.7778], ".1%", "71.6 ± 6.2 %"),
+        (-2.1469, [-3.2596, -1.0342], ".1f", "−2.1 ± 1.1"),
+        (1.0, [1.0, 1.0], ".3f", "1.000"),
+        (0.7135, [0.0, 1.0], ".0%", "71 % (0–100 %)"),  # cut at both ends
+        (0.2, [-0.1, 0.4], ".1f", "0.2 (−0.1 to 0.4)"),
+    ],
+)
+def test_a_mean_is_shown_with_its_interval(extension, value, interval, spec, shown):
+    text = extension("course").show_record({"value": value, "interval": interval}, "±", spec)
+    assert text.replace("\N{NO-BREAK SPACE}", " ") == shown
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in [ROOT / "index.md", *sorted((ROOT / "chapters").glob("*.md"))]],
+    ids=lambda path: path.name,
+)
+def test_a_mean_over_seeds_is_printed_with_its_interval(path):
+    """Somewhere on the page, at least once."""
+    text = path.read_text("utf8")
+    records = {}
+    for results in sorted((ROOT / "labs/results").glob("0*.json")):
+        records |= json.loads(results.read_text("utf8"))["measures"]
+    bare = set(re.findall(r"\{measured\}`([\w.]+)[^`]*`", text))
+    with_interval = set(re.findall(r"\{measured\}`([\w.]+) (?:±|interval)", text))
+    means = {name for name in bare if (records.get(name) or {}).get("interval")}
+    scattered = {name for name in means if len(set(records[name]["interval"])) == 2}
+    assert sorted(scattered - with_interval) == []
+
+
+@pytest.mark.parametrize(
     ("lines", "complaint"),
     [
         (["text"], "starts with an option"),

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+import readme_picture
 import sweeps
 from course import session
 from course.cells import code_of_cell
@@ -99,6 +100,14 @@ def test_the_rows_are_those_of_the_grid(declared, monkeypatch):
     monkeypatch.setattr(session, "_lab", session.Lab("01_sft", "cpu", "small"))
     stored = load(declared)
     assert stored.rows.keys() == stored.grid.keys()
+
+
+def test_the_picture_of_the_readme_is_the_labs():
+    stored = readme_picture.PICTURE.read_text("utf-8")
+    assert stored == readme_picture.figure(), "run python tools/readme_picture.py"
+    assert str(readme_picture.PICTURE.relative_to(readme_picture.ROOT)) in (
+        readme_picture.ROOT / "README.md"
+    ).read_text("utf-8")
 
 
 def test_every_sweep_that_is_stored_is_declared():
