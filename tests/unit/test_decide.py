@@ -1,0 +1,113 @@
+"""The repaired decision table: total, by the first row that holds, and in step with the memory."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import yaml
+from planning.decide import (
+    COLLECT,
+    NOTHING,
+    SIGNALS,
+    TABLE,
+    UNTRAINED,
+    Situation,
+    decide,
+    needed,
+    trainable,
+)
+from planning.reports import PPO, REPORTS
+
+CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
+SUBSETS = [frozenset(some) for n in range(4) for some in itertools.combinations(SIGNALS, n)]
+
+
+def situations():
+    booleans = (False, True)
+    for signals, succeeds, prompt, facts in itertools.product(SUBSETS, *[booleans] * 3):
+        for parameters, memory, examples in itertools.product(
+            (0.1, 7, 70), (4, 24, 80, 1_000), (10, 10_000, 5_000_000)
+        ):
+            yield Situation(signals, succeeds, examples, parameters, memory, prompt, facts)
+
+
+def test_every_situation_has_an_answer_with_a_reason():
+    seen = set()
+    for situation in situations():
+        decision = decide(situation)
+        seen.add(decision.row)
+        assert decision.row.holds(situation) and decision.row.reason
+        assert (decision.parameters == "") == (decision.method in UNTRAINED)
+    assert seen == set(TABLE)  # no row is out of reach
+
+
+def test_an_earlier_row_goes_before_a_later_one():
+    for situation in situations():
+        holding = [row for row in TABLE if row.holds(situation)]
+        assert decide(situation).row is holding[0]
+
+
+def test_no_method_needs_a_signal_that_is_not_there():
+    wanted = {"SFT": "demonstrations", "DPO": "comparisons", "verifier": "verifier"}
+    for situation in situations():
+        for word, signal in wanted.items():
+            if word in decide(situation).method:
+                assert signal in situation.signals, situation
+
+
+def test_where_a_prompt_does_it_nothing_is_trained():
+    for situation in situations():
+        if situation.prompting_suffices:
+            assert decide(situation).method == NOTHING
+
+
+@pytest.mark.parametrize("signals", [{"verifier"}, {"comparisons"}, {"verifier", "comparisons"}])
+def test_a_base_that_never_succeeds_needs_demonstrations(signals):
+    assert decide(Situation(frozenset(signals), base_succeeds=False)).method == COLLECT
+
+
+@pytest.mark.parametrize(
+    "parameters, memory, examples, wanted",
+    [
+        (7, 140, 5_000_000, "all parameters"),  # 7 · 16 · 1.25
+        (7, 139, 5_000_000, "an adapter"),
+        (7, 140, 999_999, "an adapter"),
+        (8, 24, 1_000, "an adapter"),  # 8 · 2.2 · 1.25 = 22
+        (8, 21, 1_000, "an adapter on a 4-bit base"),
+        (8, 7, 1_000, "a smaller base"),  # 8 · 0.8 · 1.25 = 8
+    ],
+)
+def test_what_trains_fits_into_the_memory(parameters, memory, examples, wanted):
+    situation = Situation(
+        frozenset({"demonstrations"}), examples=examples, parameters=parameters, memory=memory
+    )
+    assert trainable(situation) == wanted == decide(situation).parameters
+    if wanted != "a smaller base":
+        assert needed(wanted, parameters) <= memory
+
+
+@pytest.mark.parametrize(
+    "spoilt, told",
+    [
+        ({"signals": frozenset({"ratings"})}, "'ratings' is no signal: choose from demonstrations"),
+        ({"examples": 0}, "examples must be positive, not 0"),
+        ({"memory": -24}, "memory must be positive, not -24"),
+        ({"parameters": float("nan")}, "parameters must be positive, not nan"),
+    ],
+)
+def test_what_cannot_be_is_refused(spoilt, told):
+    with pytest.raises(ValueError, match=told):
+        Situation(**{"signals": frozenset()} | spoilt)
+
+
+def test_a_row_names_a_claim_of_the_ledger():
+    ids = {claim["id"] for claim in yaml.safe_load((CHAPTERS / "claims.yml").read_text("utf-8"))}
+    assert {row.claim for row in TABLE if row.claim} <= ids
+
+
+def test_the_reports_have_sources_and_are_decided_as_they_were():
+    bibliography = (CHAPTERS / "references.bib").read_text("utf-8")
+    for report in REPORTS:
+        assert f"{{{report.source}," in bibliography
+        decided = decide(report.situation).method
+        assert decided == report.did or (decided, report.did) == ("SFT, then DPO", PPO), report.name
