@@ -5,11 +5,15 @@ their place. Is fine-tuning needed at all? Which signal can you get? And, on its
 parameters can train in the memory that you have? Every situation has an answer.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-DEMONSTRATIONS, COMPARISONS, VERIFIER = SIGNALS = ("demonstrations", "comparisons", "verifier")
+# What can be true of a situation, as rows of the table name it.
+DEMONSTRATIONS, COMPARISONS, VERIFIER = SIGNALS = ("demonstrations", "comparisons", "a verifier")
+SUCCEEDS, PROMPT, CHANGE = "the base succeeds", "a prompt suffices", "facts change"
+FACTS = (*SIGNALS, SUCCEEDS, PROMPT, CHANGE)
 # Bytes for each parameter of the base while it trains: weights, gradients and AdamW's states in
 # mixed precision; frozen 16-bit weights with a small adapter; 4-bit weights with one.
 BYTES = {"all parameters": 16.0, "an adapter": 2.2, "an adapter on a 4-bit base": 0.8}
@@ -21,51 +25,48 @@ FOR_ALL_PARAMETERS = 1_000_000  # examples; below, an adapter of high rank keeps
 class Situation:
     """What a team knows before it chooses.
 
-    signals: some of SIGNALS
-    base_succeeds: whether the base gives a good response at least now and then
+    facts: those of FACTS that are true: which signals it can get; whether the base gives a good
+    response at least now and then; whether a good prompt does it; whether responses hang on facts
+    that change or must be cited
     examples: demonstrations, comparisons or prompts
     parameters: of the base, in billions
     memory: of all GPUs together, in GB
-    prompting_suffices: whether a good prompt does it
-    facts_change: whether responses hang on facts that change or must be cited
 
-    Raises ValueError for a signal that is not known and for sizes that are not positive.
+    Raises ValueError for a fact that is not known and for sizes that are not positive.
     """
 
-    signals: frozenset[str]
-    base_succeeds: bool = True
+    facts: frozenset[str]
     examples: int = 1_000
     parameters: float = 7.0
     memory: float = 24.0
-    prompting_suffices: bool = False
-    facts_change: bool = False
 
     def __post_init__(self):
-        if unknown := sorted(set(self.signals) - set(SIGNALS)):
-            raise ValueError(f"{unknown[0]!r} is no signal: choose from {', '.join(SIGNALS)}")
+        if unknown := sorted(set(self.facts) - set(FACTS)):
+            raise ValueError(
+                f"{unknown[0]!r} is no fact of the table: choose from {', '.join(FACTS)}"
+            )
         for name in ("examples", "parameters", "memory"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
 
 
 class Row(NamedTuple):
-    """One line of the table. claim: the ledger's entry with the evidence, "" if there is none."""
+    """One line of the table: it holds if all of `present` are facts and none of `absent` is.
 
-    when: str
-    holds: Callable[[Situation], bool]
+    claim: the ledger's entry with the evidence, "" if there is none
+    """
+
+    present: tuple[str, ...]
+    absent: tuple[str, ...]
     method: str
     reason: str
-    claim: str
+    claim: str = ""
 
 
 class Decision(NamedTuple):
     method: str
     parameters: str  # "" where nothing trains
     row: Row
-
-
-def has(*signals: str) -> Callable[[Situation], bool]:
-    return lambda situation: set(signals) <= situation.signals
 
 
 NOTHING, RETRIEVAL, COLLECT = "no fine-tuning", "retrieval", "collect demonstrations first"
@@ -75,83 +76,87 @@ UNTRAINED = {NOTHING, RETRIEVAL, COLLECT}
 
 # The first row that holds decides.
 TABLE = (
+    Row((PROMPT,), (), NOTHING, "nothing is cheaper, and nothing is easier to change"),
     Row(
-        "a good prompt does it",
-        lambda situation: situation.prompting_suffices,
-        NOTHING,
-        "nothing is cheaper, and nothing is easier to change",
-        "",
-    ),
-    Row(
-        "responses hang on facts that change",
-        lambda situation: situation.facts_change,
+        (CHANGE,),
+        (),
         RETRIEVAL,
         "facts that are new to the base are learned slowly and raise hallucination",
         "C1.07",
     ),
+    Row((), SIGNALS, COLLECT, "a few hundred demonstrations teach a style", "C1.06"),
+    Row(SIGNALS, (), ALL, "strong recipes use every signal that they have, in this order", "C5.02"),
     Row(
-        "no signal at all",
-        lambda situation: not situation.signals,
-        COLLECT,
-        "a few hundred demonstrations teach a style",
-        "C1.06",
-    ),
-    Row(
-        "all three signals",
-        has(*SIGNALS),
-        ALL,
-        "strong recipes use every signal that they have, in this order",
-        "C5.02",
-    ),
-    Row(
-        "demonstrations and a verifier",
-        has(DEMONSTRATIONS, VERIFIER),
+        (DEMONSTRATIONS, VERIFIER),
+        (),
         SFT_RL,
         "SFT gives reinforcement learning a start from which some responses succeed",
         "C5.04",
     ),
     Row(
-        "a verifier, and the base succeeds now and then",
-        lambda situation: VERIFIER in situation.signals and situation.base_succeeds,
+        (VERIFIER, SUCCEEDS),
+        (),
         RL,
         "what can be checked can be practised, without a demonstration",
         "C8.03",
     ),
     Row(
-        "a verifier, and the base never succeeds",
-        has(VERIFIER),
+        (VERIFIER,),
+        (),
         COLLECT,
         "where all responses earn the same, the gradient vanishes",
         "C5.04",
     ),
     Row(
-        "demonstrations and comparisons",
-        has(DEMONSTRATIONS, COMPARISONS),
+        (DEMONSTRATIONS, COMPARISONS),
+        (),
         SFT_DPO,
         "SFT first, and preferences bring most of what comes after",
         "C5.02",
     ),
     Row(
-        "comparisons, and the base succeeds now and then",
-        lambda situation: COMPARISONS in situation.signals and situation.base_succeeds,
+        (COMPARISONS, SUCCEEDS),
+        (),
         DPO,
         "it needs no sampling; for a first trial, keep the best of several responses",
         "C5.11",
     ),
-    Row(
-        "comparisons, and the base never succeeds",
-        has(COMPARISONS),
-        COLLECT,
-        "the better of two bad responses teaches little",
-        "C5.11",
-    ),
-    Row("demonstrations", lambda situation: True, SFT, "it imitates what you can show", "C1.01"),
+    Row((COMPARISONS,), (), COLLECT, "the better of two bad responses teaches little", "C5.11"),
+    Row((), (), SFT, "it imitates what you can show", "C1.01"),
 )
+
+
+def first_row(rows: Iterable[Sequence], facts: Iterable[str]) -> str | None:
+    """The answer of the first row that holds, or None.
+
+    rows: (present, absent, answer), more may follow; a row holds if all names in `present` are
+    facts and none in `absent` is
+    facts: the names that are true
+    """
+    true = set(facts)
+    for present, absent, answer, *_ in rows:
+        if true.issuperset(present) and true.isdisjoint(absent):
+            return answer
+    return None
+
+
+def holes(rows: Sequence[Sequence], names: Sequence[str]) -> list[list[str]]:
+    """The sets of facts for which no row holds: a table without any is total.
+
+    rows: as in first_row
+    names: all that can be true
+    returns each set as a list in the order of `names`, shorter ones first
+    """
+    sets = itertools.chain.from_iterable(
+        itertools.combinations(names, count) for count in range(len(names) + 1)
+    )
+    return [list(facts) for facts in sets if first_row(rows, facts) is None]
 
 
 def decide(situation: Situation) -> Decision:
     """The first row of TABLE that holds, and the parameters that fit."""
-    row = next(row for row in TABLE if row.holds(situation))
+    true = situation.facts
+    row = next(row for row in TABLE if true.issuperset(row.present) and true.isdisjoint(row.absent))
     parameters = "" if row.method in UNTRAINED else trainable(situation)
     return Decision(row.method, parameters, row)
 

@@ -7,7 +7,7 @@ most reports do not give it.
 
 from typing import NamedTuple
 
-from planning.decide import ALL, COMPARISONS, DEMONSTRATIONS, RL, SFT, VERIFIER, Situation
+from planning.decide import ALL, COMPARISONS, DEMONSTRATIONS, RL, SFT, SUCCEEDS, VERIFIER, Situation
 
 PPO = "SFT, then PPO on a reward model"
 
@@ -24,7 +24,7 @@ class Report(NamedTuple):
 
 
 def had(*signals: str, **known) -> Situation:
-    return Situation(frozenset(signals), **known)
+    return Situation(frozenset((*signals, SUCCEEDS)), **known)
 
 
 REPORTS = (

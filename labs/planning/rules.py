@@ -259,7 +259,8 @@ def needs_that_differ(needs: Sequence[Need] = NEEDS) -> Iterator[Fault]:
 def needs_with_a_gap(needs: Sequence[Need] = NEEDS) -> Iterator[Fault]:
     """Values between the ranges of a quantity, which belong to no method."""
     for quantity, unit in UNITS.items():
-        for low, high in uncovered([need.range for need in needs if need.quantity == quantity]):
+        ranges = [need.range[:2] for need in needs if need.quantity == quantity]
+        for low, high in uncovered(ranges):
             yield Fault(
                 "no range",
                 f"{low:,} to {high:,} {unit} are in no method's range",
@@ -267,13 +268,17 @@ def needs_with_a_gap(needs: Sequence[Need] = NEEDS) -> Iterator[Fault]:
             )
 
 
-def uncovered(ranges: Iterable[Range]) -> list[tuple[float, float]]:
-    """What lies between the lowest and the highest end of the ranges and in none of them."""
+def uncovered(ranges: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The gaps between ranges: what lies between their lowest and highest end and in none of them.
+
+    ranges: (low, high), in any order; they may overlap or touch
+    returns (low, high) of each gap, from low to high
+    """
     gaps, reached = [], None
-    for one in sorted(ranges):
-        if reached is not None and one.low > reached:
-            gaps.append((reached, one.low))
-        reached = one.high if reached is None else max(reached, one.high)
+    for low, high in sorted(ranges):
+        if reached is not None and low > reached:
+            gaps.append((reached, low))
+        reached = high if reached is None else max(reached, high)
     return gaps
 
 

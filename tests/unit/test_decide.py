@@ -7,28 +7,38 @@ import pytest
 import yaml
 from planning.decide import (
     COLLECT,
+    COMPARISONS,
+    DEMONSTRATIONS,
+    FACTS,
     NOTHING,
-    SIGNALS,
+    PROMPT,
+    SUCCEEDS,
     TABLE,
     UNTRAINED,
+    VERIFIER,
     Situation,
     decide,
+    first_row,
+    holes,
     needed,
     trainable,
 )
 from planning.reports import PPO, REPORTS
 
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
-SUBSETS = [frozenset(some) for n in range(4) for some in itertools.combinations(SIGNALS, n)]
+SUBSETS = [frozenset(some) for n in range(7) for some in itertools.combinations(FACTS, n)]
 
 
 def situations():
-    booleans = (False, True)
-    for signals, succeeds, prompt, facts in itertools.product(SUBSETS, *[booleans] * 3):
+    for facts in SUBSETS:
         for parameters, memory, examples in itertools.product(
             (0.1, 7, 70), (4, 24, 80, 1_000), (10, 10_000, 5_000_000)
         ):
-            yield Situation(signals, succeeds, examples, parameters, memory, prompt, facts)
+            yield Situation(facts, examples, parameters, memory)
+
+
+def holds(row, facts):
+    return set(row.present) <= facts and not set(row.absent) & facts
 
 
 def test_every_situation_has_an_answer_with_a_reason():
@@ -36,34 +46,55 @@ def test_every_situation_has_an_answer_with_a_reason():
     for situation in situations():
         decision = decide(situation)
         seen.add(decision.row)
-        assert decision.row.holds(situation) and decision.row.reason
+        assert holds(decision.row, situation.facts) and decision.row.reason
+        assert decision.method == decision.row.method == first_row(TABLE, situation.facts)
         assert (decision.parameters == "") == (decision.method in UNTRAINED)
     assert seen == set(TABLE)  # no row is out of reach
 
 
 def test_an_earlier_row_goes_before_a_later_one():
     for situation in situations():
-        holding = [row for row in TABLE if row.holds(situation)]
+        holding = [row for row in TABLE if holds(row, situation.facts)]
         assert decide(situation).row is holding[0]
 
 
 def test_no_method_needs_a_signal_that_is_not_there():
-    wanted = {"SFT": "demonstrations", "DPO": "comparisons", "verifier": "verifier"}
+    wanted = {"SFT": "demonstrations", "DPO": "comparisons", "RL": "a verifier"}
     for situation in situations():
         for word, signal in wanted.items():
             if word in decide(situation).method:
-                assert signal in situation.signals, situation
+                assert signal in situation.facts, situation
 
 
 def test_where_a_prompt_does_it_nothing_is_trained():
     for situation in situations():
-        if situation.prompting_suffices:
+        if PROMPT in situation.facts:
             assert decide(situation).method == NOTHING
 
 
-@pytest.mark.parametrize("signals", [{"verifier"}, {"comparisons"}, {"verifier", "comparisons"}])
+@pytest.mark.parametrize("signals", [{VERIFIER}, {COMPARISONS}, {VERIFIER, COMPARISONS}])
 def test_a_base_that_never_succeeds_needs_demonstrations(signals):
-    assert decide(Situation(frozenset(signals), base_succeeds=False)).method == COLLECT
+    assert decide(Situation(frozenset(signals))).method == COLLECT
+    assert decide(Situation(frozenset(signals | {SUCCEEDS}))).method != COLLECT
+
+
+def test_the_table_is_total_and_its_last_row_is_needed():
+    assert holes(TABLE, FACTS) == []
+    assert holes(TABLE[:-1], FACTS) == [[DEMONSTRATIONS], [DEMONSTRATIONS, SUCCEEDS]]
+
+
+@pytest.mark.parametrize(
+    "rows, facts, answer",
+    [
+        ([(["a"], [], 1), ([], [], 2)], ["a", "b"], 1),
+        ([(["a"], ["b"], 1), ([], [], 2)], ["a", "b"], 2),
+        ([(["a", "b"], [], 1)], ["a"], None),
+        ([([], ["a"], 1)], [], 1),
+        ([], ["a"], None),
+    ],
+)
+def test_the_first_row_that_holds_answers(rows, facts, answer):
+    assert first_row(rows, facts) == answer
 
 
 @pytest.mark.parametrize(
@@ -79,7 +110,7 @@ def test_a_base_that_never_succeeds_needs_demonstrations(signals):
 )
 def test_what_trains_fits_into_the_memory(parameters, memory, examples, wanted):
     situation = Situation(
-        frozenset({"demonstrations"}), examples=examples, parameters=parameters, memory=memory
+        frozenset({DEMONSTRATIONS}), examples=examples, parameters=parameters, memory=memory
     )
     assert trainable(situation) == wanted == decide(situation).parameters
     if wanted != "a smaller base":
@@ -89,7 +120,10 @@ def test_what_trains_fits_into_the_memory(parameters, memory, examples, wanted):
 @pytest.mark.parametrize(
     "spoilt, told",
     [
-        ({"signals": frozenset({"ratings"})}, "'ratings' is no signal: choose from demonstrations"),
+        (
+            {"facts": frozenset({"ratings"})},
+            "'ratings' is no fact of the table: choose from demons",
+        ),
         ({"examples": 0}, "examples must be positive, not 0"),
         ({"memory": -24}, "memory must be positive, not -24"),
         ({"parameters": float("nan")}, "parameters must be positive, not nan"),
@@ -97,7 +131,7 @@ def test_what_trains_fits_into_the_memory(parameters, memory, examples, wanted):
 )
 def test_what_cannot_be_is_refused(spoilt, told):
     with pytest.raises(ValueError, match=told):
-        Situation(**{"signals": frozenset()} | spoilt)
+        Situation(**{"facts": frozenset()} | spoilt)
 
 
 def test_a_row_names_a_claim_of_the_ledger():

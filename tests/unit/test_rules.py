@@ -99,7 +99,7 @@ def test_rules_without_a_fault_have_none():
     ],
 )
 def test_gaps_lie_between_the_ranges(ranges, gaps):
-    assert rules.uncovered([Range(*ends) for ends in ranges]) == gaps
+    assert rules.uncovered(ranges) == gaps
 
 
 def test_most_cases_are_left_without_a_method_and_half_of_them_read_generously():
