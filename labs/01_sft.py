@@ -655,7 +655,7 @@ show(
 
 
 # %% [markdown]
-# *What to look at:* a few hundred demonstrations carry a style that the base was already able to
+# *What to look at:* few demonstrations carry a style that the base was already able to
 # write. What such a style needs beyond imitation is another question.
 #
 # ## Find the silent bug

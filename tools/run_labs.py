@@ -145,7 +145,7 @@ def run(source, force=False):
     seconds, size = time.perf_counter() - began, path.stat().st_size / 1024
     return (
         f"{path.stem}: stored after {seconds:.0f} s, {size:.0f} KiB, "
-        f"{len(record['claims'])} claims held"
+        f"{len(record['claims'])} bounds met"
     )
 
 

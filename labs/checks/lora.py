@@ -73,7 +73,7 @@ NOT_AROUND_0 = (
 TOO_LARGE, TOO_SMALL = (
     (
         f"the numbers of A are too {what} to learn from",
-        "1 / sqrt(d_in) is a good standard deviation",
+        "a standard deviation of about 1 / sqrt(d_in) is asked for",
     )
     for what in ("large", "small")
 )
@@ -165,6 +165,11 @@ def far_too_large(d_out, d_in, rank):
     return torch.randn(rank, d_in) * d_in, torch.zeros(d_out, rank)
 
 
+@initialise.wrong(*TOO_LARGE)
+def standard_normal(d_out, d_in, rank):
+    return torch.randn(rank, d_in), torch.zeros(d_out, rank)
+
+
 @initialise.wrong(*TOO_SMALL)
 def far_too_small(d_out, d_in, rank):
     return torch.randn(rank, d_in) * 1e-6, torch.zeros(d_out, rank)
@@ -244,8 +249,9 @@ def draws_a_at_random(student, seed):
         raise Mistake(*A_NOT_FINITE)
     if A.mean().abs() > A.std() / 2:
         raise Mistake(*NOT_AROUND_0)
-    if not 1e-4 < A.std() < 3:
-        message, next = TOO_LARGE if A.std() > 1 else TOO_SMALL
+    spread = A.std() * math.sqrt(A.shape[1])  # 1 is what the docstring asks for
+    if not 0.05 < spread < 4:
+        message, next = TOO_LARGE if spread > 1 else TOO_SMALL
         raise Mistake(f"{message}: their standard deviation is {A.std():.1g}", next=next)
 
 

@@ -30,7 +30,7 @@ from checks.shared import (
     with_the_notebooks,
 )
 from course import Exercise, Mistake
-from course.registry import IN_PLACE_OF_A_LEAF, SWITCHED_OFF
+from course.registry import IN_PLACE_OF_A_LEAF, NEW_TENSOR, SWITCHED_OFF
 from methods import sft, tokens
 from methods.tokens import IGNORE
 from torch import Tensor
@@ -268,7 +268,10 @@ def log_of_softmax(logits, labels):
     return picked(logits[:, :-1].softmax(-1).log(), labels[:, 1:])
 
 
-@token_log_probs.wrong(*NOT_THE_LABELS)
+@token_log_probs.wrong(
+    "the probabilities of a position do not add up to 1 over the vocabulary",
+    next="the softmax belongs over the last dimension: log_softmax(-1)",
+)
 def softmax_over_time(logits, labels):
     return picked(logits[:, :-1].log_softmax(1), labels[:, 1:])
 
@@ -642,6 +645,18 @@ def rebind(parameters, learning_rate):
     for p in parameters:
         if p.grad is not None:
             p = p - learning_rate * p.grad
+
+
+@gradient_step.wrong(
+    "your function raised AttributeError: 'NoneType' object has no attribute 'zero_'",
+    next=NEW_TENSOR,
+)
+@torch.no_grad()
+def rebind_and_clear(parameters, learning_rate):
+    for p in parameters:
+        if p.grad is not None:
+            p = p - learning_rate * p.grad
+            p.grad.zero_()
 
 
 @gradient_step.wrong("this climbs the gradient", next="subtract")

@@ -28,7 +28,7 @@ def assigned_to(lab: str) -> dict[str, dict]:
         ) from None
     mine = {entry["id"]: entry for entry in entries if entry.get("lab") == lab}
     for claim, entry in mine.items():
-        if missing := {"quote", "expected", "bound", "unit"} - entry.keys():
+        if missing := {"quote", "verdict", "expected", "bound", "unit"} - entry.keys():
             missing = " and ".join(sorted(missing))
             raise CourseError(f"{claim} lacks {missing} in chapters/claims.yml: add it there.")
     return mine

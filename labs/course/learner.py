@@ -8,6 +8,7 @@ import io
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import CodeType
 
 from . import portable
 from .errors import CourseError
@@ -119,12 +120,47 @@ def check(function: Callable) -> None:
         try:
             with no_longer_than(PATIENCE_SECONDS):
                 answer = on_its_own(function, registered.reference)
-                told = verdict(registered, run_checks(registered, answer, NOTEBOOK_SEED))
+                results = run_checks(registered, answer, NOTEBOOK_SEED)
+                told = verdict(registered, results)
+                if any(result.mistake for result in results):
+                    told += on_helpers(function)
         except TooLong:
             told = lines(registered, 0, *NEVER_ENDS)
     print(told)
     if printed.getvalue():
         print(f"your function printed:\n{printed.getvalue()[:2000].rstrip()}")
+
+
+def on_helpers(function: Callable) -> str:
+    """A line for each of the learner's other functions that this one uses and that fails its own
+    check: the fault may be there."""
+    failing = [
+        helper.__name__
+        for helper in own_helpers(function)
+        if any(result.mistake for result in run_checks(helper.exercise, helper, NOTEBOOK_SEED))
+    ]
+    return "".join(
+        f"\nfirst: your {name} is in use here and fails its own check; run check({name})"
+        for name in failing
+    )
+
+
+def own_helpers(function: Callable) -> list[Callable]:
+    """The learner's functions for other exercises that a function names, in the order of use."""
+    found = (function.__globals__.get(name) for name in names_in(function.__code__))
+    return [
+        helper
+        for helper in dict.fromkeys(one for one in found if inspect.isfunction(one))
+        if getattr(helper, "attempted", False) and helper is not function
+    ]
+
+
+def names_in(code: CodeType) -> Iterator[str]:
+    """The names that a piece of code looks up, with those of the functions inside it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from names_in(constant)
 
 
 NEVER_ENDS = (

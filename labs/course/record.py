@@ -1,11 +1,13 @@
 """What a lab hands to the book: evidence for the claims, and measures."""
 
+import html
 import re
 import textwrap
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
+from IPython.display import display
 
 from . import cells, claims, learner, machine, store
 from .errors import CourseError, EvidenceError
@@ -16,24 +18,36 @@ WIDTH = 88  # characters; a page shows so many without scrolling
 
 
 def on_trial() -> None:
-    """Print the claims that this lab decides: the statement, what was expected of it, and the
-    bound."""
-    for claim, entry in claims.assigned_to(current().name).items():
-        print(claim)
-        for text in (
-            f"“{entry['quote']}”",
-            f"expected: {entry['expected']}",
-            f"bound: {entry['bound']}, {entry['unit']}",
-        ):
-            print(
-                textwrap.fill(
-                    text,
-                    WIDTH,
-                    initial_indent="  ",
-                    subsequent_indent="    ",
-                    break_long_words=False,
-                )
-            )
+    """List the claims that this lab decides: the statements, and folded below them what was expected
+    of each, and its bound."""
+    entries = claims.assigned_to(current().name)
+    for claim, entry in entries.items():
+        print(wrapped(f"{claim}  “{entry['quote']}”", 7))
+    folded(
+        "What was expected of each, and the bound that its measurement has to meet",
+        {
+            claim: f"{entry['expected']}. Bound: {entry['bound']}, {entry['unit']}"
+            for claim, entry in entries.items()
+        },
+    )
+
+
+def folded(summary: str, texts: Mapping[str, str]) -> None:
+    """Show a list of texts that a click unfolds; where there is no HTML, the texts themselves."""
+    items = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in texts.items()
+    )
+    shown = {
+        "text/html": f"<details><summary>{html.escape(summary)}</summary><dl>{items}</dl></details>",
+        "text/plain": "\n".join(wrapped(f"{name}  {text}", 7) for name, text in texts.items()),
+    }
+    display(shown, raw=True)
+
+
+def wrapped(text: str, indent: int) -> str:
+    return textwrap.fill(
+        text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def evidence(claim: str, value: object, seeds: Iterable[int] | None = None) -> None:
@@ -64,7 +78,8 @@ def evidence(claim: str, value: object, seeds: Iterable[int] | None = None) -> N
             f"{claim} does not hold: {shown(value)} is not {bound}, {entry['unit']}. "
             f"{what_to_look_at()}"
         )
-    print(f"{claim} holds: {shown(value)} ({bound}), {entry['unit']}")
+    print(f"{claim}: bound met, {shown(value)} ({bound}), {entry['unit']}")
+    print(f"       the ledger's verdict on the statement: {entry['verdict']}")
 
 
 def what_to_look_at() -> str:
@@ -174,7 +189,7 @@ def finish() -> None:
     path = store.result_path(lab)
     store.write_whole(path, store.as_json(record))
     print(
-        f"{lab.name} is recorded: claims that hold: {len(lab.claims)}, "
+        f"{lab.name} is recorded: bounds that are met: {len(lab.claims)}, "
         f"measures: {len(lab.measures)}"
     )
     if not machine.stored():

@@ -172,6 +172,10 @@ def explain(error: BaseException, student: Callable | None, check: Check) -> str
 
 
 IN_PLACE_OF_A_LEAF = "change parameters inside `with torch.no_grad():`"
+NEW_TENSOR = (
+    "`p = p - …` makes a new tensor, which has no gradient and is not the parameter: change the "
+    "parameter in place, p -= …"
+)
 # What a crash usually comes from: words in the error's text, and what to try.
 CRASHES = (
     (
@@ -198,6 +202,7 @@ CRASHES = (
         ("does not require grad",),
         "compute from the arguments themselves: no .item(), no .detach(), no torch.no_grad()",
     ),
+    (("'NoneType' object has no attribute 'zero_'",), NEW_TENSOR),
     (("is not defined",), "define it in the function, or import it there"),
     (("'NoneType'",), "something is None there: does a function that you call end without return?"),
 )
@@ -210,10 +215,20 @@ def advice(error: BaseException, student: Callable) -> str:
         return error.next
     if isinstance(error, AssertionError) and line_in(student, error) is None:
         return ""
+    if isinstance(error, NameError) and (meant := similar_name(error, student)):
+        return f"did you mean {meant}?"
     for words, next in CRASHES:
         if any(word in str(error) for word in words):
             return next
     return ANY_CRASH
+
+
+def similar_name(error: NameError, student: Callable) -> str:
+    """The function's own name that is most like the one that is not defined, or ""."""
+    code = getattr(inspect.unwrap(student), "__code__", None)
+    known = (*code.co_varnames, *code.co_names) if code and error.name else ()
+    names = [name for name in known if name != error.name]
+    return next(iter(difflib.get_close_matches(error.name or "", names, n=1)), "")
 
 
 def line_in(student: Callable | None, error: BaseException) -> int | None:

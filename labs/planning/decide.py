@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 # What can be true of a situation, as rows of the table name it.
-DEMONSTRATIONS, COMPARISONS, VERIFIER = SIGNALS = ("demonstrations", "comparisons", "a verifier")
+DEMONSTRATIONS, COMPARISONS, VERIFIER = SIGNALS = ("demonstrations", "comparisons", "verifier")
 SUCCEEDS, PROMPT, CHANGE = "the base succeeds", "a prompt suffices", "facts change"
 FACTS = (*SIGNALS, SUCCEEDS, PROMPT, CHANGE)
 # Bytes for each parameter of the base while it trains: weights, gradients and AdamW's states in
@@ -150,7 +150,7 @@ def holes(rows: Sequence[Sequence], names: Sequence[str]) -> list[list[str]]:
     sets = itertools.chain.from_iterable(
         itertools.combinations(names, count) for count in range(len(names) + 1)
     )
-    return [list(facts) for facts in sets if first_row(rows, facts) is None]
+    return [[*facts] for facts in sets if first_row(rows, facts) is None]
 
 
 def decide(situation: Situation) -> Decision:

@@ -28,6 +28,7 @@ NAMED = {
     "token_log_probs": tokens.token_log_probs,
 }
 EXCUSED = {
+    ("choose.holes", "wrong_2"): "a row whose answer is None: rows have answers",
     ("lora.initialise", "right_4"): "A zero and B random fits the docstring as it was; now it says "
     "that A is drawn at random",
     ("lora.parameters", "wrong_6"): "what becomes of a rank above both sides is left open",
@@ -42,6 +43,9 @@ EXCUSED = {
     "left open",
 }
 ACCEPTED_AT_FIRST = {
+    "choose.first_row": ["wrong_1", "wrong_4"],
+    "choose.holes": ["wrong_2", "wrong_7", "wrong_8"],
+    "choose.uncovered": ["wrong_5", "wrong_7", "wrong_8"],
     "lora.initialise": ["wrong_7"],
     "lora.merge": ["wrong_4"],
     "lora.parameters": ["wrong_4", "wrong_6"],

@@ -26,8 +26,8 @@ from course import (
 from course.claims import satisfies
 
 CLAIMS = """
-- {id: C1.01, lab: 01_tiny, quote: it is small, expected: small, bound: "<= 0.05", unit: share of samples}
-- {id: C1.02, lab: 01_tiny, quote: it is large, expected: large, bound: "> 2", unit: nats}
+- {id: C1.01, lab: 01_tiny, quote: it is small, verdict: wrong, expected: small, bound: "<= 0.05", unit: share of samples}
+- {id: C1.02, lab: 01_tiny, quote: it is large, verdict: correct, expected: large, bound: "> 2", unit: nats}
 - {id: C1.03, lab: 02_other, expected: large, bound: "> 2", unit: nats}
 - {id: C1.04, verdict: correct}
 """
@@ -67,18 +67,18 @@ def complete():
 
 def test_the_claims_on_trial_are_listed_with_what_was_expected(lab, capsys):
     on_trial()
-    assert capsys.readouterr().out.splitlines()[:5] == [
-        "C1.01",
-        "  “it is small”",
-        "  expected: small",
-        "  bound: <= 0.05, share of samples",
-        "C1.02",
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "C1.01  “it is small”",
+        "C1.02  “it is large”",
     ]
 
 
 def test_a_bound_that_holds_is_recorded_and_told(lab, capsys):
     evidence("C1.01", np.float32(0.5) / 16, seeds=(0, 1))
-    assert capsys.readouterr().out == "C1.01 holds: 0.03125 (<= 0.05), share of samples\n"
+    assert capsys.readouterr().out == (
+        "C1.01: bound met, 0.03125 (<= 0.05), share of samples\n"
+        "       the ledger's verdict on the statement: wrong\n"
+    )
     assert lab.claims == {
         "C1.01": {
             "value": 0.03125,
@@ -166,9 +166,12 @@ def test_what_is_no_finite_number_is_refused(lab, value, told):
 @pytest.mark.parametrize(
     "text, told",
     [
-        ("- {id: C1.01, lab: 01_tiny, bound: '> 0'}", "C1.01 lacks expected and quote and unit"),
         (
-            "- {id: C1.01, lab: 01_tiny, quote: x, expected: x, unit: x, bound: about 1}",
+            "- {id: C1.01, lab: 01_tiny, bound: '> 0'}",
+            "C1.01 lacks expected and quote and unit and verdict",
+        ),
+        (
+            "- {id: C1.01, lab: 01_tiny, quote: x, verdict: wrong, expected: x, unit: x, bound: about 1}",
             "'about 1' is not a",
         ),
         ("- [", "claims.yml cannot be read"),
@@ -269,7 +272,7 @@ def test_finish_writes_the_whole_record(lab, capsys):
     )
     assert record["peak_mib"] > 10 and record["seconds"] >= 0 and record["versions"]["torch"]
     assert capsys.readouterr().out == (
-        "01_tiny is recorded: claims that hold: 2, measures: 2\n"
+        "01_tiny is recorded: bounds that are met: 2, measures: 2\n"
         "written to results/local/01_tiny.json\n"
     )
     assert [file.name for file in path.parent.iterdir()] == ["01_tiny.json"]
@@ -337,7 +340,7 @@ def test_a_stored_run_prints_the_same_every_time(lab, monkeypatch, capsys):
     complete()
     capsys.readouterr()
     finish()
-    assert capsys.readouterr().out == "01_tiny is recorded: claims that hold: 2, measures: 2\n"
+    assert capsys.readouterr().out == "01_tiny is recorded: bounds that are met: 2, measures: 2\n"
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing(lab, monkeypatch, tmp_path):

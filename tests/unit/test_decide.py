@@ -59,7 +59,7 @@ def test_an_earlier_row_goes_before_a_later_one():
 
 
 def test_no_method_needs_a_signal_that_is_not_there():
-    wanted = {"SFT": "demonstrations", "DPO": "comparisons", "RL": "a verifier"}
+    wanted = {"SFT": "demonstrations", "DPO": "comparisons", "RL": "verifier"}
     for situation in situations():
         for word, signal in wanted.items():
             if word in decide(situation).method:

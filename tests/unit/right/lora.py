@@ -17,10 +17,6 @@ def start_over_rank(d_out, d_in, rank):
     return torch.randn(rank, d_in) / rank, torch.zeros(d_out, rank)
 
 
-def start_standard(d_out, d_in, rank):
-    return torch.randn(rank, d_in), torch.zeros((d_out, rank))
-
-
 def start_kaiming(d_out, d_in, rank):
     A, B = nn.Parameter(torch.empty(rank, d_in)), nn.Parameter(torch.zeros(d_out, rank))
     nn.init.kaiming_uniform_(A, a=math.sqrt(5))
@@ -186,7 +182,6 @@ RIGHT = {
     "lora.initialise": [
         start_small,
         start_over_rank,
-        start_standard,
         start_kaiming,
         start_orthogonal,
         start_through_layers,
