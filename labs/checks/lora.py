@@ -847,6 +847,12 @@ def thaw_all_adapters(model, name):
 
 
 @freeze.wrong(*both_train(MINE, OTHER))
+def thaw_by_the_end_of_the_name(model, name):
+    for path, p in model.named_parameters():
+        p.requires_grad = path.endswith(name)
+
+
+@freeze.wrong(*both_train(MINE, OTHER))
 def thaw_by_part_of_the_name(model, name):
     for path, p in model.named_parameters():
         p.requires_grad = name in path

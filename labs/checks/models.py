@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
 VOCAB, PAD = 11, 0
-MINE, OTHER = "triage", "triage_old"  # two adapters, one's name inside the other's
+MINE, OTHER = "triage", "triage_and_triage"  # one name begins and ends with the other
 
 RECIPES: dict[str, Callable[[], nn.Module]] = {}
 

@@ -117,6 +117,19 @@ def response_without_token_0(prompt, response):
     return prompt + response, [IGNORE] * len(prompt) + [token or IGNORE for token in response]
 
 
+@mask_prompt.wrong(*NOT_THE_RESPONSE)
+def masked_after_the_last_token(prompt, response):
+    ids, labels = tokens.mask_prompt(prompt, response)
+    end = len(prompt) + response.index(response[-1]) + 1 if response else len(ids)
+    return ids, labels[:end] + [IGNORE] * (len(ids) - end)
+
+
+@mask_prompt.wrong(*NOT_THE_RESPONSE)
+def masked_from_64_on(prompt, response):
+    ids, labels = tokens.mask_prompt(prompt, response)
+    return ids, labels[:64] + [IGNORE] * len(labels[64:])
+
+
 @mask_prompt.wrong(*in_place("prompt"))
 def prompt_grows(prompt, response):
     labels = [IGNORE] * len(prompt) + response
@@ -140,10 +153,16 @@ def example(seed: int) -> tuple[list[int], list[int]]:
 
 def repeating_example(seed: int) -> tuple[list[int], list[int]]:
     """A response in words of its prompt: its first token is the prompt's second, and tokens
-    repeat, the token 0 among them."""
+    repeat, the token 0 and its own last one among them."""
     rng = random.Random(seed)
     prompt = rng.sample(range(2, VOCAB), 2) + random_tokens(rng, rng.randint(2, 7)) + [0]
-    return prompt, [prompt[1], *rng.choices(prompt, k=rng.randint(2, 6)), 0, 1]
+    return prompt, [prompt[1], 1, *rng.choices(prompt, k=rng.randint(2, 6)), 0, 1]
+
+
+def long_example(seed: int) -> tuple[list[int], list[int]]:
+    """Longer than most that a batch holds."""
+    rng = random.Random(seed)
+    return random_tokens(rng, rng.randint(20, 60)), random_tokens(rng, rng.randint(90, 120))
 
 
 def two_lists(value) -> tuple[list, list]:
@@ -194,7 +213,7 @@ def ignores_the_prompt(student, seed):
 @mask_prompt.check(points=1)
 def keeps_the_response(student, seed):
     cut_off = example(seed)[0], []
-    for prompt, response in (example(seed), repeating_example(seed), cut_off):
+    for prompt, response in (example(seed), repeating_example(seed), long_example(seed), cut_off):
         needs_untouched(mask_prompt, student, (prompt, response))
         _, labels = two_lists(student(list(prompt), list(response)))
         if len(labels) != len(prompt) + len(response):
@@ -585,6 +604,11 @@ def squeezes_a_single_place(logits, labels):
     return -log_probs.sum(-1).mean()
 
 
+@sequence_loss.wrong("the responses are not averaged over their number", next="mean over the batch")
+def three_responses(logits, labels):
+    return -tokens.token_log_probs(logits, labels).sum() / 3
+
+
 @sequence_loss.wrong(*NOT_FINITE)
 def logarithm_of_a_product(logits, labels):
     return -tokens.token_log_probs(logits, labels).exp().prod(-1).log().mean()
@@ -595,7 +619,8 @@ def logarithm_of_a_product(logits, labels):
 def sums_each_response_then_averages(student, seed):
     logits, labels = random_batch(seed)
     one_place = logits[:, :2], labels[:, :2].where(labels[:, :2] != IGNORE, 4)
-    for given in ((logits, labels), unmasked_batch(seed), one_place, (60 * logits, labels)):
+    more = random_batch(seed, rows=random.Random(seed).choice((4, 5)))
+    for given in ((logits, labels), more, unmasked_batch(seed), one_place, (60 * logits, labels)):
         expect(sequence_loss, student, given, otherwise=NOT_THE_SUMS_MEAN, read=number)
 
 
@@ -886,12 +911,14 @@ def four_examples(seed: int) -> list[sft.Tokens]:
     """Of different length; the last one is certainly shorter than the others, so that there is
     padding.
 
-    The prompt of the second holds a stop token, the third was cut off before it ended.
+    The prompt of the second holds a stop token and its response two, the third was cut off before
+    it ended.
     """
     rng = random.Random(seed)
     prompts = [random_tokens(rng, rng.randint(2, 7)) for _ in range(3)]
     prompts[1][0] = 1
     responses = [random_tokens(rng, length) for length in (rng.randint(1, 2), 5, rng.randint(2, 3))]
+    responses[1][rng.randint(1, 3)] = 1
     return [
         *(
             tokens.mask_prompt(prompt, response + ending)
@@ -931,6 +958,13 @@ def labels_of(student, seed: int, pad_id: int) -> list[tuple[list, list]]:
 def ends_at_the_first_stop(examples, pad_id):
     ids, labels = tokens.collate(examples, pad_id)
     after = (ids == 1).cumsum(-1) - (ids == 1).long() > 0
+    return ids, labels.where(~after, IGNORE)
+
+
+@collate.wrong(*STOP_IGNORED)
+def ends_at_the_first_stop_of_the_response(examples, pad_id):
+    ids, labels = tokens.collate(examples, pad_id)
+    after = (labels == 1).cumsum(-1) - (labels == 1).long() > 0
     return ids, labels.where(~after, IGNORE)
 
 

@@ -51,7 +51,8 @@ def expected_value(rewards: Tensor, values: Tensor, n: int) -> Tensor:
     weights = torch.tensor(
         [math.comb(i, n - 1) / math.comb(m, n) for i in range(m)], dtype=torch.float64
     )
-    ranked = values.gather(-1, rewards.argsort(dim=-1, stable=True)).double()
+    best_first = rewards.argsort(dim=-1, descending=True, stable=True)  # the first of equals wins
+    ranked = values.gather(-1, best_first).flip(-1).double()
     return (ranked * weights.to(ranked.device)).sum(-1)
 
 

@@ -172,7 +172,7 @@ def gae(rewards: Tensor, values: Tensor, counts: Tensor, gamma: float, lam: floa
     next value and its next advantage are 0.
     """
     check_tables(counts, rewards=rewards, values=values)
-    advantages, following, next_value = torch.zeros_like(rewards), 0.0, 0.0
+    advantages, following, next_value = torch.zeros_like(rewards - values), 0.0, 0.0
     for t in reversed(range(rewards.shape[1])):
         delta = rewards[:, t] + gamma * next_value - values[:, t]
         following = (delta + gamma * lam * following).where(counts[:, t], 0)

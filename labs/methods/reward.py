@@ -76,7 +76,13 @@ def reward_at_end(scores: Tensor, real: Tensor) -> Tensor:
 
 
 def batch_rewards(model: ScalarModel, rankings: Sequence[Ranking], pad_id: int) -> Tensor:
-    """The rewards of a batch with their gradients, float (rankings, K)."""
+    """The rewards of a batch with their gradients, float (rankings, K).
+
+    Raises ValueError unless all rankings are of one K.
+    """
+    sizes = {len(responses) for _, responses in rankings}
+    if len(sizes) > 1:
+        raise ValueError(f"a batch needs rankings of one K, and these have K in {sorted(sizes)}")
     rows = [prompt + response for prompt, responses in rankings for response in responses]
     ids, real = pad(rows, pad_id)
     check_tokens(model.body, ids)

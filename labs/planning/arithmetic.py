@@ -12,6 +12,7 @@ A formula holds +, -, *, /, parentheses, numbers, inputs, and the results of the
 """
 
 import ast
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -42,12 +43,16 @@ def compute(lines: Iterable[Mapping]) -> list[Line]:
     """The lines with their values, in order.
 
     Raises ValueError for a formula that uses anything else than what the module's docstring lists,
-    for an input that the formula does not use, and for a division by zero.
+    for an input that is no number, that the formula does not use, or that has the name of an earlier
+    result, for a second result of one name, and for a division by zero.
     """
     done, results = [], {}
     for line in lines:
         formula, inputs = str(line["formula"]), line.get("inputs") or {}
+        check_inputs(formula, inputs)
         named = set(NAME.findall(formula))
+        if taken := sorted({line["result"], *inputs} & results.keys()):
+            raise ValueError(f"{taken[0]} is the result of an earlier line: give it another name")
         if unused := sorted(inputs.keys() - named):
             raise ValueError(f"{formula!r} does not use {', '.join(unused)}: leave it out")
         values = {name: value for name, value in (results | inputs).items() if name in named}
@@ -56,11 +61,22 @@ def compute(lines: Iterable[Mapping]) -> list[Line]:
     return done
 
 
+def check_inputs(formula: str, inputs: Mapping) -> None:
+    """Raises ValueError for an input that is no finite number; YAML reads 1e6 as text."""
+    for name, value in inputs.items():
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            raise ValueError(f"{name} in {formula!r} is {value!r}: write a number, such as 1000000")
+
+
 def evaluate(formula: str, values: Mapping[str, float]) -> float:
     """The value of a formula. Raises ValueError as compute does."""
     try:
         return _value(ast.parse(formula, mode="eval").body, values)
-    except (SyntaxError, ZeroDivisionError) as error:
+    except (SyntaxError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{formula!r} has no value: {error}") from None
 
 

@@ -65,3 +65,22 @@ def test_words_and_numbers_are_those_of_the_formula():
     formula, values = "gpu_hours * 3 - a", {"gpu_hours": 1234.5, "a": 2}
     assert in_words(formula) == "gpu hours × 3 − a"
     assert in_numbers(formula, values, "{:,}".format) == "1,234.5 × 3 − 2"
+
+
+@pytest.mark.parametrize("value", ["1e6", None, True, [1], float("nan"), float("inf")])
+def test_an_input_that_is_no_number_is_refused(value):
+    with pytest.raises(ValueError, match="pairs in 'pairs . 2' is .*: write a number"):
+        compute([line("sum", "pairs * 2", pairs=value)])
+
+
+@pytest.mark.parametrize(
+    "second", [line("hours", "2 + 1"), line("days", "hours / 24", hours=3)], ids=["twice", "hidden"]
+)
+def test_a_name_is_given_once(second):
+    with pytest.raises(ValueError, match="hours is the result of an earlier line"):
+        compute([line("hours", "1 + 1"), second])
+
+
+def test_what_is_too_large_has_no_value():
+    with pytest.raises(ValueError, match="has no value"):
+        evaluate("a / b", {"a": 10**400, "b": 3})

@@ -48,3 +48,18 @@ def test_the_divergence_of_best_of_n(n):
     ranks = (torch.arange(100_000, dtype=torch.double) + 0.5) / 100_000
     ratio = n * ranks ** (n - 1)
     assert kl_of_best_of_n(n) == pytest.approx((ratio * ratio.log()).mean().item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_equal_rewards_are_settled_as_when_one_is_chosen(n):
+    """Best-of-n keeps the first of equals, so the expected value must take that one's value."""
+    rewards = torch.tensor([[1.0, 1.0, 0.0, 1.0], [0.0, 2.0, 2.0, 0.0]])
+    values = torch.tensor([[10.0, 20.0, 5.0, 40.0], [1.0, 3.0, 7.0, 9.0]])
+    subsets = list(itertools.combinations(range(4), n))
+    for row in range(2):
+        chosen = [
+            values[row, list(some)][best_of_n(rewards[row, list(some)].unsqueeze(0))]
+            for some in subsets
+        ]
+        expected = expected_value(rewards, values, n)[row]
+        assert torch.allclose(expected, torch.stack(chosen).mean().double())

@@ -528,3 +528,12 @@ def test_a_step_is_yielded_after_its_update(policy, critic):
     before = parameters(policy)
     next(ppo.train(policy, critic, score, [PROMPTS], CONFIG, stop_id=STOP, pad_id=PAD))
     assert not same_parameters(policy, before)
+
+
+def test_whole_numbers_as_rewards_give_the_same_advantages():
+    values, counts = torch.tensor([[0.5, 0.25, 0.125]]), torch.ones(1, 3, dtype=torch.bool)
+    whole, floats = (
+        ppo.gae(torch.tensor([[0, 0, 1]], dtype=dtype), values, counts, 1.0, 0.9)
+        for dtype in (torch.int64, torch.float32)
+    )
+    assert whole.dtype == floats.dtype and torch.equal(whole, floats)

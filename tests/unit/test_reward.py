@@ -170,3 +170,9 @@ def test_a_loss_that_is_not_finite_reaches_no_parameter(model):
     with pytest.raises(FloatingPointError, match="at step 1"):
         reward.train(model, PAIRS, pad_id=PAD)
     assert all(torch.equal(old, new) for old, new in zip(before, model.parameters()))
+
+
+def test_rankings_of_different_size_make_no_table():
+    rankings = [([3], [[4], [5], [6]]), ([7], [[8]])]
+    with pytest.raises(ValueError, match=r"rankings of one K, and these have K in \[1, 3\]"):
+        reward.batch_rewards(None, rankings, pad_id=0)  # refused before the model is asked
