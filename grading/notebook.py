@@ -14,6 +14,7 @@ import ast
 import functools
 import json
 import re
+import sys
 import warnings
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -151,7 +152,8 @@ def parse(cell: Cell) -> None:
         try:
             cell.tree = tree_of(cell.source)
         except SyntaxError as error:
-            cell.fault = f"the cell is no Python: {error.msg}, line {error.lineno}"
+            version = ".".join(map(str, sys.version_info[:2]))
+            cell.fault = f"the cell is no Python {version}: {error.msg}, line {error.lineno}"
         except (ValueError, RecursionError, MemoryError) as error:
             cell.fault = f"the cell cannot be read as Python ({type(error).__name__})"
     if cell.tree:
@@ -361,6 +363,11 @@ def answer_to(id: str, name: str, cells: list[Cell], own: list[Cell]) -> Answer:
     if len({ast.dump(each) for each in found}) > 1:
         flags.append(f"answered {len(found)} times, differently: the last one counts")
     state = State.NOT_ATTEMPTED if is_stub(function) else State.ATTEMPTED
+    others = [cell for cell in own if id not in map(id_of, cell.answers)]
+    if state is State.NOT_ATTEMPTED and any(binds(name, id, cell.tree) for cell in others):
+        flags.append(
+            f"another cell binds {name}, without the @exercise line: look whether it answers"
+        )
     return Answer(id, state, function.name, parameters_fault(id, function), tuple(flags))
 
 

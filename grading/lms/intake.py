@@ -94,6 +94,7 @@ def find_submissions(folder: Path) -> list[Submission]:
     unlike = names_unlike_canvas(paths)
     owned = [(entry, owner_of(entry, parts, unlike)) for entry, parts in paths]
     doubts = several_at_once(owned) | spread_out(owned, len(outer)) | named_like_a_part(owned)
+    doubts |= alone_within(owned, outer) | out_of_order(owned) | holding_names(owned, len(outer))
     numbers, names = defaultdict(set), defaultdict(set)
     for _, owner in owned:
         numbers[owner.student].add(owner.number)
@@ -275,6 +276,74 @@ def named_like_a_part(owned: list[tuple[Entry, Owner]]) -> dict[tuple[str, ...],
         for _, owner in owned
         if not owner.is_file and PARTS.fullmatch(owner.key[-1])
     }
+
+
+def alone_within(
+    owned: list[tuple[Entry, Owner]], outer: tuple[str, ...]
+) -> dict[tuple[str, ...], str]:
+    """A doubt if a folder that was looked through holds a single one: which is the student's?"""
+    found = {owner.key: owner for _, owner in handed_in(owned)}
+    if not outer or kind_of(outer[-1]) == "archive" or len(found) != 1:
+        return {}
+    (key, owner), *_ = found.items()
+    if owner.is_file or owner.number:
+        return {}
+    inside, around = clean(key[-1], 60), clean(outer[-1], 60)
+    return {
+        key: f"{inside} is taken for a learner, and stands alone in {around}: check whose it is"
+    }
+
+
+def out_of_order(owned: list[tuple[Entry, Owner]]) -> dict[tuple[str, ...], str]:
+    """A doubt for each student whose attempts by Canvas were not uploaded in their order.
+
+    The number that Canvas adds to a name is then likely the student's own, as in "01_sft-2".
+    """
+    uploads = defaultdict(list)
+    for entry, owner in owned:
+        match = CANVAS.fullmatch(entry.parts[-1])
+        if entry.kind == "notebook" and owner.number and owner.is_file and match:
+            uploads[owner.key].append((owner.attempt or 0, int(match["order"])))
+    return {
+        key: f"the uploads of {clean(key[-1], 60)} are not in the order of their attempts: check "
+        "which one counts"
+        for key, found in uploads.items()
+        if [order for _, order in sorted(found)] != sorted(order for _, order in found)
+    }
+
+
+def holding_names(owned: list[tuple[Entry, Owner]], outer: int) -> dict[tuple[str, ...], str]:
+    """A doubt for each folder or archive taken for a student's that holds names of several: names
+    that an LMS gives, or notebooks that are not named after labs.
+
+    outer: how many names of each path are looked through
+    """
+    inside = defaultdict(dict)
+    for entry, owner in owned:
+        depth = outer + len(owner.place) + 1
+        if owner.number or owner.is_file and entry.kind != "notebook" or len(entry.parts) <= depth:
+            continue
+        if name := student_named(entry, depth):
+            inside[owner.key][name] = None
+    return {
+        key: f"{clean(key[-1], 60)} is taken for one learner, and holds "
+        f"{clean(', '.join(sorted(names)), 100)}: if they are of several learners, grade it by itself"
+        for key, names in inside.items()
+        if len(names) > 1
+    }
+
+
+def student_named(entry: Entry, depth: int) -> str:
+    """The name of a student that an entry's own name seems to give, or ""."""
+    for part in entry.parts[depth:]:
+        if match := match_export_name(part):
+            return f"{match['name'] or match['number']}"
+    if entry.kind != "notebook":
+        return ""
+    stem = stem_of(entry.parts[-1], "notebook")
+    lab = TRAILING_LAB.search(stem)
+    name = stem[: lab.start()] if lab else stem
+    return name.strip(" _-()0123456789") if names_a_student(stem) else ""
 
 
 def several_at_once(owned: list[tuple[Entry, Owner]]) -> dict[tuple[str, ...], str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 # again under the same name gets a number at its end. An upload's number has at least three digits
 # and a user's does not begin with 0, so that the number of a lab is not mistaken for one.
 CANVAS = re.compile(
-    r"(?:(?P<name>.*?)_)??(?:LATE_)?(?P<number>[1-9]\d*|anon_[0-9A-Za-z]+)_\d{3,}_"
+    r"(?:(?P<name>.*?)_)??(?:LATE_)?(?P<number>[1-9]\d*|anon_[0-9A-Za-z]+)_(?P<order>\d{3,})_"
     r"(?P<upload>.*?)(?:-(?P<attempt>\d{1,2}))?(?:\.\w+)?",
     re.DOTALL,
 )

@@ -408,6 +408,51 @@ def test_folders_of_weeks_may_hold_the_work_of_many(tmp_path):
     assert all("grade it by itself" in one.doubt for one in find_submissions(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "files, doubted",
+    [
+        (["A/max.ipynb", "A/zoe.ipynb", "B/eve.ipynb"], {"A"}),
+        (["A/max_01_sft.ipynb", "A/zoe-01_sft.ipynb", "B/eve_01_sft.ipynb"], {"A"}),
+        (
+            [
+                "A/Max M_11_assignsubmission_file_/x.ipynb",
+                "A/Zoe Z_12_assignsubmission_file_/x.ipynb",
+                "B/Eve E_13_assignsubmission_file_/x.ipynb",
+            ],
+            {"A"},
+        ),
+        (["anna/labs/01_sft.ipynb", "anna/labs/02_lora.ipynb"], {"labs"}),
+        (["anna/work/01_sft.ipynb"], {"work"}),
+        (["anna/01_sft.ipynb", "anna/02_lora (1).ipynb", "bob/answers.ipynb"], set()),
+        (["class/anna/01_sft.ipynb", "class/bob/01_sft.ipynb"], set()),
+        (["anna/answer 1.ipynb", "anna/answer 2.ipynb", "bob/x.ipynb"], set()),
+    ],
+)
+def test_a_folder_that_may_hold_the_work_of_several_is_doubted(tmp_path, files, doubted):
+    put(tmp_path, *files)
+    found = find_submissions(tmp_path)
+    assert {one.student for one in found if one.doubt} == doubted
+    assert len(found) == len(files)
+
+
+def test_two_exports_beside_each_other_are_doubted(tmp_path):
+    for name, members in (
+        ("submissions.zip", ["maxm_11_9001_01_sft.ipynb", "zoez_12_9002_01_sft.ipynb"]),
+        ("submissions (1).zip", ["evee_13_9003_01_sft.ipynb", "tomt_14_9004_01_sft.ipynb"]),
+    ):
+        put(tmp_path, name, data=packed(*members))
+    assert all("grade it by itself" in one.doubt for one in find_submissions(tmp_path))
+
+
+@pytest.mark.parametrize("first, doubted", [("01_sft-2", True), ("01_sft", False)])
+def test_a_number_that_a_browser_added_is_no_attempt_by_canvas(tmp_path, first, doubted):
+    second = "01_sft" if doubted else "01_sft-1"
+    put(tmp_path, f"anna_105_9005_{first}.ipynb", f"anna_105_9006_{second}.ipynb")
+    put(tmp_path, "zoe_106_9007_01_sft.ipynb")
+    found = {one.student: one.doubt for one in find_submissions(tmp_path)}
+    assert ("not in the order" in found["anna"]) == doubted and not found["zoe"]
+
+
 def test_what_lies_beside_a_notebook_of_its_name_is_not_listed(tmp_path):
     put(tmp_path, "bob.ipynb", "bob.pdf", "bob.ipynb.bak", "anna/01_sft.ipynb", "anna/notes.docx")
     assert set(problems(tmp_path)) == {"bob.ipynb", "anna/01_sft.ipynb"}

@@ -374,3 +374,20 @@ def test_the_published_pattern_matches_every_exercise():
             for id in EXERCISE.findall(cell.source)
         ]
         assert ids == list(lab.functions)
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        "def mask_prompt(prompt, response):\n    return prompt, response",
+        "mask_prompt = lambda prompt, response: (prompt, response)",
+    ],
+)
+def test_a_function_below_an_untouched_exercise_is_flagged(below):
+    found = notebook.find_answers(submission("01_sft", after=[below]).encode()).answers
+    flagged = {answer.id: answer for answer in found if answer.flags}
+    assert list(flagged) == ["sft.mask_prompt"]
+    assert flagged["sft.mask_prompt"].state == "not attempted"
+    assert "without the @exercise line" in flagged["sft.mask_prompt"].flags[0]
+    untouched = notebook.find_answers(submission("01_sft").encode()).answers
+    assert not any(answer.flags for answer in untouched)
