@@ -501,6 +501,10 @@ assert gap < 1e-4, (
 own = {"mask_prompt": mask_prompt, "sft_loss": sft_loss}
 triage, live = sweep(experiment.TRIAGE, live=[{"start": "the base", "seed": 0}], **own)
 
+# %% [markdown]
+# What `measure` prints goes to the book: the mean over the seeds, and in brackets its 95 % confidence
+# interval. With three seeds it is wide; where it would pass the end of the scale it is cut there.
+
 # %%
 scores = select(triage, "exact_match", start="the base")
 measure("sft.triage_exact_match", scores, "share", seeds=experiment.SEEDS)

@@ -824,6 +824,10 @@ STOP_IGNORED = (
     "the stop token at the end of a response does not count",
     "here pad_id is the stop token's id: ignore padding by its position, not by its id",
 )
+LABELS_LEFT = (
+    "the labels are padded on the left, and the ids are not",
+    f"each label belongs under its id: row + [{IGNORE}] * (longest - len(row))",
+)
 NOT_PADDED = (
     "the ids are not the examples padded to one length",
     "row + [pad_id] * (longest - len(row))",
@@ -870,6 +874,13 @@ def pad_left(examples, pad_id):
         torch.tensor([[fill] * (longest - len(part)) + part for part in parts])
         for parts, fill in zip(zip(*examples), (pad_id, IGNORE))
     )
+
+
+@collate.wrong(*LABELS_LEFT)
+def pads_the_labels_left(examples, pad_id):
+    longest = max(len(ids) for ids, _ in examples)
+    labels = [[IGNORE] * (longest - len(labels)) + labels for _, labels in examples]
+    return tokens.collate(examples, pad_id)[0], torch.tensor(labels)
 
 
 @collate.wrong(*NOT_PAD_ID)
@@ -992,6 +1003,9 @@ def pads_on_the_right(student, seed):
 @collate.check(points=1)
 def ignores_padding(student, seed):
     for labels, right in labels_of(student, seed, pad_id=0):
+        padding = len(labels) - len(right)
+        if padding and labels == [IGNORE] * padding + right:
+            raise Mistake(*LABELS_LEFT)
         if any(label != IGNORE for label in labels[len(right) :]):
             raise Mistake(*PADDING_COUNTS)
 
