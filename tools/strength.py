@@ -73,8 +73,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "lora.update": {"detached: return x @ A.T @ B.T * (alpha / len(A.detach()))": A_LENGTH},
     "ppo.gae": {
-        "other function: advantages, following, next_value = (torch.randn_like(rewards), 0.0, 0.0)": OVERWRITTEN,
-        "other argument: advantages, following, next_value = (torch.zeros_like(values), 0.0, 0.0)": SAME_SHAPE,
+        "other function: advantages, following, next_value = (torch.randn_like(values), 0.0, 0.0)": OVERWRITTEN,
+        "other argument: advantages, following, next_value = (torch.zeros_like(rewards), 0.0, 0.0)": SAME_SHAPE,
         "other argument: for t in reversed(range(values.shape[1])):": SAME_SHAPE,
     },
     "ppo.silent_bug": {

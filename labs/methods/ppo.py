@@ -168,11 +168,11 @@ Estimator = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 def gae(rewards: Tensor, values: Tensor, counts: Tensor, gamma: float, lam: float) -> Tensor:
     """Generalised advantage estimation: Â_t = δ_t + γλ Â_{t+1}.
 
-    All (batch, time); the result is 0 where counts is false. Nothing follows the last token: its
-    next value and its next advantage are 0.
+    All (batch, time); the result has the type of values, and is 0 where counts is false. Nothing
+    follows the last token: its next value and its next advantage are 0.
     """
     check_tables(counts, rewards=rewards, values=values)
-    advantages, following, next_value = torch.zeros_like(rewards - values), 0.0, 0.0
+    advantages, following, next_value = torch.zeros_like(values), 0.0, 0.0
     for t in reversed(range(rewards.shape[1])):
         delta = rewards[:, t] + gamma * next_value - values[:, t]
         following = (delta + gamma * lam * following).where(counts[:, t], 0)

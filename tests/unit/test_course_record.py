@@ -19,6 +19,7 @@ from course import (
     measure,
     on_trial,
     provenance,
+    record,
     session,
     store,
     sweep,
@@ -378,5 +379,17 @@ def test_a_run_that_is_stored_marks_the_cell_of_each_result(lab, monkeypatch, st
     monkeypatch.setattr(cells, "running", lambda: mark)
     evidence("C1.01", 0.02)
     measure("tiny.x", 0.995)
-    for record in (lab.claims["C1.01"], lab.measures["tiny.x"]):
-        assert [record[name] for name in record if name == "cell"] == marks
+    for entry in (lab.claims["C1.01"], lab.measures["tiny.x"]):
+        assert [entry[name] for name in entry if name == "cell"] == marks
+
+
+def test_what_was_expected_is_folded_and_stands_in_plain_text_too(lab, monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr(record, "display", lambda data, raw: shown.append(data))
+    on_trial()
+    (bundle,) = shown
+    assert bundle["text/plain"].splitlines()[0] == (
+        "C1.01  small. Bound: <= 0.05, share of samples"
+    )
+    assert "<details><summary>What was expected" in bundle["text/html"]
+    assert "<dt>C1.02</dt><dd>large. Bound: &gt; 2, nats</dd>" in bundle["text/html"]

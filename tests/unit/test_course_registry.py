@@ -403,3 +403,67 @@ def test_an_answer_that_calls_the_solution_is_none(demo, capsys):
         )[0]
         == "demo.mean: 4/4 points"
     )
+
+
+# where the fault may lie
+
+
+@pytest.fixture
+def two_cells(demo):
+    """two_cells(total, mean): both as a learner's functions in one notebook; the second uses the
+    first."""
+    registered = Exercise(
+        "demo.total", reference=lambda values: sum(values), minutes=5, difficulty=1
+    )
+
+    @registered.check(points=1)
+    def sums(student, seed):
+        if student([1, 2]) != 3:
+            raise Mistake("this is no sum", next="add them up")
+
+    def run(total, own_mean):
+        names = {}
+        exec(
+            f"def total(values):\n    {total}\n\ndef mean(values, ignore=None):\n    {own_mean}",
+            names,
+        )
+        names["total"] = exercise("demo.total", points=1, minutes=5, difficulty=1)(names["total"])
+        return attempt(names["mean"])
+
+    return run
+
+
+KEPT = "kept = [value for value in values if value != ignore]; "
+NAMED = "first: your total is in use here and fails its own check; run check(total)"
+
+
+@pytest.mark.parametrize(
+    "total, own_mean, named",
+    [
+        ("return 7", f"{KEPT}return total(kept) / len(kept)", True),
+        ("return 7", f"{KEPT}return (lambda: total(kept))() / len(kept)", True),
+        ("return sum(values)", f"{KEPT}return total(values) / len(values)", False),  # its own fault
+        ("return 7", f"{KEPT}return sum(values) / len(values)", False),  # not used
+        ("...", "return total(values)", False),  # the solution is in use
+    ],
+)
+def test_a_helper_that_fails_its_own_check_is_named(two_cells, capsys, total, own_mean, named):
+    function = two_cells(total, own_mean)
+    capsys.readouterr()
+    check(function)
+    lines = capsys.readouterr().out.splitlines()
+    assert "4/4" not in lines[0] and (NAMED in lines) == named, lines
+
+
+def test_a_right_function_is_not_blamed_for_another(two_cells, capsys):
+    function = two_cells("return 7", f"{KEPT}return sum(kept) / len(kept)")
+    capsys.readouterr()
+    check(function)
+    assert capsys.readouterr().out.splitlines()[0] == "demo.mean: 4/4 points"
+
+
+def test_a_mistyped_name_is_guessed(demo, capsys):
+    def mistyped(values, ignore=None):
+        return sum(vlaues) / len(values)  # noqa: F821
+
+    assert told(mistyped, capsys)[1] == "next: did you mean values?"
