@@ -101,6 +101,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "detached: better, worse = zip(*itertools.combinations(range(rewards.detach().shape[1]), 2))": A_LENGTH
     },
     "reward.silent_bug": {
+        "statement left out: raise ValueError(…)": "rankings of one K are promised",
         "step left out: ids, real = (ids, real.to(model.device))": ONE_DEVICE,
         "pad: step left out: if not rows or not all((len(row) for row in rows)):": NOTHING_SUCH,
         "pad: step left out: if not len(rows) or not (len(row) for row in rows):": NOTHING_SUCH,
