@@ -297,7 +297,7 @@ def alone_within(
 def out_of_order(owned: list[tuple[Entry, Owner]]) -> dict[tuple[str, ...], str]:
     """A doubt for each student whose attempts by Canvas were not uploaded in their order.
 
-    The number that Canvas adds to a name is then likely the student's own, as in "01_sft-2".
+    The number at the end of a name is then likely not from Canvas but from the student's browser.
     """
     uploads = defaultdict(list)
     for entry, owner in owned:

@@ -462,7 +462,7 @@ def what_is_missing(rows, names):
     return [[name for name in names if name not in facts] for facts in decide.holes(rows, names)]
 
 
-@holes.wrong(LISTS, next="give the sets themselves, not how many they are")
+@holes.wrong(LISTS, next="append each set as a list")
 def how_many(rows, names):
     return len(decide.holes(rows, names))
 
