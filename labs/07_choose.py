@@ -157,7 +157,7 @@ evidence("C6.04", max(pairs) - min(pairs))
 # the others were not there. With 100 GB and clear answers, one gate says RLHF and another SFT or
 # PEFT.
 #
-# ## How many teams get an answer?
+# ## How many cases get an answer?
 #
 # Take a value from every range that some rule tells apart: 1,344 cases. In how many of them do the
 # five gates leave a method? A fair reader will object that more memory also allows what less memory

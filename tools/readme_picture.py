@@ -5,33 +5,25 @@
 Its ink is a grey that is readable on light and on dark. Run it again when the lab was run again.
 """
 
-import json
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOK = ROOT / "labs/04_ppo.ipynb"
+sys.path.append(str(ROOT / "chapters/_ext"))
+
+from stored_figures import figures_of  # noqa: E402 (chapters/_ext must be on the path first)
+
 BEGINS = "Gold score against the square root"
 PICTURE = ROOT / "chapters/assets/gold.svg"
 
 
-def figure(notebook: Path = NOTEBOOK, begins: str = BEGINS) -> str:
-    """The SVG of the notebook's figure whose description begins so.
-
-    Raises ValueError unless there is exactly one.
-    """
-    outputs = (
-        output.get("data", {})
-        for cell in json.loads(notebook.read_text("utf-8"))["cells"]
-        for output in cell.get("outputs", ())
-    )
-    found = [
-        "".join(data["image/svg+xml"])
-        for data in outputs
-        if "image/svg+xml" in data and "".join(data["text/plain"]).startswith(begins)
-    ]
-    if len(found) != 1:
-        raise ValueError(f"{len(found)} figures in {notebook.name} begin with {begins!r}: name one")
-    return found[0] + "\n"
+def figure() -> str:
+    """The SVG that the lab stores now. Raises ValueError unless there is exactly one of these words."""
+    found = figures_of(ROOT / "labs/04_ppo.ipynb")
+    svgs = [svg for description, svg, _ in found if description.startswith(BEGINS)]
+    if len(svgs) != 1:
+        raise ValueError(f"{len(svgs)} figures of lab 04 begin with {BEGINS!r}: name one")
+    return svgs[0] + "\n"
 
 
 if __name__ == "__main__":

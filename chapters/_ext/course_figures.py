@@ -8,7 +8,6 @@ The words after the lab are the beginning of the figure's description, which sho
 without such a figure, or with several, is a warning.
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -18,20 +17,9 @@ from course_html import inline_svg
 from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from stored_figures import figures_of
 
 logger = logging.getLogger(__name__)
-
-SVG = "image/svg+xml"
-
-
-def figures_of(notebook):
-    """(description, SVG, id of its cell) of each figure that is stored in a notebook."""
-    cells = json.loads(Path(notebook).read_text("utf8"))["cells"]
-    for cell in cells:
-        for output in cell.get("outputs", ()):
-            data = output.get("data", {})
-            if SVG in data:
-                yield "".join(data["text/plain"]), "".join(data[SVG]), cell["id"]
 
 
 class LabFigure(SphinxDirective):

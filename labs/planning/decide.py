@@ -14,8 +14,10 @@ from typing import NamedTuple
 DEMONSTRATIONS, COMPARISONS, VERIFIER = SIGNALS = ("demonstrations", "comparisons", "verifier")
 SUCCEEDS, PROMPT, CHANGE = "the base succeeds", "a prompt suffices", "facts change"
 FACTS = (*SIGNALS, SUCCEEDS, PROMPT, CHANGE)
-# Bytes for each parameter of the base while it trains: weights, gradients and AdamW's states in
-# mixed precision; frozen 16-bit weights with a small adapter; 4-bit weights with one.
+# Bytes for each parameter of the base while it trains. All: 2 for weights, 2 for gradients, 12 for
+# AdamW in mixed precision. An adapter of about 1 % of the base adds 0.2 to the frozen 2, or to the
+# half byte of a 4-bit weight and its scales. Rules of thumb, as are ROOM and FOR_ALL_PARAMETERS:
+# they choose between sizes that lie far apart.
 BYTES = {"all parameters": 16.0, "an adapter": 2.2, "an adapter on a 4-bit base": 0.8}
 ROOM = 1.25  # times the states, for activations
 FOR_ALL_PARAMETERS = 1_000_000  # examples; below, an adapter of high rank keeps up

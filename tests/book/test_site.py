@@ -68,7 +68,10 @@ def test_the_ledger_shows_every_claim(site):
     for claim in claims:
         assert f'id="claim-{claim["id"].lower().replace(".", "-")}"' in ledger
         assert " ".join(claim["quote"].split()) in text, claim["id"]
-        assert f"{claim['id']} {claim['verdict']}" in text
+        computed = claim.get("identity") or "arithmetic" in claim and "lab" not in claim
+        status = "measured here" if "lab" in claim else "from the literature"
+        status = "computed here" if computed else status
+        assert f"{claim['id']} {claim['verdict']} {status} line" in text
 
 
 def test_the_document_stands_there_word_for_word(site):

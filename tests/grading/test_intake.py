@@ -422,7 +422,7 @@ def test_folders_of_weeks_may_hold_the_work_of_many(tmp_path):
             {"A"},
         ),
         (["anna/labs/01_sft.ipynb", "anna/labs/02_lora.ipynb"], {"labs"}),
-        (["anna/work/01_sft.ipynb"], {"work"}),
+        (["anna/final/01_sft.ipynb"], {"final"}),
         (["anna/01_sft.ipynb", "anna/02_lora (1).ipynb", "bob/answers.ipynb"], set()),
         (["class/anna/01_sft.ipynb", "class/bob/01_sft.ipynb"], set()),
         (["anna/answer 1.ipynb", "anna/answer 2.ipynb", "bob/x.ipynb"], set()),

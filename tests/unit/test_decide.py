@@ -145,3 +145,12 @@ def test_the_reports_have_sources_and_are_decided_as_they_were():
         assert f"{{{report.source}," in bibliography
         decided = decide(report.situation).method
         assert decided == report.did or (decided, report.did) == ("SFT, then DPO", PPO), report.name
+
+
+def test_the_chapter_shows_the_table_row_by_row():
+    text = (CHAPTERS / "choosing.md").read_text("utf-8")
+    shown = text.partition("| if you have | do | because |")[2].partition("\n\n")[0]
+    rows = shown.strip().splitlines()[1:]
+    assert len(rows) == len(TABLE)
+    for line, row in zip(rows, TABLE):
+        assert ("{claim}`" in line) == bool(row.claim) and row.claim in line, line

@@ -158,3 +158,14 @@ def test_train_with_uses_the_functions_it_is_given(tiny):
     _, losses = experiment.train_with(reward.batch_rewards, pairs, ranking_loss=loss)
     assert asked == [(16, 2), (2, 2)] * 2
     assert losses[0] == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_what_a_bias_adds_is_taken_seed_by_seed():
+    paid = {"none": (0.1, 0.2, 0.4), "length": (0.5, 0.2, 0.3), "thanks": (9.0, 9.0, 9.0)}
+    rows = [
+        {"bias": bias, "seed": seed, "question": value, "thanks": -1.0}
+        for bias, values in paid.items()
+        for seed, value in zip((2, 0, 1), values)
+    ]
+    added = experiment.added_by_a_bias(rows, "question", "length")
+    assert added == pytest.approx([0.0, -0.1, 0.4])
