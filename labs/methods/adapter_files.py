@@ -160,7 +160,13 @@ def _read_config(path: Path, model: nn.Module) -> LoRAConfig:
             f"{path} asks for {', '.join(beyond)}, which is beyond plain LoRA: load it with the "
             "library PEFT"
         )
-    return LoRAConfig(rank, alpha, _targets(model, targets), bool(record.get("use_rslora", False)))
+    rank_stabilised = record.get("use_rslora") or False
+    if not isinstance(rank_stabilised, bool):
+        raise AdapterError(
+            f"{path} says use_rslora: {rank_stabilised!r}, which is neither true nor false: write "
+            "one of them, without quotation marks"
+        )
+    return LoRAConfig(rank, alpha, _targets(model, targets), rank_stabilised)
 
 
 def _targets(model: nn.Module, targets: object) -> tuple[str, ...]:
@@ -222,7 +228,7 @@ def _read_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, list[float
         with safe_open(path, "pt") as file:
             # torch.compile puts _orig_mod into names.
             tensors = {key.replace("_orig_mod.", ""): file.get_tensor(key) for key in file.keys()}
-            samples = (file.metadata() or {}).get("base", "{}")
+            samples = _samples((file.metadata() or {}).get("base", "{}"))
     except (OSError, SafetensorError):
         raise AdapterError(
             f"{path} is missing, truncated or no file of weights: copy the whole folder of the "
@@ -233,7 +239,16 @@ def _read_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, list[float
         key: tensor.float() if tensor.is_floating_point() else tensor
         for key, tensor in tensors.items()
     }
-    return tensors, json.loads(samples)
+    return tensors, samples
+
+
+def _samples(text: str) -> dict[str, list[float]]:
+    """What `save` wrote of the base's weights; nothing, if another tool wrote something else there."""
+    try:
+        samples = json.loads(text)
+        return {path: [float(number) for number in numbers] for path, numbers in samples.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 # Refusing -----------------------------------------------------------------------------------------

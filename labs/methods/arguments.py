@@ -42,6 +42,12 @@ def check_tables(counts: Tensor, **tables: Tensor) -> None:
         raise TypeError(f"counts is a table of {counts.dtype}: give one of torch.bool")
 
 
+def check_rows(counts: Tensor) -> None:
+    """Raises ValueError for a row in which no place counts: what belongs to its end has no place."""
+    if len(empty := (~counts.any(-1)).nonzero().flatten()):
+        raise ValueError(f"row {empty[0].item()} holds no token that counts: leave it out")
+
+
 def check_whole(name: str, value: int, least: int = 1) -> None:
     """Raises ValueError unless the value is a whole number, and at least `least`."""
     try:

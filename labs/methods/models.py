@@ -1,18 +1,27 @@
 """What the methods ask of a causal language model, whichever it is."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from methods.arguments import check_shapes
 from torch import Tensor, nn
 
 
-def inputs(ids: Tensor, real: Tensor) -> dict[str, Tensor]:
-    """A causal model's arguments for rows padded on either side; padding changes no result."""
+def inputs(model: nn.Module, ids: Tensor, real: Tensor) -> dict[str, Tensor]:
+    """A causal model's arguments for rows padded on either side; padding changes no result.
+
+    Raises ValueError for padding on the left where the model counts positions by itself, such as
+    BART: it would count the padding too.
+    """
     check_shapes(ids=ids, real=real)
     if real[:, 0].all():  # all padding is on the right, where causal attention never looks
         return {"input_ids": ids}
+    if "position_ids" not in _arguments(model):
+        raise ValueError(
+            f"{type(model).__name__} takes no position_ids, so padding on the left would shift its "
+            "positions: pad the rows on the right"
+        )
     return {
         "input_ids": ids,
         "attention_mask": real.long(),
@@ -73,11 +82,15 @@ def _embeddings(model: nn.Module) -> nn.Module | None:
 
 def check_cache(model: nn.Module) -> None:
     """Raises ValueError for a model that cannot go on from what it has read, such as Mamba."""
-    if hasattr(model, "get_base_model"):  # PEFT's wrapper takes whatever its base takes
-        model = model.get_base_model()
-    known = inspect.signature(model.forward).parameters
+    known = _arguments(model)
     if lacking := [name for name in ("past_key_values", "position_ids") if name not in known]:
         raise ValueError(
             f"{type(model).__name__} takes no {' and no '.join(lacking)}, so nothing can be "
             "sampled from it here: choose a transformer with a key–value cache and positions"
         )
+
+
+def _arguments(model: nn.Module) -> Collection[str]:
+    if hasattr(model, "get_base_model"):  # PEFT's wrapper takes whatever its base takes
+        model = model.get_base_model()
+    return inspect.signature(model.forward).parameters

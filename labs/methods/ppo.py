@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import torch
 from methods import kl, rollouts
-from methods.arguments import check_positive, check_shape, check_tables, check_whole
+from methods.arguments import check_positive, check_rows, check_shape, check_tables, check_whole
 from methods.models import evaluating, inputs
 from methods.optimize import adamw, minimize
 from methods.reward import ScalarModel
@@ -152,9 +152,12 @@ def token_rewards(
 
     scores: float (batch,) · the others (batch, time) · returns float (batch, time), 0 where counts
     is false
+
+    Raises ValueError for a row in which no token counts: its score would be lost.
     """
     check_tables(counts, log_probs=log_probs, ref_log_probs=ref_log_probs)
     check_shape("scores", scores, len(counts))
+    check_rows(counts)
     penalty = beta * (log_probs - ref_log_probs)
     return (last_token(counts) * scores.unsqueeze(-1) - penalty).where(counts, 0)
 
@@ -229,12 +232,14 @@ def clipped_surrogate(
     """−L^CLIP, to be minimised: a mean over the tokens that count. Scalar.
 
     The tensors are (batch, time). Where the ratio has left [1 − ε, 1 + ε] in the direction that the
-    advantage asks for, the gradient is zero. With clip None the ratio is not clipped.
+    advantage asks for, the gradient is zero. With clip None the ratio is not clipped. Raises
+    ValueError for a clip that is not above 0, as do value_loss and clip_fraction.
     """
     check_tables(counts, log_probs=log_probs, old_log_probs=old_log_probs, advantages=advantages)
     ratio = (log_probs - old_log_probs).exp()
     gain = ratio * advantages
     if clip is not None:
+        check_positive("clip", clip)
         gain = torch.minimum(gain, ratio.clamp(1 - clip, 1 + clip) * advantages)
     return -masked_mean(gain, counts)
 
@@ -248,6 +253,7 @@ def value_loss(
     larger error counts. Not in the PPO paper; Stiennon et al. 2020 and later code have it.
     """
     check_tables(counts, values=values, old_values=old_values, returns=returns)
+    check_positive("clip", clip)
     held = old_values + (values - old_values).clamp(-clip, clip)
     error = torch.maximum((values - returns).square(), (held - returns).square())
     return masked_mean(error, counts) / 2
@@ -295,7 +301,8 @@ def minibatch_loss(
     """
     part = rollout.select(rows)
     counts, old = part.counts, part.log_probs
-    logits = policy(**inputs(part.ids, part.real), use_cache=False).logits / config.temperature
+    logits = policy(**inputs(policy, part.ids, part.real), use_cache=False).logits
+    logits = logits / config.temperature
     log_probs = token_log_probs(logits, part.labels)
     values = critic(part.ids, part.real)[:, :-1].where(counts, 0)
     policy_loss = clipped_surrogate(log_probs, old, part.advantages, counts, config.clip)
@@ -318,6 +325,7 @@ def clip_fraction(
     check_tables(counts, log_probs=log_probs, old_log_probs=old_log_probs)
     if clip is None:
         return 0.0
+    check_positive("clip", clip)
     return masked_mean(((log_probs - old_log_probs).exp() - 1).abs() > clip, counts).item()
 
 

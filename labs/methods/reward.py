@@ -19,7 +19,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from methods.arguments import check_shape, check_shapes, check_whole
+from methods.arguments import check_rows, check_shape, check_shapes, check_whole
 from methods.models import check_tokens, evaluating, inputs, width
 from methods.optimize import adamw, linear_decay, minimize
 from methods.tokens import pad
@@ -34,9 +34,9 @@ class ScalarModel(nn.Module):
     """A language model's body and a linear head: one number for every prefix of a row.
 
     Reward models and critics are of this class. The body is copied from
-    `model`, any causal language model of transformers; the head starts at zero, so that the
-    training starts with no opinion (and with the loss at log 2). Raises ValueError for a model that
-    the library PEFT has wrapped.
+    `model`, any causal language model of transformers that names its body; the head starts at zero,
+    so that the training starts with no opinion (and with the loss at log 2). Raises ValueError for
+    a model that the library PEFT has wrapped, and for one without a body.
     """
 
     def __init__(self, model: nn.Module):
@@ -45,6 +45,11 @@ class ScalarModel(nn.Module):
             raise ValueError(
                 "the model is wrapped by the library PEFT: give model.merge_and_unload(), or its "
                 "bare base, model.unload()"
+            )
+        if model.base_model is model:
+            raise ValueError(
+                f"{type(model).__name__} does not say which part of it is the body without the "
+                "output layer: choose another base"
             )
         self.body = copy.deepcopy(model.base_model)
         self.head = nn.Linear(width(model), 1, bias=False, device=model.device, dtype=model.dtype)
@@ -60,7 +65,7 @@ class ScalarModel(nn.Module):
         ids: int (batch, time) · real: bool (batch, time), False on padding, which may stand on
         either side · returns float (batch, time)
         """
-        hidden = self.body(**inputs(ids, real), use_cache=False).last_hidden_state
+        hidden = self.body(**inputs(self.body, ids, real), use_cache=False).last_hidden_state
         return self.head(hidden).squeeze(-1)
 
 
@@ -69,8 +74,11 @@ def reward_at_end(scores: Tensor, real: Tensor) -> Tensor:
 
     scores: float (batch, time) · real: bool (batch, time), False on padding · returns float
     (batch,)
+
+    Raises ValueError for a row of padding alone.
     """
     check_shapes(scores=scores, real=real)
+    check_rows(real)
     positions = torch.arange(real.shape[1], device=real.device)
     return scores.gather(-1, positions.where(real, -1).argmax(-1, keepdim=True)).squeeze(-1)
 

@@ -95,6 +95,11 @@ def _draw(
             use_cache=True,
             logits_to_keep=1,
         )
+        if getattr(output, "past_key_values", None) is None:
+            raise ValueError(
+                f"{type(model).__name__} gives no key–value cache back, so nothing can be sampled "
+                "from it here: choose a transformer with one"
+            )
         choices = (output.logits[:, -1] / temperature).log_softmax(-1)
         if choices.isnan().any():
             raise FloatingPointError(
@@ -132,7 +137,7 @@ def response_log_probs(
     (batch, time - 1)
     """
     check_positive("temperature", temperature)
-    logits = model(**inputs(ids, real), use_cache=False).logits
+    logits = model(**inputs(model, ids, real), use_cache=False).logits
     return token_log_probs(logits / temperature, labels)
 
 

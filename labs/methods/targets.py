@@ -5,7 +5,8 @@
 A name counts as it is in the bare base, whether the layer is adapted already or not. What cannot be
 done is refused before anything is changed.
 
-Left out on purpose: layers that are not `nn.Linear`, another rank for each layer.
+Left out on purpose: layers that are not `nn.Linear`, among them the experts of most mixtures, which
+are single parameters with three dimensions; another rank for each layer.
 """
 
 import difflib
@@ -34,10 +35,30 @@ def linear_targets(model: nn.Module) -> tuple[str, ...]:
     """What "all-linear" means, as in PEFT: every linear layer but the output layer.
 
     returns the last parts of their names, sorted
+
+    Raises AdapterError for a model that keeps matrices elsewhere too: PEFT would adapt those as
+    well, and an adapter of the linear layers alone would be another adapter of the same name.
     """
+    if experts := expert_parameters(model):
+        raise AdapterError(
+            f'"all-linear" would also mean {experts[0]}, which is an nn.Parameter with three '
+            "dimensions (a matrix for each expert), and only nn.Linear layers can be adapted here: "
+            'name the layers, as in targets=["q_proj", "v_proj"]'
+        )
     output = _output_layer(model)
     paths = [path for path, linear in bare_linears(model) if linear is not output]
     return tuple(sorted({path.rpartition(".")[2] for path in paths}))
+
+
+def expert_parameters(model: nn.Module) -> list[str]:
+    """The names of the parameters that hold one matrix for each expert; a convolution's are none."""
+    return [
+        f"{path}.{name}"
+        for path, module in model.named_modules()
+        if not isinstance(module, nn.Conv1d)
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.dim() == 3
+    ]
 
 
 def _output_layer(model: nn.Module) -> nn.Module | None:
@@ -110,8 +131,13 @@ def find(model: nn.Module, rank: int, alpha: float, targets: Sequence[str]) -> d
             f"alpha is {alpha!r}: it must be a plain finite number other than 0, such as twice "
             "the rank"
         )
-    found = {}
+    found, experts = {}, expert_parameters(model)
     for target in targets:
+        if same := [path for path in experts if path.endswith(f".{target}")]:
+            raise AdapterError(
+                f"the target {target!r} also names {same[0]}, an nn.Parameter with a matrix for each "
+                "expert, and only nn.Linear layers can be adapted here: name other layers"
+            )
         matches = named(model, target)
         if not matches:
             raise AdapterError(_no_match(model, target, linears))

@@ -150,6 +150,9 @@ def whiten(values: Tensor, counts: Tensor) -> Tensor:
 
     Values that are all the same become 0.
     """
+    check_tables(counts, values=values)
+    if values.dtype == torch.float16:  # which cannot tell the 1e-8 below from 0
+        return whiten(values.float(), counts).half()
     centred = values - masked_mean(values, counts)
     # Once more: the rounding of a mean far from 0 would look like a deviation from it.
     centred = centred - masked_mean(centred, counts)

@@ -33,7 +33,7 @@ SCORES = torch.arange(6.0)
 
 # A right call of each function that compares its tensors.
 CALLS = [
-    (models.inputs, {"ids": LABELS, "real": LABELS >= 0}),
+    (models.inputs, {"model": new_policy(), "ids": LABELS, "real": LABELS >= 0}),
     (tokens.token_log_probs, {"logits": LOGITS, "labels": LABELS}),
     (tokens.masked_mean, {"values": ONE} | TABLES),
     (tokens.whiten, {"values": ONE} | TABLES),
@@ -349,6 +349,36 @@ def test_values_that_are_all_the_same_are_whitened_to_0(value):
     assert tokens.whiten(torch.full(counts.shape, value), counts).abs().max() < 1e-3
 
 
+def test_equal_values_are_whitened_to_0_in_half_precision_too():
+    counts = torch.ones(4, 10, dtype=torch.bool)
+    equal = torch.full(counts.shape, 0.1, dtype=torch.float16)
+    assert torch.equal(tokens.whiten(equal, counts), torch.zeros_like(equal))
+    half = tokens.whiten(ONE.half(), COUNTS)
+    assert half.dtype == torch.float16
+    torch.testing.assert_close(half.float(), tokens.whiten(ONE, COUNTS), rtol=0, atol=3e-3)
+
+
+@pytest.mark.parametrize("row", [0, 3, 5])
+def test_a_row_in_which_no_token_counts_has_no_end(row):
+    counts = COUNTS.clone()
+    counts[row] = False
+    with pytest.raises(ValueError, match=f"row {row} holds no token that counts: leave it out"):
+        reward.reward_at_end(ONE, counts)
+    with pytest.raises(ValueError, match=f"row {row} holds no token"):
+        ppo.token_rewards(SCORES, ONE, TWO, counts, 0.1)
+
+
+@pytest.mark.parametrize("clip", [-0.2, 0, 0.0, math.nan, math.inf])
+def test_a_clip_that_is_not_above_0_is_refused(clip):
+    for call in (
+        lambda: ppo.clipped_surrogate(ONE, TWO, THREE, COUNTS, clip),
+        lambda: ppo.value_loss(ONE, TWO, THREE, COUNTS, clip),
+        lambda: ppo.clip_fraction(ONE, TWO, COUNTS, clip),
+    ):
+        with pytest.raises(ValueError, match=f"clip is {clip}: it must be a finite number above 0"):
+            call()
+
+
 def test_the_mean_of_no_place_is_nan():
     assert tokens.masked_mean(ONE, torch.zeros_like(COUNTS)).isnan()
 
@@ -460,6 +490,68 @@ def test_a_model_without_a_cache_is_refused_by_its_name():
     )
     with pytest.raises(ValueError, match="MambaForCausalLM takes no past_key_values"):
         rollouts.sample(mamba, PROMPTS, max_new_tokens=3, stop_id=STOP, pad_id=PAD)
+
+
+def test_a_model_that_gives_no_cache_back_is_refused_by_its_name():
+    from transformers import RecurrentGemmaConfig, RecurrentGemmaForCausalLM
+
+    model = RecurrentGemmaForCausalLM(
+        RecurrentGemmaConfig(
+            vocab_size=VOCAB,
+            hidden_size=16,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            intermediate_size=16,
+            lru_width=16,
+        )
+    )
+    with pytest.raises(ValueError, match="RecurrentGemmaForCausalLM gives no key–value cache back"):
+        rollouts.sample(model, PROMPTS, max_new_tokens=3, stop_id=STOP, pad_id=PAD)
+
+
+def test_padding_on_the_left_is_refused_by_a_model_that_counts_positions_by_itself():
+    from transformers import BartConfig, BartForCausalLM
+
+    bart = BartForCausalLM(
+        BartConfig(
+            vocab_size=VOCAB,
+            d_model=16,
+            decoder_layers=1,
+            decoder_attention_heads=2,
+            decoder_ffn_dim=16,
+            max_position_embeddings=CONTEXT,
+            is_decoder=True,
+            is_encoder_decoder=False,
+        )
+    )
+    scorer = random_head(ScalarModel(bart)).eval()
+    with pytest.raises(ValueError, match="takes no position_ids.*: pad the rows on the right"):
+        scorer(*tokens.pad(PROMPTS, PAD, side="left"))
+    ids, real = tokens.pad(PROMPTS, PAD)
+    with torch.no_grad():
+        together = reward.reward_at_end(scorer(ids, real), real)
+        for row, prompt in enumerate(PROMPTS):
+            alone = scorer(torch.tensor([prompt]), torch.ones(1, len(prompt), dtype=torch.bool))
+            assert together[row].item() == pytest.approx(alone[0, -1].item(), abs=1e-5)
+
+
+def test_a_model_that_does_not_name_its_body_makes_no_reward_model():
+    from transformers import Llama4ForCausalLM, Llama4TextConfig
+
+    llama4 = Llama4ForCausalLM(
+        Llama4TextConfig(
+            vocab_size=VOCAB,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            intermediate_size=16,
+            intermediate_size_mlp=16,
+            num_local_experts=2,
+        )
+    )
+    with pytest.raises(ValueError, match="Llama4ForCausalLM does not say which part of it is"):
+        ScalarModel(llama4)
 
 
 def test_a_scalar_model_fits_a_body_that_projects_its_output():

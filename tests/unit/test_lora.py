@@ -26,11 +26,11 @@ from methods.lora import (
 )
 from methods.sft import fine_tune, sft_loss
 from methods.targets import bare_linears, linear_targets
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import DeepseekV3Config, DeepseekV3ForCausalLM, LlamaConfig, LlamaForCausalLM
 
 VOCAB, RANK, ALPHA = 13, 3, 5.0
 LINEAR = ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")
@@ -968,6 +968,23 @@ def test_an_adapter_in_another_precision_is_read(model, saved, expected, dtype):
     torch.testing.assert_close(answer(model), expected, rtol=0, atol=1.0)
 
 
+@pytest.mark.parametrize("said", ["false", "true", 1, [True]])
+def test_a_prefactor_that_is_neither_true_nor_false_is_refused(model, saved, said):
+    rewritten(saved, use_rslora=said)
+    with refused(model, "use_rslora", "neither true nor false"):
+        load(model, saved)
+
+
+@pytest.mark.parametrize("base", ["", "7", "[]", '{"a": 1}', '{"a": ["x"]}', "no JSON"])
+def test_what_another_tool_wrote_where_the_base_is_told_is_passed_over(
+    model, saved, expected, base
+):
+    tensors = load_file(saved / WEIGHTS)
+    save_file(tensors, saved / WEIGHTS, {"format": "pt", "base": base})
+    load(model, saved)
+    assert torch.equal(answer(model), expected)
+
+
 def test_whole_numbers_in_the_place_of_floats_are_refused(model, saved):
     rewritten(saved, lambda key, tensor: (key, tensor.to(torch.int8)))
     with refused(model, "whole numbers"):
@@ -1222,3 +1239,54 @@ def test_a_folder_that_cannot_be_written_is_refused(model, tmp_path):
     with refused(model, "could not be written"):
         save(model, tmp_path / "file" / "folder")
     assert (tmp_path / "file").read_text("utf8") == "mine" and os.listdir(tmp_path) == ["file"]
+
+
+# Mixtures of experts ------------------------------------------------------------------------------
+
+
+@pytest.fixture()
+def mixture():
+    """One dense layer, and one whose experts are parameters with three dimensions."""
+    torch.manual_seed(0)
+    config = DeepseekV3Config(
+        vocab_size=16,
+        hidden_size=16,
+        intermediate_size=32,
+        moe_intermediate_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        n_routed_experts=4,
+        num_experts_per_tok=2,
+        n_group=1,
+        topk_group=1,
+        first_k_dense_replace=1,
+        q_lora_rank=8,
+        kv_lora_rank=8,
+        qk_rope_head_dim=8,
+        qk_nope_head_dim=8,
+        v_head_dim=8,
+    )
+    return DeepseekV3ForCausalLM(config)
+
+
+def test_all_linear_is_refused_where_peft_would_adapt_the_experts_too(mixture):
+    with refused(mixture, "experts.gate_up_proj", "name the layers"):
+        inject(mixture, rank=2, alpha=4)
+
+
+def test_a_name_that_experts_bear_too_is_refused(mixture):
+    with refused(mixture, "'down_proj' also names", "experts.down_proj"):
+        inject(mixture, rank=2, alpha=4, targets=["o_proj", "down_proj"])
+
+
+def test_the_linear_layers_of_a_mixture_are_read_whole_by_peft(mixture, tmp_path):
+    bare = copy.deepcopy(mixture)
+    inject(mixture, rank=2, alpha=4, targets=["o_proj", "q_b_proj"])
+    for layer in layers(mixture).values():
+        torch.nn.init.normal_(layer.B["default"])
+    save(mixture, tmp_path)
+    read = PeftModel.from_pretrained(bare, tmp_path)
+    ids = torch.arange(8).unsqueeze(0)
+    with torch.no_grad():
+        torch.testing.assert_close(mixture(ids).logits, read(ids).logits, rtol=0, atol=1e-5)

@@ -55,17 +55,19 @@ def test_padding_on_the_left_changes_nothing():
     policy = new_policy()
     ids, real = pad(PROMPTS, PAD, side="left")
     assert ids[1].tolist() == [PAD] * 3 + [6, 7] and real[1].tolist() == [False] * 3 + [True] * 2
-    assert inputs(ids, real)["position_ids"][1].tolist() == [0, 0, 0, 0, 1]
+    assert inputs(policy, ids, real)["position_ids"][1].tolist() == [0, 0, 0, 0, 1]
     with torch.no_grad():
-        together = policy(**inputs(ids, real)).logits
+        together = policy(**inputs(policy, ids, real)).logits
     for row, prompt in enumerate(PROMPTS):
         alone = policy(torch.tensor([prompt])).logits[0]
         torch.testing.assert_close(together[row, -len(prompt) :], alone, rtol=0, atol=1e-5)
 
 
 def test_padding_on_the_right_needs_no_mask():
-    ids, real = pad(PROMPTS, PAD)
-    assert ids[1].tolist() == [6, 7] + [PAD] * 3 and list(inputs(ids, real)) == ["input_ids"]
+    ids, real, policy = *pad(PROMPTS, PAD), new_policy()
+    assert ids[1].tolist() == [6, 7] + [PAD] * 3 and list(inputs(policy, ids, real)) == [
+        "input_ids"
+    ]
 
 
 def test_the_last_token_is_one_in_each_row():
