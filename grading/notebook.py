@@ -212,7 +212,7 @@ def without_magic(line: str) -> str:
     return line
 
 
-def id_of(function: ast.FunctionDef) -> str | None:
+def id_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
     """The id in @exercise("…"); "" if the decorator has none, None without the decorator."""
     for decorator in function.decorator_list:
         if (
@@ -357,6 +357,9 @@ def answer_to(id: str, name: str, cells: list[Cell], own: list[Cell]) -> Answer:
             return Answer(id, State.ATTEMPTED, name, flags=(flag,))
         elif broken := [cell for cell in cells if cell.fault and mentions(cell, id, name)]:
             return Answer(id, State.ATTEMPTED, name, fault=broken[-1].fault)
+        elif any(is_async(node, name, id) for cell in own for node in cell.tree.body):
+            fault = f"{name} is an async def, whose call returns no result: begin it with def"
+            return Answer(id, State.ATTEMPTED, name, fault=fault)
         else:
             return Answer(id, State.MISSING)
     function = found[-1]  # as if all cells were run in order
@@ -379,6 +382,13 @@ def functions_named(name: str, cells: list[Cell]) -> list[ast.FunctionDef]:
         for node in cell.tree.body
         if isinstance(node, ast.FunctionDef) and node.name == name and id_of(node) in (None, "")
     ]
+
+
+def is_async(node: ast.stmt, name: str, id: str) -> bool:
+    """Whether a statement is an `async def` that bears the exercise's id, or its name and no id."""
+    return isinstance(node, ast.AsyncFunctionDef) and (
+        id_of(node) == id or node.name == name and id_of(node) in (None, "")
+    )
 
 
 def binds(name: str, id: str, tree: ast.Module) -> bool:

@@ -97,6 +97,13 @@ def test_an_answer_without_its_line_is_found_by_name():
         assert "found by the function's name" in answer(found(text)).flags[0]
 
 
+@pytest.mark.parametrize("head", [LOSS.split("\n")[0] + "\n", ""])
+def test_an_async_function_is_a_fault(head):
+    text = head + "async def sft_loss(logits, labels):\n    return 1"
+    told = answer(found(submission(LAB, solutions(LAB) | {"sft.loss": text})))
+    assert told.state == "attempted" and "async def" in told.fault
+
+
 def test_ids_and_metadata_wiped_by_an_editor_change_nothing():
     cells = json.loads(submission(LAB, "solved"))
     for cell in cells["cells"]:
