@@ -793,7 +793,7 @@ evidence("C5.11", best[16] - best[1])
 
 # %%
 def buggy_response_log_probs(model, ids, real, labels, temperature):
-    logits = model(**inputs(ids, real)).logits / temperature
+    logits = model(**inputs(model, ids, real)).logits / temperature
     picked = logits.log_softmax(-1).gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     return picked.where(labels != IGNORE, 0)[:, 1:]
 
@@ -820,7 +820,7 @@ def fixed_response_log_probs(model, ids, real, labels, temperature):
     real: bool (batch, time), False on padding, which may stand on either side
     labels: int (batch, time), -100 on prompt and padding
     returns float (batch, time - 1), 0 where the next token is no response token
-    Use model(**inputs(ids, real)).logits
+    Use model(**inputs(model, ids, real)).logits
     """
     ...
 

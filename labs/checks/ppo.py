@@ -1121,12 +1121,12 @@ OTHERS_SCORED = (
 
 PADDING_READ = (
     "with padding on the left, the model reads the padding",
-    "call model(**inputs(ids, real)): real tells what is none",
+    "call model(**inputs(model, ids, real)): real tells what is none",
 )
 
 
 def logits_of(model, ids, real) -> Tensor:
-    return model(**models.inputs(ids, real)).logits
+    return model(**models.inputs(model, ids, real)).logits
 
 
 @response_log_probs.wrong(

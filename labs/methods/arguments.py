@@ -62,3 +62,9 @@ def check_positive(name: str, value: float) -> None:
     """Raises ValueError unless the value is a finite number above 0."""
     if not 0 < value < float("inf"):
         raise ValueError(f"{name} is {value}: it must be a finite number above 0")
+
+
+def check_from_0(name: str, value: float) -> None:
+    """Raises ValueError unless the value is a finite number, 0 or above."""
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} is {value}: it must be finite, from 0 up")

@@ -26,7 +26,14 @@ from dataclasses import dataclass
 
 import torch
 from methods import kl, rollouts
-from methods.arguments import check_positive, check_rows, check_shape, check_tables, check_whole
+from methods.arguments import (
+    check_from_0,
+    check_positive,
+    check_rows,
+    check_shape,
+    check_tables,
+    check_whole,
+)
 from methods.models import evaluating, inputs
 from methods.optimize import adamw, minimize
 from methods.reward import ScalarModel
@@ -65,8 +72,7 @@ class PPOConfig:
         for name in ("value_clip", "temperature"):
             check_positive(name, getattr(self, name))
         for name in ("beta", "learning_rate"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be finite, from 0 up")
+            check_from_0(name, getattr(self, name))
         for name in ("gamma", "lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be from 0 to 1")
@@ -233,13 +239,13 @@ def clipped_surrogate(
 
     The tensors are (batch, time). Where the ratio has left [1 − ε, 1 + ε] in the direction that the
     advantage asks for, the gradient is zero. With clip None the ratio is not clipped. Raises
-    ValueError for a clip that is not above 0, as do value_loss and clip_fraction.
+    ValueError for a clip below 0, as do value_loss and clip_fraction.
     """
     check_tables(counts, log_probs=log_probs, old_log_probs=old_log_probs, advantages=advantages)
     ratio = (log_probs - old_log_probs).exp()
     gain = ratio * advantages
     if clip is not None:
-        check_positive("clip", clip)
+        check_from_0("clip", clip)
         gain = torch.minimum(gain, ratio.clamp(1 - clip, 1 + clip) * advantages)
     return -masked_mean(gain, counts)
 
@@ -253,7 +259,7 @@ def value_loss(
     larger error counts. Not in the PPO paper; Stiennon et al. 2020 and later code have it.
     """
     check_tables(counts, values=values, old_values=old_values, returns=returns)
-    check_positive("clip", clip)
+    check_from_0("clip", clip)
     held = old_values + (values - old_values).clamp(-clip, clip)
     error = torch.maximum((values - returns).square(), (held - returns).square())
     return masked_mean(error, counts) / 2
@@ -325,7 +331,7 @@ def clip_fraction(
     check_tables(counts, log_probs=log_probs, old_log_probs=old_log_probs)
     if clip is None:
         return 0.0
-    check_positive("clip", clip)
+    check_from_0("clip", clip)
     return masked_mean(((log_probs - old_log_probs).exp() - 1).abs() > clip, counts).item()
 
 

@@ -368,14 +368,14 @@ def test_a_row_in_which_no_token_counts_has_no_end(row):
         ppo.token_rewards(SCORES, ONE, TWO, counts, 0.1)
 
 
-@pytest.mark.parametrize("clip", [-0.2, 0, 0.0, math.nan, math.inf])
-def test_a_clip_that_is_not_above_0_is_refused(clip):
+@pytest.mark.parametrize("clip", [-0.2, -1, math.nan, math.inf])
+def test_a_clip_below_0_is_refused(clip):
     for call in (
         lambda: ppo.clipped_surrogate(ONE, TWO, THREE, COUNTS, clip),
         lambda: ppo.value_loss(ONE, TWO, THREE, COUNTS, clip),
         lambda: ppo.clip_fraction(ONE, TWO, COUNTS, clip),
     ):
-        with pytest.raises(ValueError, match=f"clip is {clip}: it must be a finite number above 0"):
+        with pytest.raises(ValueError, match=f"clip is {clip}: it must be finite, from 0 up"):
             call()
 
 
