@@ -3,39 +3,14 @@
 The form is explained in checks/shared.py.
 """
 
-import contextlib
 import copy
 import itertools
 import random
 from collections.abc import Callable
 
-from checks.shared import Words, kind_of, needs_something, needs_untouched, outcome
+from checks.shared import expect_on_all, kind_of, needs_something, needs_untouched
 from course import Exercise, Mistake
 from planning import decide, rules
-
-
-def expect_on_all(
-    exercise: Exercise, student: Callable, inputs: list[tuple], otherwise: Words, read: Callable
-) -> None:
-    """As `expect`, on several inputs together: a mistake is named only by a wrong solution that
-    gives the student's results on all of them."""
-    mine, right = (
-        [outcome(function, given, read) for given in inputs]
-        for function in (student, exercise.reference)
-    )
-    if mine == right:
-        return
-    for wrong in exercise.wrong_solutions:
-        if does_the_same_on_all(wrong.function, inputs, read, mine):
-            raise Mistake(wrong.message, next=wrong.next)
-    raise Mistake(otherwise[0], next=otherwise[1])
-
-
-def does_the_same_on_all(wrong: Callable, inputs: list[tuple], read: Callable, mine: list) -> bool:
-    with contextlib.suppress(Exception):  # there may be inputs on which it cannot run
-        return mine == [outcome(wrong, given, read) for given in inputs]
-    return False
-
 
 # What no rule speaks of ---------------------------------------------------------------------------
 

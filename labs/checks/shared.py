@@ -191,6 +191,29 @@ def does_the_same(wrong: Callable, arguments: tuple, read: Callable, value) -> b
     return False
 
 
+def expect_on_all(
+    exercise: Exercise, student: Callable, inputs: list[tuple], otherwise: Words, read: Callable
+) -> None:
+    """As `expect`, on several inputs together: a mistake is named only by a wrong solution that
+    gives the student's results on all of them."""
+    mine, right = (
+        [outcome(function, given, read) for given in inputs]
+        for function in (student, exercise.reference)
+    )
+    if mine == right:
+        return
+    for wrong in exercise.wrong_solutions:
+        if does_the_same_on_all(wrong.function, inputs, read, mine):
+            raise Mistake(wrong.message, next=wrong.next)
+    raise Mistake(otherwise[0], next=otherwise[1])
+
+
+def does_the_same_on_all(wrong: Callable, inputs: list[tuple], read: Callable, mine: list) -> bool:
+    with contextlib.suppress(Exception):  # there may be inputs on which it cannot run
+        return mine == [outcome(wrong, given, read) for given in inputs]
+    return False
+
+
 def outcome(function: Callable, arguments: tuple, read: Callable) -> Any:
     given = copy.deepcopy(arguments)
     return read(function(*given), *given)

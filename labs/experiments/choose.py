@@ -78,7 +78,7 @@ def agreement(reports: Iterable[Report]) -> dict[str, int]:
 
     RLHF and DPO stand for learning from comparisons after SFT, by whatever method.
     """
-    from_comparisons = {decide.SFT_DPO, PPO, decide.ALL}
+    from_comparisons = {decide.SFT_DPO, PPO, decide.SFT_DPO_RL}
     found = {"tree": 0, "table": 0}
     for report in reports:
         tree = by_the_tree(report)

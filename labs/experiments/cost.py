@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
+from course import BLUE, GREEN, GREY, ORANGE, PINK, PURPLE, Sweep, machine
+from course.rows import Row
+from matplotlib.axes import Axes
 from methods import kl, lora, ppo, rollouts, tokens
 from methods.reward import ScalarModel
-from planning import memory, shapes
+from planning import cost, memory, shapes
 from planning.measure import allocated, states_of
-from planning.memory import ADAMW, ALL, FUSED, METHODS, Training
+from planning.memory import ADAMW, ADAPTER, ALL, FUSED, METHODS, SGD, Training
+from planning.published import Figure
 from planning.shapes import ALL_LINEAR, Shape
 from torch import Tensor, nn
 
@@ -210,3 +214,259 @@ def _ppo(training: Training, models: Sequence[nn.Module], critics) -> Callable[[
 
 
 LOSSES = {"SFT": _sft, "DPO": _dpo, "GRPO": _grpo, "PPO": _ppo}
+
+
+# The sweep ----------------------------------------------------------------------------------------
+
+SMOL, GPT2 = "SmolLM2 135M", "GPT-2 124M"
+USUAL = {
+    "method": "SFT",
+    "trains": ALL,
+    "precision": "float32",
+    "optimizer": FUSED,
+    "rows": 2,
+    "length": 128,
+    "checkpointing": False,
+    "fused": True,
+}
+
+
+def _settings() -> list[dict]:
+    """Each difference from the usual settings, on SmolLM2's shape; then other families."""
+    adapter = {"trains": ADAPTER}
+    long = {"rows": 1, "length": 512}
+    differences = [
+        {},
+        {"optimizer": ADAMW},
+        {"optimizer": SGD},
+        {"checkpointing": True},
+        long,
+        long | {"fused": False},
+        long | {"checkpointing": True},
+        {"precision": "mixed"},
+        {"precision": "mixed", "checkpointing": True},
+        {"precision": "bfloat16"},
+        adapter,
+        adapter | {"checkpointing": True},
+        adapter | {"precision": "bfloat16"},
+        adapter | long,
+        {"method": "DPO"},
+        adapter | {"method": "DPO"},
+        {"method": "GRPO"},
+        {"method": "PPO"},
+        adapter | {"method": "PPO"},
+    ]
+    wide = [{"shape": SMOL} | USUAL | some for some in differences]
+    gpt2 = [{"shape": GPT2} | USUAL | some for some in ({}, long, long | {"fused": False})]
+    small = [
+        {"shape": shape.name} | USUAL | {"precision": precision} | long
+        for shape in SMALL
+        for precision in ("float32", "mixed")
+    ]
+    return wide + gpt2 + small
+
+
+def as_training(shape: str, **settings) -> Training:
+    """The training that a row of settings asks for; a rollout is as many rows as a step reads."""
+    return Training(SHAPES[shape], sampled=settings["rows"], **settings)
+
+
+def run_memory(**settings) -> dict[str, float]:
+    """A training's bytes as `measure_training` finds them, in millions."""
+    measured = measure_training(as_training(**settings), machine.pick_device())
+    return {name: count / 1e6 for name, count in measured.items()}
+
+
+# A tenth of a percent of the smallest peak: the allocator counts, and nothing is drawn by chance.
+MEMORY = Sweep("cost.memory", run=run_memory, grid=_settings, agree={"peak": 0.1})
+
+
+def predicted(row: Row) -> Training:
+    """The training of a stored row."""
+    return as_training(**{name: row[name] for name in ("shape", *USUAL)})
+
+
+def error(row: Row, calculator: Callable[[Training], float | None] | None = None) -> float | None:
+    """By how much a calculator's peak is above the measured one, as a share of that; None without
+    an answer. Ours where none is given."""
+    training = predicted(row)
+    said = calculator(training) if calculator else memory.peak(training).total
+    return None if said is None else said / 1e6 / row["peak"] - 1
+
+
+def error_of_states(row: Row) -> float:
+    """The same for weights, frozen weights and optimiser states together."""
+    said = memory.states(predicted(row))
+    return sum(said.values()) / 1e6 / sum(row[part] for part in said) - 1
+
+
+# The document's amounts, and the methods ----------------------------------------------------------
+
+SAMPLE = 500  # tokens, prompt and response
+
+
+def document_jobs(shape: Shape) -> dict[tuple[str, str], cost.Job]:
+    """The amounts of data in the document's tables as training jobs on one H100, and what it says of
+    hours and dollars for computing."""
+    amounts = [
+        ("SFT, 10,000 samples", "2-4h, 50-100", ALL, "SFT", 10_000),
+        ("SFT, 100,000 samples", "2-4h, 50-100", ALL, "SFT", 100_000),
+        ("PEFT, 500 samples", "1-2h, 10-30", ADAPTER, "SFT", 500),
+        ("PEFT, 5,000 samples", "1-2h, 10-30", ADAPTER, "SFT", 5_000),
+        ("RLHF, 10,000 prompts", "8-16h, 500-1.5K", ALL, "PPO", 10_000),
+        ("RLHF, 100,000 prompts", "8-16h, 500-1.5K", ALL, "PPO", 100_000),
+    ]
+    return {
+        (name, said): cost.Job(
+            Training(shape, method, trains, length=SAMPLE, checkpointing=False),
+            tokens=count * SAMPLE,
+            passes=3 if method == "SFT" else 1,
+        )
+        for name, said, trains, method, count in amounts
+    }
+
+
+def by_method(shape: Shape) -> dict[tuple[str, str], float]:
+    """GB at the peak by method and by what trains, at memory.py's usual settings."""
+    return {
+        (method, trains): memory.peak(Training(shape, method, trains)).total / memory.GB
+        for method in METHODS
+        for trains in memory.TRAINS
+    }
+
+
+# Pictures -----------------------------------------------------------------------------------------
+
+PART_COLORS = {
+    "weights": BLUE,
+    "frozen weights": GREY,
+    "optimiser states": GREEN,
+    "gradients": ORANGE,
+    "activations": PURPLE,
+    "logits": PINK,
+}
+REST = "#bbbbbb"  # parts without a colour of their own
+
+
+def draw_moments(ax: Axes, training: Training) -> None:
+    """A stacked bar for each moment of a step, in GB, by part."""
+    moments = memory.moments(training)
+    for place, moment in enumerate(moments):
+        reached = 0.0
+        for part, count in moment.parts.items():
+            size = count / memory.GB
+            color = PART_COLORS.get(part, REST)
+            ax.barh(-place, size, left=reached, color=color, label=part if color != REST else None)
+            reached += size
+    ax.set_yticks([-place for place in range(len(moments))], [one.name for one in moments])
+    ax.tick_params(axis="y", labelsize="x-small")
+    ax.set(xlabel="GB", title=training.trains)
+    seen = dict(zip(*reversed(ax.get_legend_handles_labels())))
+    ax.legend(
+        seen.values(),
+        seen,
+        fontsize="x-small",
+        loc="upper center",
+        bbox_to_anchor=(0.4, -0.2),
+        ncols=2,
+    )
+
+
+def draw_stages(ax: Axes, by_stage: Sequence[dict[str, float]]) -> None:
+    """A stacked bar for each stage of ZeRO, in GB on each device."""
+    for stage, parts in enumerate(by_stage):
+        reached = 0.0
+        for part, count in parts.items():
+            ax.barh(
+                -stage,
+                count / memory.GB,
+                left=reached,
+                color=PART_COLORS[part],
+                label=None if stage else part,
+            )
+            reached += count / memory.GB
+    ax.set_yticks([-stage for stage in range(len(by_stage))], [f"stage {i}" for i in range(4)])
+    ax.set(xlabel="GB on each of 8 devices")
+    ax.legend(fontsize="small")
+
+
+def draw_caches(ax: Axes, lengths: Sequence[int], caches: dict[str, Sequence[float]]) -> None:
+    for (name, sizes), color in zip(caches.items(), (ORANGE, BLUE)):
+        ax.plot(lengths, sizes, "o-", color=color, label=name)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(lengths, [f"{length:,}" for length in lengths])
+    ax.set(xlabel="tokens of a response", ylabel="GB for 64 responses")
+    ax.legend()
+
+
+def draw_errors(axes: Sequence[Axes], rows: Sequence[Row], calculators: dict) -> None:
+    """Predicted against measured, and the errors of all calculators."""
+    measured = [row["peak"] / 1e3 for row in rows]
+    said = [memory.peak(predicted(row)).total / 1e9 for row in rows]
+    ends = [0.8 * min(measured), 1.25 * max(measured)]
+    axes[0].plot(ends, ends, color=GREY, linewidth=1)
+    axes[0].plot(measured, said, "o", color=BLUE, markersize=4)
+    axes[0].set(xscale="log", yscale="log", xlabel="measured peak, GB", ylabel="predicted, GB")
+    everyone = {"this formula": None} | calculators
+    for place, formula in enumerate(everyone.values()):
+        wrong = [one for row in rows if (one := error(row, formula)) is not None]
+        color = ORANGE if formula else BLUE
+        axes[1].plot(wrong, [-place] * len(wrong), "o", color=color, alpha=0.5, markersize=4)
+    axes[1].axvline(0, color=GREY, linewidth=1)
+    axes[1].set_yticks([-place for place in range(len(everyone))], list(everyone), fontsize="small")
+    axes[1].set(xlabel="error of the peak", xscale="symlog")
+    axes[1].set_xscale("symlog", linthresh=0.5)
+    ticks = [-0.5, 0, 0.5, 2, 10]
+    axes[1].set_xticks(ticks, [f"{tick:+.0%}" if tick else "0" for tick in ticks], fontsize="small")
+
+
+KINDS = {"allocated": BLUE, "reserved": ORANGE, "process": PINK}
+
+
+def draw_published(ax: Axes, figures: Sequence[Figure]) -> None:
+    """The formula's error for each published figure, by what was counted."""
+    for place, figure in enumerate(figures):
+        off = memory.peak(figure.training).total / figure.bytes - 1
+        ax.plot(off, -place, "o", color=KINDS[figure.kind])
+    for kind, color in KINDS.items():
+        ax.plot([], [], "o", color=color, label=kind)
+    ax.axvline(0, color=GREY, linewidth=1)
+    ax.axvspan(-0.1, 0.1, color=GREY, alpha=0.15)
+    ax.set_yticks(
+        [-place for place in range(len(figures))], [one.what for one in figures], fontsize="x-small"
+    )
+    ax.set(xlabel="formula against published figure", xlim=(-0.5, 0.5))
+    ticks = (-0.4, -0.2, 0, 0.2, 0.4)
+    ax.set_xticks(ticks, [f"{tick:+.0%}" if tick else "0" for tick in ticks])
+    ax.legend(fontsize="small", loc="lower right")
+
+
+def draw_hours(ax: Axes, jobs: dict[tuple[str, str], cost.Job]) -> None:
+    """Bars of hours, by what they are spent on; sampling first."""
+    colors = {"sampling": PINK, "scoring": GREEN, "training": BLUE}
+    for place, job in enumerate(jobs.values()):
+        spent = cost.hours(job)
+        ax.barh(-place, sum(spent.values()), color=colors["training"])
+        ax.barh(-place, spent["sampling"] + spent["scoring"], color=colors["scoring"])
+        ax.barh(-place, spent["sampling"], color=colors["sampling"])
+    for name, color in colors.items():
+        ax.barh(0, 0, color=color, label=name)
+    ax.set_yticks([-place for place in range(len(jobs))], [name for name, _ in jobs])
+    ax.set(xlabel="hours of one H100")
+    ax.legend(fontsize="small")
+
+
+def draw_methods(ax: Axes, table: dict[tuple[str, str], float]) -> None:
+    """A group of bars for each method, one for each choice of what trains."""
+    height = 0.26
+    for row, (trains, color) in enumerate(zip(memory.TRAINS, (BLUE, ORANGE, GREEN))):
+        sizes = [table[method, trains] for method in METHODS]
+        places = [-place - (row - 1) * height for place in range(len(METHODS))]
+        ax.barh(places, sizes, height, color=color, label=trains)
+        for place, size in zip(places, sizes):
+            ax.text(size, place, f" {size:.0f}", va="center", fontsize="x-small")
+    ax.set_yticks([-place for place in range(len(METHODS))], list(METHODS))
+    for card in (24, 80):
+        ax.axvline(card * memory.GIB / memory.GB, color=GREY, linewidth=1, linestyle="--")
+    ax.set(xlabel="GB at the peak; dashed: cards of 24 and 80 GB")
+    ax.legend(fontsize="small")

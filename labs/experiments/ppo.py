@@ -305,11 +305,19 @@ BRAKES = {  # as the names of the measures spell them: settings
     "beta0_clip_2e3": {"beta": 0.0, "clip": 0.2, "learning_rate": 2e-3},
     "beta0_no_clip_2e3": {"beta": 0.0, "clip": None, "learning_rate": 2e-3},
 }
+
+
+def gold_while_it_lasts(row: Row) -> float:
+    """The mean gold reward of a run that did not collapse: how far down a collapse goes, nobody can
+    repeat."""
+    return 0.0 if collapsed(row) else statistics.fmean(row["gold"])
+
+
 STABILITY = Sweep(
     "ppo.stability",
     run=run_stability,
     grid=[settings | {"seed": seed} for seed in SEEDS for settings in BRAKES.values()],
-    agree={"gold": 1.0, collapsed: 0, stalled: 0},
+    agree={gold_while_it_lasts: 1.0, collapsed: 0, stalled: 0},
 )
 
 COLLAPSED = {

@@ -99,11 +99,24 @@ class Job:
             raise ValueError(f"price is {self.price!r}: it must be from 0 to a million dollars")
 
 
+def token_flops(parameters: float, frozen: bool, checkpointing: bool) -> float:
+    """Operations of training on one token, in matrix products with `parameters` weights.
+
+    Forward; backward to the inputs; backward to the weights, unless they are frozen; forward once
+    more with checkpointing: 2 for each weight and each of them.
+    """
+    return 2.0 * parameters * (2 + (not frozen) + checkpointing)
+
+
+def attention_flops(training: Training) -> float:
+    """Operations of attention in one forward pass, for each token."""
+    shape = training.shape
+    return 2.0 * shape.layers * shape.heads * shape.head * training.length
+
+
 def forward_flops(training: Training) -> float:
     """Operations of one forward pass, for each token."""
-    shape = training.shape
-    attention = 2 * shape.layers * shape.heads * shape.head * training.length
-    return 2.0 * shapes.active(shape) + attention
+    return 2.0 * shapes.active(training.shape) + attention_flops(training)
 
 
 def trained_flops(training: Training) -> float:
@@ -111,11 +124,8 @@ def trained_flops(training: Training) -> float:
 
     An adapter's own products are left out: they are a percent or two.
     """
-    forward = forward_flops(training)
-    of_weights = 0.0 if training.adapter else 2.0 * shapes.active(training.shape)
-    attention = forward - 2.0 * shapes.active(training.shape)
-    backward = 2.0 * shapes.active(training.shape) + of_weights + 2 * attention
-    return forward + backward + (forward if training.checkpointing else 0.0)
+    products = token_flops(shapes.active(training.shape), training.adapter, training.checkpointing)
+    return products + attention_flops(training) * (3 + training.checkpointing)
 
 
 def flops(job: Job) -> dict[str, float]:

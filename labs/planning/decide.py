@@ -6,20 +6,19 @@ parameters can train in the memory that you have? Every situation has an answer.
 """
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from planning.memory import ADAPTER, ALL, QUANTISED, Training, peak
+from planning.shapes import known, total
 
 # What can be true of a situation, as rows of the table name it.
 DEMONSTRATIONS, COMPARISONS, VERIFIER = SIGNALS = ("demonstrations", "comparisons", "verifier")
 SUCCEEDS, PROMPT, CHANGE = "the base succeeds", "a prompt suffices", "facts change"
 FACTS = (*SIGNALS, SUCCEEDS, PROMPT, CHANGE)
-# Bytes for each parameter of the base while it trains. All: 2 for weights, 2 for gradients, 12 for
-# AdamW in mixed precision. An adapter of about 1 % of the base adds 0.2 to the frozen 2, or to the
-# half byte of a 4-bit weight and its scales. Rules of thumb, as are ROOM and FOR_ALL_PARAMETERS:
-# they choose between sizes that lie far apart.
-BYTES = {"all parameters": 16.0, "an adapter": 2.2, "an adapter on a 4-bit base": 0.8}
-ROOM = 1.25  # times the states, for activations
+# A rule of thumb: it chooses between sizes that lie far apart.
 FOR_ALL_PARAMETERS = 1_000_000  # examples; below, an adapter of high rank keeps up
 
 
@@ -73,7 +72,8 @@ class Decision(NamedTuple):
 
 NOTHING, RETRIEVAL, COLLECT = "no fine-tuning", "retrieval", "collect demonstrations first"
 SFT, DPO, RL = "SFT", "DPO", "RL with a verifier"
-SFT_RL, SFT_DPO, ALL = f"SFT, then {RL}", f"SFT, then {DPO}", f"SFT, then {DPO}, then {RL}"
+SFT_RL, SFT_DPO = f"SFT, then {RL}", f"SFT, then {DPO}"
+SFT_DPO_RL = f"{SFT_DPO}, then {RL}"
 UNTRAINED = {NOTHING, RETRIEVAL, COLLECT}
 
 # The first row that holds decides.
@@ -87,7 +87,13 @@ TABLE = (
         "C1.07",
     ),
     Row((), SIGNALS, COLLECT, "a few hundred demonstrations teach a style", "C1.06"),
-    Row(SIGNALS, (), ALL, "strong recipes use every signal that they have, in this order", "C5.02"),
+    Row(
+        SIGNALS,
+        (),
+        SFT_DPO_RL,
+        "strong recipes use every signal that they have, in this order",
+        "C5.02",
+    ),
     Row(
         (DEMONSTRATIONS, VERIFIER),
         (),
@@ -169,13 +175,17 @@ def trainable(situation: Situation) -> str:
     An adapter comes first: at high rank it keeps up with full tuning unless the data are of
     pretraining size.
     """
-    wanted = ["an adapter", "an adapter on a 4-bit base"]
+    wanted = [ADAPTER, QUANTISED]
     if situation.examples >= FOR_ALL_PARAMETERS:
-        wanted.insert(0, "all parameters")
+        wanted.insert(0, ALL)
     fitting = (name for name in wanted if needed(name, situation.parameters) <= situation.memory)
     return next(fitting, "a smaller base")
 
 
 def needed(name: str, parameters: float) -> float:
-    """GB of memory for training so, with `parameters` in billions."""
-    return BYTES[name] * parameters * ROOM
+    """GB at the peak of training so, with `parameters` in billions: SFT on one row of 2,048 tokens,
+    with checkpointing, as for the known model of the nearest size."""
+    count = parameters * 1e9
+    usual = [shape for shape in known().values() if not (shape.positions or shape.experts)]
+    shape = min(usual, key=lambda one: abs(math.log(total(one) / count)))
+    return peak(Training(shape, trains=name)).total / total(shape) * parameters

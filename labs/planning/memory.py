@@ -209,23 +209,31 @@ def optimizer_bytes(training: Training) -> float:
 
 def states(training: Training) -> dict[str, float]:
     """Bytes on one device of what is there all the time: weights, frozen weights, optimiser."""
-    own = _share(training)
     count = trainable(training)
-    return {
-        "weights": own[3] * PRECISIONS[training.precision].weight * count,
-        "frozen weights": own[3] * frozen_weights(training),
-        "optimiser states": own[1] * optimizer_bytes(training) * count,
+    whole = {
+        "weights": float(PRECISIONS[training.precision].weight * count),
+        "frozen weights": frozen_weights(training),
+        "optimiser states": optimizer_bytes(training) * count,
     }
+    return sharded(whole, training.devices, training.stage)
 
 
 def gradients(training: Training) -> float:
     """Bytes of the gradients on one device."""
-    return _share(training)[2] * PRECISIONS[training.precision].gradient * trainable(training)
+    whole = float(PRECISIONS[training.precision].gradient * trainable(training))
+    return sharded({"gradients": whole}, training.devices, training.stage)["gradients"]
 
 
-def _share(training: Training) -> dict[int, float]:
-    """The share of a part that one device keeps, by the stage that divides it."""
-    return {stage: 1 / training.devices if training.stage >= stage else 1.0 for stage in (1, 2, 3)}
+# The stage from which a part is divided among the devices (Rajbhandari et al. 2020, section 5).
+DIVIDED_FROM = {"optimiser states": 1, "gradients": 2, "weights": 3, "frozen weights": 3}
+
+
+def sharded(parts: dict[str, float], devices: int, stage: int) -> dict[str, float]:
+    """Bytes of each part on one device; a part that no stage divides is whole on each."""
+    return {
+        part: bytes / devices if stage >= DIVIDED_FROM.get(part, 4) else bytes
+        for part, bytes in parts.items()
+    }
 
 
 # Activations --------------------------------------------------------------------------------------
@@ -351,12 +359,17 @@ def activations(training: Training) -> dict[str, float]:
 
 def cache(training: Training) -> float:
     """Bytes of the key–value cache while responses are sampled."""
-    shape = training.shape
+    shape, size = training.shape, PRECISIONS[training.precision].compute
     if not METHODS[training.method].samples:
         return 0.0
-    per_token = 2 * shape.layers * shape.kv_heads * shape.head
-    size = PRECISIONS[training.precision].compute
-    return float(size * per_token * training.sampled * training.length)
+    sizes = (shape.layers, shape.kv_heads, shape.head, training.sampled, training.length)
+    return float(cache_bytes(*sizes, size))
+
+
+def cache_bytes(layers: int, kv_heads: int, head: int, rows: int, length: int, size: int) -> int:
+    """Bytes of a key–value cache: a key and a value of each head of theirs, in each layer, for each
+    token of each row. size: bytes of a number"""
+    return 2 * layers * kv_heads * head * rows * length * size
 
 
 # Moments ------------------------------------------------------------------------------------------
@@ -436,8 +449,9 @@ def _passing(training: Training) -> Iterator[tuple[str, dict[str, float]]]:
         "end of the backward pass",
         {
             "gradients": gradients(training),
-            # A tied embedding gets a gradient from each of its two uses, and then their sum.
-            "working space": 2 * head if shape.tied else 0.0,
+            # A tied embedding gets a gradient from each of its two uses, and then their sum, which takes
+            # the place of one of them if that was rounded on its way.
+            "working space": (1 if copies else 2) * head if shape.tied else 0.0,
             "gathered layers": gathered,
         },
     )
@@ -471,4 +485,6 @@ def _working_space(training: Training) -> float:
     if training.optimizer != ADAMW:
         return 0.0
     precision = PRECISIONS[training.precision]
-    return _share(training)[1] * (4 if precision.master else precision.moment) * trainable(training)
+    size = 4 if precision.master else precision.moment
+    whole = {"optimiser states": float(size * trainable(training))}
+    return sharded(whole, training.devices, training.stage)["optimiser states"]

@@ -7,7 +7,16 @@ most reports do not give it.
 
 from typing import NamedTuple
 
-from planning.decide import ALL, COMPARISONS, DEMONSTRATIONS, RL, SFT, SUCCEEDS, VERIFIER, Situation
+from planning.decide import (
+    COMPARISONS,
+    DEMONSTRATIONS,
+    RL,
+    SFT,
+    SFT_DPO_RL,
+    SUCCEEDS,
+    VERIFIER,
+    Situation,
+)
 
 PPO = "SFT, then PPO on a reward model"
 
@@ -56,7 +65,7 @@ REPORTS = (
         "LAM24",
         had(DEMONSTRATIONS, COMPARISONS, VERIFIER, examples=939_344, parameters=8),
         False,
-        ALL,
+        SFT_DPO_RL,
     ),
     Report("DeepSeek-R1-Zero", "R1", had(VERIFIER, parameters=671), True, RL),
     Report(

@@ -100,12 +100,12 @@ def test_the_first_row_that_holds_answers(rows, facts, answer):
 @pytest.mark.parametrize(
     "parameters, memory, examples, wanted",
     [
-        (7, 140, 5_000_000, "all parameters"),  # 7 · 16 · 1.25
-        (7, 139, 5_000_000, "an adapter"),
-        (7, 140, 999_999, "an adapter"),
-        (8, 24, 1_000, "an adapter"),  # 8 · 2.2 · 1.25 = 22
-        (8, 21, 1_000, "an adapter on a 4-bit base"),
-        (8, 7, 1_000, "a smaller base"),  # 8 · 0.8 · 1.25 = 8
+        (7, 113, 5_000_000, "all parameters"),  # 7 · 16 = 112
+        (7, 111, 5_000_000, "an adapter"),
+        (7, 113, 999_999, "an adapter"),
+        (8, 24, 1_000, "an adapter"),  # 16 of the base, 3 of logits, the rest activations
+        (8, 19, 1_000, "an adapter on a 4-bit base"),
+        (8, 9, 1_000, "a smaller base"),
     ],
 )
 def test_what_trains_fits_into_the_memory(parameters, memory, examples, wanted):

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 from experiments import cost
-from methods import lora
 from planning import memory, shapes
 from planning.measure import allocated, bytes_of
 from planning.memory import (
@@ -156,3 +155,133 @@ def test_a_layer_keeps_what_is_counted(family, precision, trains, fused):
         kept.append(kept_by_pytorch(small, training))
     counted = 2 * training.tokens * sum(memory.saved_by_layer(training).values())
     assert kept[1] - kept[0] == pytest.approx(counted, rel=0.005)
+
+
+# A step -------------------------------------------------------------------------------------------
+
+STEPS = [
+    {},
+    {"optimizer": ADAMW},
+    {"optimizer": SGD},
+    {"checkpointing": True},
+    {"precision": "mixed", "checkpointing": True},
+    {"precision": "bfloat16", "length": 96},
+    {"fused": False, "length": 96},
+    {"trains": ADAPTER},
+    {"trains": ADAPTER, "precision": "bfloat16", "checkpointing": True},
+    {"trains": ADAPTER, "targets": ("q", "v"), "rank": 3},
+    {"method": "DPO"},
+    {"method": "DPO", "trains": ADAPTER},
+]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+@pytest.mark.parametrize("more", STEPS, ids=str)
+def test_a_step_takes_what_is_predicted(family, more):
+    shape = replace(cost.SHAPES[f"small {family}"], layers=2, vocabulary=3000)
+    usual = {"precision": "float32", "rows": 3, "length": 40, "checkpointing": False}
+    training = Training(shape, **usual | more)
+    measured = cost.measure_training(training, CPU)
+    said = memory.states(training)
+    assert {part: measured[part] for part in said} == pytest.approx(said, rel=0.005, abs=200)
+    assert memory.peak(training).total == pytest.approx(measured["peak"], rel=0.03)
+
+
+def test_allocations_are_counted():
+    kept = []
+
+    def work():
+        kept.append(torch.ones(1000, 250))  # a million bytes
+        torch.ones(500, 1000)  # two million more, released at once
+
+    used = allocated(work, CPU)
+    assert used.kept == pytest.approx(1e6, rel=0.01)
+    assert used.peak == pytest.approx(3e6, rel=0.01)
+
+
+def test_a_storage_counts_once():
+    one = torch.ones(10, 10)
+    assert bytes_of([one, one[0], one.T, torch.ones(5)]) == 420
+
+
+# What must hold whatever the numbers --------------------------------------------------------------
+
+
+def some_trainings():
+    for method, trains, precision in itertools.product(METHODS, TRAINS, PRECISIONS):
+        for stage, checkpointing in ((0, True), (1, False), (2, True), (3, False)):
+            yield Training(
+                LLAMA,
+                method,
+                trains,
+                precision,
+                stage=stage,
+                checkpointing=checkpointing,
+                devices=4,
+            )
+
+
+def test_no_part_is_negative_and_the_peak_is_the_largest_sum():
+    for training in some_trainings():
+        moments = memory.moments(training)
+        assert all(bytes > 0 for moment in moments for bytes in moment.parts.values())
+        assert memory.peak(training).total == max(sum(one.parts.values()) for one in moments)
+
+
+@pytest.mark.parametrize("change", [{"rows": 2}, {"length": 4096}, {"checkpointing": False}])
+def test_more_work_takes_more(change):
+    for training in some_trainings():
+        more = replace(training, **change)
+        assert memory.peak(more).total >= memory.peak(training).total
+
+
+def test_a_part_that_is_divided_is_smaller_by_the_number_of_devices():
+    whole = Training(LLAMA, precision=COPY, devices=8)
+    for stage, divided in ((1, ["optimiser states"]), (3, ["optimiser states", "weights"])):
+        states = memory.states(replace(whole, stage=stage))
+        for part, bytes in memory.states(whole).items():
+            assert states[part] == pytest.approx(bytes / (8 if part in divided else 1))
+
+
+def test_only_attention_that_is_not_fused_grows_with_the_square():
+    def saved(length, fused):
+        training = Training(LLAMA, length=length, fused=fused, checkpointing=False)
+        return sum(memory.activations(training).values())
+
+    assert saved(4000, True) == pytest.approx(4 * saved(1000, True))
+    assert saved(4000, False) > 8 * saved(1000, False)
+
+
+def test_only_methods_that_sample_have_a_cache():
+    sizes = {method: memory.cache(Training(LLAMA, method, sampled=64)) for method in METHODS}
+    # 0.5 MiB for each token of 64 responses of 2,048.
+    assert sizes == {"SFT": 0, "DPO": 0, "GRPO": 64 * 2**30, "PPO": 64 * 2**30}
+
+
+# Refusals -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"rows": 0}, "rows is 0: it must be a whole number from 1 to 10 million"),
+        ({"length": -5}, "length is -5"),
+        ({"length": 2.5}, "length is 2.5"),
+        ({"rank": True}, "rank is True"),
+        ({"devices": 10**8}, "devices is 100000000"),
+        ({"method": "RLHF"}, "method is 'RLHF': choose from SFT, DPO, GRPO, PPO"),
+        ({"trains": "some"}, "trains is 'some'"),
+        ({"precision": "fp16"}, "precision is 'fp16'"),
+        ({"optimizer": "Adam"}, "optimizer is 'Adam'"),
+        ({"stage": 4}, "stage is 4: choose from 0, 1, 2, 3"),
+        ({"targets": ("x",)}, "are no matrices of Llama 2 7B"),
+    ],
+)
+def test_what_cannot_be_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Training(LLAMA, **wrong)
+
+
+def test_a_row_beyond_the_learned_positions_is_refused():
+    with pytest.raises(ValueError, match="GPT-2 124M has 1024 positions"):
+        Training(shapes.named("GPT-2 124M"), length=1025)
