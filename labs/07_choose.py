@@ -39,7 +39,7 @@ from course import (
 )
 from experiments import choose as experiment
 from planning import decide, rules
-from planning.reports import REPORTS
+from planning.reports import EXAMPLES, MEANS, REPORTS, by_the_tree
 from planning.rules import RLHF, SFT
 
 lab = start("07_choose")
@@ -304,6 +304,31 @@ show(
 )
 
 # %% [markdown]
+# ## The document's own examples
+#
+# Section 3 names ten examples, under the method for which they stand. Where do the document's tree
+# and the table send them? The tree is asked twice, for a team with plenty of memory and money and for
+# one with little. Which signals a task has, the document does not say; the usual ones are assumed.
+
+# %%
+print(f"{'example':28} {'listed':7} {'tree, plenty':13} {'tree, little':13} table")
+for example in EXAMPLES:
+    leaves = [by_the_tree(example, means) for means in MEANS]
+    advice = decide.decide(example.situation).method
+    print(f"{example.name:28} {example.listed:7} {leaves[0]:13} {leaves[1]:13} {advice}")
+kept = [
+    sum(by_the_tree(example, means) == example.listed for example in EXAMPLES) for means in MEANS
+]
+measure("choose.examples", len(EXAMPLES), "examples of the document")
+measure("choose.examples_plenty", kept[0], "examples that the tree sends where they are listed")
+measure("choose.examples_little", kept[1], "the same, for a team with little")
+
+# %% [markdown]
+# *What to look at:* with plenty of means, the tree never says PEFT, and the three examples of PEFT
+# land elsewhere; with little, it never says anything else. Customer service is listed twice, under
+# PEFT and under RLHF. And where facts change, as those of products and of medicine do, the table
+# advises to look them up before anything is trained.
+#
 # ## What teams did
 #
 # Ten public reports, from Alpaca to Tina. What do the document's tree and the table advise to a

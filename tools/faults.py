@@ -379,7 +379,9 @@ def bare(source: str) -> ast.FunctionDef:
     function = ast.parse(textwrap.dedent(source)).body[0]
     if ast.get_docstring(function) is not None:
         function.body = function.body[1:]
-    function.body = [statement for statement in function.body if not refuses(statement)]
+    for node in ast.walk(function):
+        if isinstance(getattr(node, "body", None), list):
+            node.body = [statement for statement in node.body if not refuses(statement)] or node.body
     function.returns = None
     for argument in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]:
         argument.annotation = None

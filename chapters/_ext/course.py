@@ -18,6 +18,8 @@
     {lab-figure}                               a lab's figure, of course_figures.py
     {check-strength}                           how well the checks tell right from wrong, of
                                                course_strength.py
+    {calculator}, {explorer}                   memory, cost and choice worked out in the page, of
+                                               course_planner.py
 
 Everything comes from chapters/claims.yml, chapters/source.md and labs/results/*.json. A name that
 is in none of them is a warning.
@@ -526,6 +528,7 @@ def setup(app):
     app.setup_extension("course_html")
     app.setup_extension("course_figures")
     app.setup_extension("course_strength")
+    app.setup_extension("course_planner")
     app.connect("builder-inited", read_facts)
     app.connect("doctree-read", mark_cells)
     app.connect("missing-reference", resolve_link)

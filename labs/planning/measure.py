@@ -4,6 +4,7 @@ On a CPU the profiler records every allocation and every release; on a GPU the a
 own highest mark. Both count what tensors ask for, not what a process holds.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would tell each start on the standard error
 MEMORY_EVENT = "[memory]"  # the profiler's name for an allocation (bytes > 0) or release (< 0)
 
 

@@ -1,6 +1,7 @@
 """The repaired decision table: total, by the first row that holds, and in step with the memory."""
 
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ from planning.decide import (
     needed,
     trainable,
 )
-from planning.reports import PPO, REPORTS
+from planning.reports import EXAMPLES, PPO, REPORTS, by_the_tree
+from planning.rules import PEFT, RLHF, SFT
 
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
 SUBSETS = [frozenset(some) for n in range(7) for some in itertools.combinations(FACTS, n)]
@@ -154,3 +156,26 @@ def test_the_chapter_shows_the_table_row_by_row():
     assert len(rows) == len(TABLE)
     for line, row in zip(rows, TABLE):
         assert ("{claim}`" in line) == bool(row.claim) and row.claim in line, line
+
+
+# The document's examples --------------------------------------------------------------------------
+
+
+def test_all_ten_examples_of_the_document_are_there():
+    text = (CHAPTERS / "source.md").read_text("utf8").lower()
+    section = text[text.index("### 3.") : text.index("### 4.")]
+    assert len(EXAMPLES) == 10
+    assert Counter(example.listed for example in EXAMPLES) == {SFT: 4, PEFT: 3, RLHF: 3}
+    assert all(example.name.lower() in section for example in EXAMPLES)
+
+
+def test_the_tree_knows_an_adapter_by_the_means_alone():
+    assert {by_the_tree(example, "little") for example in EXAMPLES} == {PEFT}
+    assert PEFT not in {by_the_tree(example, "plenty") for example in EXAMPLES}
+
+
+def test_the_table_has_an_answer_to_each_example():
+    answers = {example.name: decide(example.situation).method for example in EXAMPLES}
+    assert answers["machine translation"] == "SFT"
+    assert answers["medical assistants"] == "retrieval"
+    assert answers["code generation"] == "SFT, then RL with a verifier"

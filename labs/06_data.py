@@ -1,0 +1,431 @@
+# %% [markdown]
+# # Lab 06 · How much data, and which
+#
+# How does performance grow with the number of examples? Does LoRA need fewer? What is a repeated
+# example worth, what one that a model wrote? And where there is money for so many labels and no more,
+# how are they best spent? You write the three small functions that answer such questions, a fitted
+# line among them. Four statements of the [document on trial](../chapters/document.md) are put to the
+# test.
+#
+# **How to work through it.** As in [lab 01](01_sft.ipynb): run the cells from top to bottom; an
+# exercise whose body is `...` uses the solution until you write your own; `check` names the
+# mistake. The three exercises are worth 8 points; plan 30 minutes for them.
+
+# %%
+from pathlib import Path
+
+assert Path("course").is_dir(), (
+    "this runs in the folder labs/: run the cell above that goes there, or open the lab by make lab"
+)
+
+import math
+import statistics
+
+import matplotlib.pyplot as plt
+from course import (
+    check,
+    evidence,
+    exercise,
+    finish,
+    grouped,
+    measure,
+    on_trial,
+    rows_of,
+    select,
+    show,
+    start,
+    sweep,
+)
+from experiments import data as experiment
+from experiments import reward_model
+
+lab = start("06_data")
+
+# %% [markdown]
+# ## What is on trial
+#
+# Each entry is one statement of the document, what was expected before the first run, and the bound
+# that the measurement below has to meet. The [ledger](../chapters/ledger.md) says how the outcome
+# relates to the expectation.
+
+# %%
+on_trial()
+
+
+# %% [markdown]
+# ## Performance against the number of examples
+#
+# Two tasks. *Triage* is a skill that the base lacks: file a ticket in five fields. *Polite* is a style
+# whose sentences it knows: reply in four parts and in their order. Full tuning and LoRA of rank 8
+# each learn from 16 to 4,096 examples, at learning rates that were chosen on the validation split.
+# Each run takes 240 steps, however few the examples: compute is equal, and only the data differ.
+
+# %%
+stored, live = sweep(
+    experiment.SIZE, live=[{"task": "triage", "arm": "full", "count": 256, "seed": 0}]
+)
+for row in live:
+    print(f"just now: {row['count']} tickets, {row['performance']:.0%} filed right")
+curves = {
+    (task, arm): grouped(stored, "count", "performance", task=task, arm=arm)
+    for task in experiment.TASKS
+    for arm in experiment.ARMS
+}
+print(f"{'examples':>8}" + "".join(f"{task} {arm:>6}   " for task, arm in curves))
+for count in experiment.COUNTS:
+    means = [statistics.fmean(curve[count]) for curve in curves.values()]
+    print(f"{count:8,}" + "".join(f"{mean:12.0%}   " for mean in means))
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.0), sharey=True)
+experiment.draw_curves(axes, curves)
+show(
+    fig,
+    "Share of right responses against the number of examples on a logarithmic axis, for a skill and a "
+    "style, with full tuning and with LoRA. Each curve is flat, rises within a factor of some ten, and "
+    "is flat again near one.",
+)
+for (task, arm), curve in curves.items():
+    for count in (64, 256, 1024, 4096):
+        measure(f"data.{task}_{arm.lower()}_{count}", curve[count], "share of right responses")
+
+# %% [markdown]
+# *What to look at:* one curve is not like the other. A style is there after a few dozen examples; a
+# skill needs more, and how many depends on the skill, not on a thousand or a hundred thousand. The
+# document says that LoRA needs less data. Compare the curves at the same height: who needs fewer?
+
+# %%
+needed = {(task, arm): experiment.needed_for(0.8, curve) for (task, arm), curve in curves.items()}
+for (task, arm), counts in needed.items():
+    print(f"{task:7} {arm:5} 80 % with {', '.join(f'{count:,.0f}' for count in counts)} examples")
+evidence(
+    "C2.05", [lora / full for lora, full in zip(needed["triage", "LoRA"], needed["triage", "full"])]
+)
+
+# %% [markdown]
+# ## Which law?
+#
+# The document says performance ∝ log(data size). On a logarithmic axis that is a straight line. Fit
+# one.
+#
+# ### Exercise · a straight line
+
+
+# %%
+@exercise("data.line", points=3, minutes=12, difficulty=2)
+def line(x, y):
+    """Intercept a and slope b of the line a + b x with the least squared error.
+
+    With means x̄ and ȳ: b = Σ(x − x̄)(y − ȳ) / Σ(x − x̄)², a = ȳ − b x̄
+    x, y: lists of numbers, as many of one as of the other; not all x are equal
+    returns (a, b)
+    """
+    ...
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check(line)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `sum(... for one, other in zip(x, y))` goes through both lists at once.
+#
+# </details>
+
+# %% [markdown] solution="data.line"
+
+# %% [markdown]
+# Your line on triage with full tuning, fitted to all but the two largest sizes, and what it promises
+# for those. It knows no ceiling.
+
+# %%
+curve = {count: statistics.fmean(values) for count, values in curves["triage", "full"].items()}
+sizes = sorted(curve)
+a, b = line([math.log(size) for size in sizes[:-2]], [curve[size] for size in sizes[:-2]])
+for size in sizes[-2:]:
+    print(f"{size:,} examples: {a + b * math.log(size):.0%} promised, {curve[size]:.0%} measured")
+measure(
+    "data.promised", a + b * math.log(sizes[-1]), "share of right responses that a line promises"
+)
+
+# %% [markdown]
+# Two other laws bend: a power law with a floor, which published fits of the *loss* follow, and a
+# saturation. All three are fitted to all but the two largest sizes of each curve and judged on those.
+# The last curve is the accuracy of the reward models of lab 03, against the number of pairs.
+
+# %%
+everything = {f"{task}, {arm}": curve for (task, arm), curve in curves.items()}
+losses = {
+    f"{task}, {arm}, −loss": {
+        count: [-loss for loss in values]
+        for count, values in grouped(stored, "count", "loss", task=task, arm=arm).items()
+    }
+    for task, arm in curves
+}
+everything |= losses
+pairs = grouped(rows_of(reward_model.PAIRS), "pairs", "accuracy", rater="default")
+everything["reward model"] = pairs
+judged = experiment.judge_laws(everything)
+print(f"{'misfit at the two largest sizes':34}" + "".join(f"{law:>12}" for law in experiment.LAWS))
+for name, misfits in judged.items():
+    print(f"{name:34}" + "".join(f"{misfits[law]:12.3f}" for law in experiment.LAWS))
+won = {
+    law: sum(min(misfits, key=misfits.get) == law for misfits in judged.values())
+    for law in experiment.LAWS
+}
+print({law: count for law, count in won.items()})
+for law, count in won.items():
+    measure(f"data.law_{law}", count, "curves that the law extrapolates best")
+measure("data.curves", len(judged), "curves")
+performances = [misfits for name, misfits in judged.items() if "loss" not in name]
+evidence(
+    "C2.02",
+    sum(misfits["logarithm"] > min(misfits.values()) for misfits in performances)
+    / len(performances),
+)
+
+# %%
+fig, axes = plt.subplots(1, 3, figsize=(7.6, 2.8))
+experiment.draw_laws(axes, {name: everything[name] for name in experiment.DRAWN})
+show(
+    fig,
+    "Three curves with the three laws, fitted to the filled points and extrapolated to the two open "
+    "ones. On triage the logarithm runs past one.",
+)
+
+# %% [markdown]
+# ## Repeated examples, and when to stop
+#
+# With 128 tickets, 480 steps are 60 epochs. What happens to the loss on the test tickets, and what to
+# the share that is filed right?
+
+# %%
+epochs = rows_of(experiment.EPOCHS)
+fig, axes = plt.subplots(1, 2, figsize=(7.2, 2.8))
+experiment.draw_epochs(axes, epochs)
+show(
+    fig,
+    "Loss and share of right responses on test tickets against epochs, for three seeds, each with its "
+    "minimum or maximum marked.",
+)
+best = [experiment.best_epochs(row) for row in epochs]
+for seed, (by_loss, by_metric) in enumerate(best):
+    print(
+        f"seed {seed}: loss lowest after {by_loss:.0f} epochs, most are right after {by_metric:.0f}"
+    )
+measure("data.loss_best_epoch", [one for one, _ in best], "epochs")
+measure("data.metric_best_epoch", [other for _, other in best], "epochs")
+measure("data.loss_rise", [row["loss"][-1] - min(row["loss"]) for row in epochs], "nats per token")
+measure("data.exact_end", [row["exact"][-1] for row in epochs], "share of right responses")
+
+# %% [markdown]
+# ## Must a prompt have one standard answer?
+#
+# The document wants pairs with standard answers. Here 256 demonstrations of politeness come in three
+# ways: always in the same words, in any of 24 acceptable wordings, or with four wordings for each of
+# 64 tickets.
+
+# %%
+shown = rows_of(experiment.DEMONSTRATIONS)
+for way in experiment.WAYS:
+    polite, wordings = select(shown, "polite", way=way), select(shown, "wordings", way=way)
+    print(
+        f"{way:20} polite {statistics.fmean(polite):5.0%}   wordings {statistics.fmean(wordings):4.1f}"
+    )
+    key = way.replace(" ", "_")
+    measure(f"data.polite_{key}", polite, "share of polite replies")
+    measure(f"data.wordings_{key}", wordings, "acceptable wordings among 300 samples")
+one, many = (select(shown, "polite", way=way) for way in experiment.WAYS[:2])
+evidence("C2.01", [b - a for a, b in zip(one, many)])
+
+# %% [markdown]
+# ## Demonstrations that a model wrote
+#
+# A teacher learns from 96 tickets filed by hand and files 1,024 others. A student learns from those.
+# The check knows no answers: it asks whether there are five fields and whether each stands in the
+# complaint.
+
+# %%
+written = rows_of(experiment.WRITTEN)
+for source in experiment.SOURCES:
+    exact = select(written, "exact", source=source)
+    right, number = (
+        statistics.fmean(select(written, what, source=source))
+        for what in ("right", "demonstrations")
+    )
+    print(
+        f"{source:24} {number:6,.0f} demonstrations, {right:4.0%} right → {statistics.fmean(exact):4.0%}"
+    )
+    key = source.replace(" ", "_").replace(",", "")
+    measure(f"data.written_{key}", exact, "share of right responses")
+    measure(
+        f"data.right_{key}",
+        select(written, "right", source=source),
+        "share of right demonstrations",
+    )
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(7.4, 2.6))
+experiment.draw_ways(axes[0], shown, "way", "polite", experiment.WAYS)
+experiment.draw_ways(axes[1], written, "source", "exact", experiment.SOURCES)
+show(
+    fig,
+    "Left: share of polite replies for one wording, any wording and four wordings each. Right: exact "
+    "match of a student that learned from tickets filed by hand, by a model, by a model and checked, "
+    "and all by hand.",
+)
+
+# %% [markdown]
+# ## What labels cost
+#
+# ### Exercise · hours
+
+
+# %%
+@exercise("data.label_hours", points=2, minutes=6, difficulty=1)
+def label_hours(items, minutes, judgements):
+    """Hours of work on labels, as a number that may be a fraction.
+
+    items: how many are to be labelled
+    minutes: of one judgement of one item
+    judgements: how many people judge each item
+    """
+    ...
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check(label_hours)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# How many minutes are there in all?
+#
+# </details>
+
+# %% [markdown] solution="data.label_hours"
+
+# %% [markdown]
+# The document's own sum, and what becomes of it with another look at each pair. The wage is an
+# assumption; put in yours.
+
+# %%
+WAGE = 20  # dollars an hour
+for items, minutes, judgements in ((50_000, 2, 1), (50_000, 2, 2), (10_000, 2, 1), (1_000, 5, 3)):
+    hours = label_hours(items, minutes, judgements)
+    print(
+        f"{items:7,} items × {minutes} minutes × {judgements} = {hours:7,.0f} hours, {hours * WAGE:9,.0f} dollars"
+    )
+
+# %% [markdown]
+# ### Exercise · what to ask next
+#
+# Choices between replies that the reward model already tells apart may teach it little. *Active
+# learning* asks about those it is unsure of.
+
+
+# %%
+@exercise("data.most_uncertain", points=3, minutes=12, difficulty=2)
+def most_uncertain(margins, count):
+    """The places of the pairs whose rewards lie closest together.
+
+    margins: list of numbers; how much more reward the first reply of each pair
+      gets than the second
+    count: how many places, from 0 to all of them
+    returns a list of places, counted from 0, the closest first; of equal
+      distances the earlier place comes first
+    """
+    ...
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check(most_uncertain)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `sorted` takes a `key`, and it keeps the order of what is equal.
+#
+# </details>
+
+# %% [markdown] solution="data.most_uncertain"
+
+# %% [markdown]
+# Three ways to spend 300 choices: on random pairs; 100 on random pairs and 200 on those of 1,100
+# others that the first reward model is least sure of; or on 150 pairs, each judged twice, of which
+# those count on which both judgements agree. One run is repeated with your function.
+
+# %%
+spent, live = sweep(
+    experiment.BUDGETS,
+    live=[{"spending": "uncertain pairs", "seed": 0}],
+    most_uncertain=most_uncertain,
+)
+for spending in experiment.SPENDINGS:
+    accuracy = select(spent, "gold_accuracy", spending=spending)
+    number = statistics.fmean(select(spent, "pairs", spending=spending))
+    print(
+        f"{spending:16} {number:5.0f} pairs in training, accuracy {statistics.fmean(accuracy):.1%}"
+    )
+    measure(f"data.budget_{spending.split()[0]}", accuracy, "accuracy against the gold score")
+chance, unsure = (
+    select(spent, "gold_accuracy", spending=spending) for spending in experiment.SPENDINGS[:2]
+)
+evidence("C2.17", [b - a for a, b in zip(chance, unsure)])
+
+# %% [markdown]
+# ## Compare, or rate?
+#
+# The document says that comparisons are easier than ratings. Here is one reason why they may be
+# better: a rater who is strict, or who uses the ends of the scale, spoils ratings and no comparison.
+# Ten raters judge forty items of known worth. The spread says how much the raters' offsets and scales
+# differ, in units of the items' worth. A fair user of ratings takes each rater's own mean and spread
+# out first. And a fair count of comparisons remembers that each reads two items.
+
+# %%
+spreads = (0.0, 0.25, 0.5, 1.0, 2.0)
+ordered = {
+    spread: [experiment.rated_and_compared(spread, seed) for seed in range(20)]
+    for spread in spreads
+}
+fig, ax = plt.subplots(figsize=(6.4, 2.8))
+experiment.draw_ordered(ax, ordered)
+show(
+    fig,
+    "Share of pairs of items in the right order against the spread between raters. Plain ratings fall "
+    "with the spread; standardised ratings and comparisons stay where they are, and standardised "
+    "ratings are best throughout.",
+)
+for spread, runs in ordered.items():
+    print(
+        f"spread {spread:4}: "
+        + ", ".join(f"{way} {statistics.fmean(run[way] for run in runs):.1%}" for way in runs[0])
+    )
+for name, spread in (("alike", 0.0), ("unlike", 1.0)):
+    for way, key in (
+        ("ratings", "ratings"),
+        ("ratings, each rater standardised", "standardised"),
+        ("comparisons", "comparisons"),
+    ):
+        measure(
+            f"data.{key}_{name}", [run[way] for run in ordered[spread]], "pairs of items in order"
+        )
+evidence("C2.11", [run["half as many comparisons"] - run["ratings"] for run in ordered[1.0]])
+
+# %% [markdown]
+# ## Verdict
+
+# %%
+finish()
+
+# %% [markdown]
+# **What it does not show.** That the numbers carry over: a skill of another kind, another base,
+# another rate of labels have other curves. The simulated raters know no ease; whether comparing is
+# *easier* for people, no simulation can tell. And the tasks here are learned completely, which leaves
+# no room for the slow growth that large tasks show.
+#
+# Back to the [chapter](../chapters/data.md).
