@@ -57,8 +57,9 @@ on_trial()
 #
 # Two tasks. *Triage* is a skill that the base lacks: file a ticket in five fields. *Polite* is a style
 # whose sentences it knows: reply in four parts and in their order. Full tuning and LoRA of rank 8
-# each learn from 16 to 4,096 examples, at learning rates that were chosen on the validation split.
-# Each run takes 240 steps, however few the examples: compute is equal, and only the data differ.
+# each learn from 32 to 4,096 examples, at learning rates that were chosen for few and for many on the
+# validation split. A run on triage takes 480 steps and one on politeness 240, however few the
+# examples: compute is equal, and only the data differ.
 
 # %%
 stored, live = sweep(

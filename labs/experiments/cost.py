@@ -11,7 +11,7 @@ from course.rows import Row
 from matplotlib.axes import Axes
 from methods import kl, lora, ppo, rollouts, tokens
 from methods.reward import ScalarModel
-from planning import cost, memory, shapes
+from planning import cost, memory, shapes, tables
 from planning.measure import allocated, states_of
 from planning.memory import ADAMW, ADAPTER, ALL, FUSED, METHODS, SGD, Training
 from planning.published import Figure
@@ -331,27 +331,15 @@ def error_of_states(row: Row) -> float:
 
 # The document's amounts, and the methods ----------------------------------------------------------
 
-SAMPLE = 500  # tokens, prompt and response
 
-
-def document_jobs(shape: Shape) -> dict[tuple[str, str], cost.Job]:
-    """The amounts of data in the document's tables as training jobs on one H100, and what it says of
-    hours and dollars for computing."""
-    amounts = [
-        ("SFT, 10,000 samples", "2-4h, 50-100", ALL, "SFT", 10_000),
-        ("SFT, 100,000 samples", "2-4h, 50-100", ALL, "SFT", 100_000),
-        ("PEFT, 500 samples", "1-2h, 10-30", ADAPTER, "SFT", 500),
-        ("PEFT, 5,000 samples", "1-2h, 10-30", ADAPTER, "SFT", 5_000),
-        ("RLHF, 10,000 prompts", "8-16h, 500-1.5K", ALL, "PPO", 10_000),
-        ("RLHF, 100,000 prompts", "8-16h, 500-1.5K", ALL, "PPO", 100_000),
-    ]
+def document_jobs() -> dict[str, cost.Job]:
+    """The ends of the document's ranges of data, as training jobs on one H100."""
     return {
-        (name, said): cost.Job(
-            Training(shape, method, trains, length=SAMPLE, checkpointing=False),
-            tokens=count * SAMPLE,
-            passes=3 if method == "SFT" else 1,
+        f"{method}, {samples:,} {'prompts' if method == tables.RLHF else 'samples'}": tables.job(
+            method, samples
         )
-        for name, said, trains, method, count in amounts
+        for method, ends in tables.AMOUNTS.items()
+        for samples in ends
     }
 
 
@@ -472,7 +460,7 @@ def draw_published(ax: Axes, figures: Sequence[Figure]) -> None:
     ax.legend(fontsize="small", loc="lower right")
 
 
-def draw_hours(ax: Axes, jobs: dict[tuple[str, str], cost.Job]) -> None:
+def draw_hours(ax: Axes, jobs: dict[str, cost.Job]) -> None:
     """Bars of hours, by what they are spent on; sampling first."""
     colors = {"sampling": PINK, "scoring": GREEN, "training": BLUE}
     for place, job in enumerate(jobs.values()):
@@ -482,7 +470,7 @@ def draw_hours(ax: Axes, jobs: dict[tuple[str, str], cost.Job]) -> None:
         ax.barh(-place, spent["sampling"], color=colors["sampling"])
     for name, color in colors.items():
         ax.barh(0, 0, color=color, label=name)
-    ax.set_yticks([-place for place in range(len(jobs))], [name for name, _ in jobs])
+    ax.set_yticks([-place for place in range(len(jobs))], list(jobs))
     ax.set(xlabel="hours of one H100")
     ax.legend(fontsize="small")
 

@@ -27,10 +27,11 @@ from planning import laws
 from planning.labels import most_uncertain
 from torch import nn
 
-STEPS, BATCH = 240, 16
+STEPS, BATCH = {"triage": 480, "polite": 240}, 16
 SEEDS = (0, 1, 2)
-COUNTS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-TASKS, ARMS = ("triage", "polite"), ("full", "LoRA")
+COUNTS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+FEW, MANY = 64, 1024  # the counts at which learning rates are chosen
+TASKS, ARMS = tuple(STEPS), ("full", "LoRA")
 RANK = 8
 
 
@@ -46,14 +47,14 @@ def examples_of(task: str, split: str, count: int, seed: int) -> list[Example]:
     return [tasks.reply(ticket, replies.POLITE, rng) for ticket in asked]
 
 
-def tuned(arm: str, examples: Sequence[Example], rate: float, seed: int, **more) -> nn.Module:
-    """The base after STEPS steps on the examples: all parameters, or an adapter on all linear
+def tuned(task: str, arm: str, examples: Sequence[Example], rate: float, seed: int) -> nn.Module:
+    """The base after the task's steps on the examples: all parameters, or an adapter on all linear
     layers."""
     torch.manual_seed(seed)
     model = fresh()
     if arm == "LoRA":
         lora.inject(model, rank=RANK, alpha=2 * RANK)
-    tune(model, examples, **{"steps": STEPS, "rate": rate, "seed": seed, "size": BATCH} | more)
+    tune(model, examples, steps=STEPS[task], rate=rate, seed=seed, size=BATCH)
     return model
 
 
@@ -75,12 +76,12 @@ def performance(task: str, model: nn.Module, split: str, seed: int) -> float:
     return sum(map(replies.is_polite, drawn, asked)) / len(asked)
 
 
-TRIED = {"full": (5e-4, 1e-3, 2e-3, 4e-3), "LoRA": (2e-3, 4e-3, 8e-3, 1.6e-2)}
+TRIED = {"full": (5e-4, 1e-3, 2e-3, 4e-3), "LoRA": (1e-3, 2e-3, 4e-3, 8e-3)}
 
 
 def run_rate(task: str, arm: str, count: int, rate: float) -> dict[str, float]:
     """Tune at one learning rate; the performance on the validation split."""
-    model = tuned(arm, examples_of(task, "train", count, 9), rate, 9)
+    model = tuned(task, arm, examples_of(task, "train", count, 9), rate, 9)
     return {"performance": performance(task, model, "validation", 9)}
 
 
@@ -91,33 +92,43 @@ RATES = Sweep(
         {"task": task, "arm": arm, "count": count, "rate": rate}
         for task in TASKS
         for arm in ARMS
-        for count in (64, 1024)
+        for count in (FEW, MANY)
         for rate in TRIED[arm]
     ],
     agree={"performance": 0.15},
 )
-# Chosen from the rows of data.rates: the largest sum over both counts.
+# Chosen from the rows of data.rates, for few examples and for many.
 CHOSEN = {
-    ("triage", "full"): 2e-3,
-    ("triage", "LoRA"): 8e-3,
-    ("polite", "full"): 2e-3,
-    ("polite", "LoRA"): 8e-3,
+    ("triage", "full", FEW): 1e-3,
+    ("triage", "full", MANY): 4e-3,
+    ("triage", "LoRA", FEW): 4e-3,
+    ("triage", "LoRA", MANY): 4e-3,
+    ("polite", "full", FEW): 1e-3,
+    ("polite", "full", MANY): 2e-3,
+    ("polite", "LoRA", FEW): 2e-3,
+    ("polite", "LoRA", MANY): 2e-3,
 }
 
 
-def best_rates(rows: Sequence[Row]) -> dict[tuple[str, str], float]:
-    """For each task and arm the rate with the best performance, summed over the counts."""
-    sums = {}
+def rate_for(task: str, arm: str, count: int) -> float:
+    """The learning rate that was best at the nearer of the two counts, as a ratio."""
+    return CHOSEN[task, arm, FEW if count * count <= FEW * MANY else MANY]
+
+
+def best_rates(rows: Sequence[Row]) -> dict[tuple[str, str, int], float]:
+    """For each task, arm and count the rate with the best performance; of equal ones the first."""
+    best = {}
     for row in rows:
-        key = row["task"], row["arm"]
-        sums.setdefault(key, {}).setdefault(row["rate"], []).append(row["performance"])
-    return {key: max(rates, key=lambda rate: sum(rates[rate])) for key, rates in sums.items()}
+        key = row["task"], row["arm"], row["count"]
+        if key not in best or row["performance"] > best[key]["performance"]:
+            best[key] = row
+    return {key: row["rate"] for key, row in best.items()}
 
 
 def run_size(task: str, arm: str, count: int, seed: int) -> dict[str, float]:
     """Tune on `count` examples; performance and loss on the test split."""
     examples = examples_of(task, "train", count, 20 + seed)
-    model = tuned(arm, examples, CHOSEN[task, arm], seed)
+    model = tuned(task, arm, examples, rate_for(task, arm, count), seed)
     held_out = examples_of(task, "test", 300, 0)
     return {
         "performance": performance(task, model, "test", seed),
@@ -160,7 +171,7 @@ def run_epochs(seed: int) -> dict[str, list[float]]:
             history["loss"].append(score(model, held_out)["loss"])
             history["exact"].append(evaluate.exact_match(model, tokenizer(), held_out))
 
-    rate = CHOSEN["triage", "full"]
+    rate = rate_for("triage", "full", EPOCHS_OF)
     tune(model, examples, steps=480, rate=rate, seed=seed, size=BATCH, look=look)
     look(480)
     return history
@@ -200,7 +211,8 @@ def one_wording(ticket: Ticket) -> str:
 def run_demonstrations(way: str, seed: int) -> dict[str, float]:
     """Tune on 256 demonstrations; the share of polite replies in samples, and how many wordings of
     the 24 acceptable ones occur among them."""
-    model = tuned("full", demonstrations(way, seed), CHOSEN["polite", "full"], seed)
+    rate = rate_for("polite", "full", 256)
+    model = tuned("polite", "full", demonstrations(way, seed), rate, seed)
     drawn = sampled(model, seed)
     polite = [
         (reply, ticket)
@@ -238,19 +250,19 @@ def run_written(source: str, seed: int) -> dict[str, float]:
     by_hand = examples_of("triage", "train", BY_HAND, 20 + seed)
     asked = tickets.sample_tickets("train", BY_MODEL, 40 + seed)
     truth = [tasks.triage(ticket) for ticket in asked]
-    rate = CHOSEN["triage", "full"]
     if source == "by hand":
         shown, right = by_hand, 1.0
     elif source == "all by hand":
         shown, right = truth, 1.0
     else:
-        teacher = tuned("full", by_hand, rate, seed)
+        teacher = tuned("triage", "full", by_hand, rate_for("triage", "full", BY_HAND), seed)
         shown = filed_by(teacher, truth)
         if source == "by the model, checked":
             shown = [example for example in shown if passes(example)]
         expected = {example.prompt: example.response for example in truth}
         right = sum(one.response == expected[one.prompt] for one in shown) / len(shown)
-    student = tuned("full", shown, rate, seed)
+    rate = rate_for("triage", "full", len(shown))
+    student = tuned("triage", "full", shown, rate, seed)
     exact = performance("triage", student, "test", seed)
     return {"exact": exact, "demonstrations": float(len(shown)), "right": right}
 

@@ -2,9 +2,10 @@
 
 import statistics
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from planning import cost, memory, others, shapes
+from planning import cost, memory, others, shapes, tables
 from planning.cost import Job
 from planning.memory import ADAPTER, ALL, QUANTISED, Training
 from planning.published import PUBLISHED
@@ -147,3 +148,25 @@ def test_published_figures_are_met():
 def test_published_figures_differ_and_have_sources():
     assert len({figure.what for figure in PUBLISHED}) == len(PUBLISHED)
     assert all("commit" in figure.source for figure in PUBLISHED)
+
+
+# The document's tables ----------------------------------------------------------------------------
+
+
+def test_the_documents_figures_stand_in_its_text():
+    text = (Path(__file__).resolve().parents[2] / "chapters/source.md").read_text("utf8")
+    for line in tables.lines():
+        said = line.said.replace("data annotation ", "").replace("Compute ", "")
+        assert said.replace(" parameters", "") in text, line.said
+
+
+def test_the_tables_agree_with_the_ledgers_arithmetic():
+    lines = tables.lines()
+    (sft,) = {line.low for line in lines if line[1:4] == ("SFT", "50-80GB", tables.MEMORY)}
+    assert sft == pytest.approx(16 * shapes.total(LLAMA) / 1e9, rel=0.001)
+    (hours,) = [line for line in lines if line.said == "2-4h"]
+    assert hours.low == pytest.approx(0.44, abs=0.03) and hours.high == pytest.approx(
+        10 * hours.low
+    )
+    sums = {(line.method, line.low, line.high) for line in lines if line.what == tables.SUM}
+    assert sums == {("SFT", 2050, 5100), ("PEFT", 210, 2530), ("RLHF", 20_500, 51_500)}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from experiments import cost as experiment
-from planning import memory, shapes
+from planning import memory
 from planning.memory import ADAPTER, ALL, METHODS, Training
 from planning.others import CALCULATORS
 from planning.published import PUBLISHED
@@ -51,6 +51,6 @@ def test_errors_are_shares_of_the_measured_peak():
 
 
 def test_the_documents_amounts_become_jobs():
-    jobs = experiment.document_jobs(shapes.named("Llama 2 7B"))
+    jobs = experiment.document_jobs()
     assert [job.tokens for job in jobs.values()] == [5e6, 5e7, 2.5e5, 2.5e6, 5e6, 5e7]
     assert [job.training.method for job in jobs.values()].count("PPO") == 2
