@@ -86,9 +86,8 @@ show(
     "style, with full tuning and with LoRA. Each curve is flat, rises within a factor of some ten, and "
     "is flat again near one.",
 )
-for (task, arm), curve in curves.items():
-    for count in (64, 256, 1024, 4096):
-        measure(f"data.{task}_{arm.lower()}_{count}", curve[count], "share of right responses")
+for name, (task, arm, count) in experiment.SHARES.items():
+    measure(name, curves[task, arm][count], "share of right responses", seeds=experiment.SEEDS)
 
 # %% [markdown]
 # *What to look at:* one curve is not like the other. A style is there after a few dozen examples; a
@@ -181,8 +180,8 @@ won = {
     for law in experiment.LAWS
 }
 print({law: count for law, count in won.items()})
-for law, count in won.items():
-    measure(f"data.law_{law}", count, "curves that the law extrapolates best")
+for name, law in experiment.BEST_LAW.items():
+    measure(name, won[law], "curves that the law extrapolates best")
 measure("data.curves", len(judged), "curves")
 performances = [misfits for name, misfits in judged.items() if "loss" not in name]
 evidence(
@@ -239,9 +238,8 @@ for way in experiment.WAYS:
     print(
         f"{way:20} polite {statistics.fmean(polite):5.0%}   wordings {statistics.fmean(wordings):4.1f}"
     )
-    key = way.replace(" ", "_")
-    measure(f"data.polite_{key}", polite, "share of polite replies")
-    measure(f"data.wordings_{key}", wordings, "acceptable wordings among 300 samples")
+for name, (what, way) in experiment.SHOWN.items():
+    measure(name, select(shown, what, way=way), f"{what}, of 300 samples", seeds=experiment.SEEDS)
 one, many = (select(shown, "polite", way=way) for way in experiment.WAYS[:2])
 changes = [b - a for a, b in zip(one, many)]
 measure("data.wording_change", changes, "change of the share from one wording to any")
@@ -265,13 +263,9 @@ for source in experiment.SOURCES:
     print(
         f"{source:24} {number:6,.0f} demonstrations, {right:4.0%} right → {statistics.fmean(exact):4.0%}"
     )
-    key = source.replace(" ", "_").replace(",", "")
-    measure(f"data.written_{key}", exact, "share of right responses")
-    measure(
-        f"data.right_{key}",
-        select(written, "right", source=source),
-        "share of right demonstrations",
-    )
+for name, (what, source) in experiment.TAUGHT.items():
+    of = "share of right responses" if what == "exact" else "share of right demonstrations"
+    measure(name, select(written, what, source=source), of, seeds=experiment.SEEDS)
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(7.4, 2.6))
@@ -378,7 +372,9 @@ for spending in experiment.SPENDINGS:
     print(
         f"{spending:16} {number:5.0f} pairs in training, accuracy {statistics.fmean(accuracy):.1%}"
     )
-    measure(f"data.budget_{spending.split()[0]}", accuracy, "accuracy against the gold score")
+for name, spending in experiment.SPENT.items():
+    accuracy = select(spent, "gold_accuracy", spending=spending)
+    measure(name, accuracy, "accuracy against the gold score", seeds=range(5))
 chance, unsure = (
     select(spent, "gold_accuracy", spending=spending) for spending in experiment.SPENDINGS[:2]
 )
@@ -414,15 +410,8 @@ for spread, runs in ordered.items():
         f"spread {spread:4}: "
         + ", ".join(f"{way} {statistics.fmean(run[way] for run in runs):.1%}" for way in runs[0])
     )
-for name, spread in (("alike", 0.0), ("unlike", 1.0)):
-    for way, key in (
-        ("ratings", "ratings"),
-        ("ratings, each rater standardised", "standardised"),
-        ("comparisons", "comparisons"),
-    ):
-        measure(
-            f"data.{key}_{name}", [run[way] for run in ordered[spread]], "pairs of items in order"
-        )
+for name, (spread, way) in experiment.ORDERED.items():
+    measure(name, [run[way] for run in ordered[spread]], "pairs of items in order", seeds=range(20))
 gaps = [run["half as many comparisons"] - run["ratings"] for run in ordered[1.0]]
 measure(
     "data.comparing_gain", gaps, "pairs of items in order that comparing adds, at equal reading"

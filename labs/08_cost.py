@@ -36,7 +36,7 @@ from course import (
 )
 from experiments import cost as experiment
 from planning import cost, memory, shapes, tables
-from planning.memory import ADAPTER, ALL, QUANTISED, Training
+from planning.memory import ADAPTER, ALL, Training
 from planning.others import CALCULATORS
 from planning.published import PUBLISHED
 
@@ -64,16 +64,16 @@ on_trial()
 # %%
 llama = shapes.named("Llama 3.1 8B")
 print(f"{llama.name}: {shapes.total(llama):,} parameters")
-for trains in (ALL, ADAPTER, QUANTISED):
+for name, trains in experiment.LLAMA8_GB.items():
     training = Training(llama, trains=trains, precision="mixed", rows=1, length=2048)
     moment = memory.peak(training)
     print(f"\n{trains}: {memory.trainable(training):,} train; peak at the {moment.name}")
     for part, bytes in moment.parts.items():
         print(f"   {part:18} {bytes / 1e9:7.2f} GB")
     print(f"   {'together':18} {moment.total / 1e9:7.2f} GB")
-    name = {ALL: "full", ADAPTER: "lora", QUANTISED: "qlora"}[trains]
-    measure(f"cost.llama8_{name}_gb", moment.total / 1e9, "GB, one row of 2,048 tokens")
-    measure(f"cost.llama8_{name}_trains", memory.trainable(training) / 1e6, "million parameters")
+    measure(name, moment.total / 1e9, "GB, one row of 2,048 tokens")
+adapter = shapes.adapter(llama, rank=16)
+measure("cost.llama8_lora_trains", adapter / 1e6, "million parameters of an adapter of rank 16")
 
 # %% [markdown]
 # Not everything is there at once. Activations grow until the loss is computed; gradients come while
@@ -239,8 +239,8 @@ for name, wrong in errors.items():
         f"{name:22} {len(wrong):3} cases, median {statistics.median(wrong):+4.0%}, "
         f"from {min(wrong):+.0%} to {max(wrong):+.0%}"
     )
-    key = name.split()[0].lower().replace("-", "_").replace("'s", "")
-    measure(f"cost.error_{key}", statistics.median(map(abs, wrong)), "median error of the peak")
+for name, calculator in experiment.ERRORS.items():
+    measure(name, statistics.median(map(abs, errors[calculator])), "median error of the peak")
 fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.2))
 experiment.draw_errors(axes, stored, errors)
 show(
@@ -388,9 +388,9 @@ for line in tables.lines():
     ends = f"{line.low:,.2f}" if line.low == line.high else f"{line.low:,.2f} to {line.high:,.2f}"
     print(f"   {line.method:5} {line.said:25} {ends:>24}  {line.what}")
 lines = [line for line in tables.lines() if line.what == tables.MEMORY]
-for method, name in (("SFT", "sft"), ("PEFT", "peft"), ("RLHF", "rlhf")):
+for name, method in experiment.TABLE_GB.items():
     peaks = {line.low for line in lines if line.method == method}
-    measure(f"cost.table_{name}_gb", max(peaks), "GB at the peak for Llama 2 7B")
+    measure(name, max(peaks), "GB at the peak for Llama 2 7B")
 measure("cost.table_lines", len(tables.lines()), "figures of the document's tables")
 
 # %% [markdown]

@@ -435,7 +435,7 @@ window.planning = data => {
       throw new Refusal("facts", `${repr(unknown[0])} is no fact of the table: choose from ${data.FACTS.join(", ")}`);
     for (const size of ["examples", "parameters", "memory"])
       if (!(Number.isFinite(made[size]) && made[size] > 0))
-        throw new Refusal(size, `${size} must be positive, not ${repr(made[size])}`);
+        throw new Refusal(size, `${size} must be positive and finite, not ${repr(made[size])}`);
     return Object.freeze(made);
   };
 

@@ -343,6 +343,23 @@ def document_jobs() -> dict[str, cost.Job]:
     }
 
 
+# Names of measures, with what they measure.
+LLAMA8_GB = {
+    "cost.llama8_full_gb": ALL,
+    "cost.llama8_lora_gb": ADAPTER,
+    "cost.llama8_qlora_gb": memory.QUANTISED,
+}
+ERRORS = {
+    "cost.error_this": "this formula",
+    "cost.error_accelerate": "accelerate",
+    "cost.error_gpu_poor": "gpu_poor",
+    "cost.error_netraruntime": "NetraRuntime",
+    "cost.error_eleutherai": "EleutherAI cookbook",
+    "cost.error_llama_factory": "LLaMA-Factory's rule",
+}
+TABLE_GB = {"cost.table_sft_gb": "SFT", "cost.table_peft_gb": "PEFT", "cost.table_rlhf_gb": "RLHF"}
+
+
 def by_method(shape: Shape) -> dict[tuple[str, str], float]:
     """GB at the peak by method and by what trains, at memory.py's usual settings."""
     return {

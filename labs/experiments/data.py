@@ -99,10 +99,10 @@ RATES = Sweep(
 )
 # Chosen from the rows of data.rates, for few examples and for many.
 CHOSEN = {
-    ("triage", "full", FEW): 1e-3,
-    ("triage", "full", MANY): 4e-3,
-    ("triage", "LoRA", FEW): 4e-3,
-    ("triage", "LoRA", MANY): 4e-3,
+    ("triage", "full", FEW): 2e-3,
+    ("triage", "full", MANY): 5e-4,
+    ("triage", "LoRA", FEW): 1e-3,
+    ("triage", "LoRA", MANY): 1e-3,
     ("polite", "full", FEW): 1e-3,
     ("polite", "full", MANY): 2e-3,
     ("polite", "LoRA", FEW): 2e-3,
@@ -519,3 +519,54 @@ def draw_ordered(ax: Axes, ordered: dict[float, list[dict[str, float]]]) -> None
         ax.plot(list(ordered), means, "o-", color=color, label=way)
     ax.set(xlabel="spread between raters", ylabel="pairs in the right order")
     ax.legend(fontsize="small")
+
+
+# Names of measures, with what they measure --------------------------------------------------------
+
+SHARES = {  # task, arm and count
+    "data.triage_full_64": ("triage", "full", 64),
+    "data.triage_full_256": ("triage", "full", 256),
+    "data.triage_full_1024": ("triage", "full", 1024),
+    "data.triage_full_4096": ("triage", "full", 4096),
+    "data.triage_lora_64": ("triage", "LoRA", 64),
+    "data.triage_lora_1024": ("triage", "LoRA", 1024),
+    "data.triage_lora_4096": ("triage", "LoRA", 4096),
+    "data.polite_full_64": ("polite", "full", 64),
+    "data.polite_full_1024": ("polite", "full", 1024),
+    "data.polite_lora_64": ("polite", "LoRA", 64),
+    "data.polite_lora_1024": ("polite", "LoRA", 1024),
+}
+BEST_LAW = {
+    "data.law_logarithm": "logarithm",
+    "data.law_power": "power",
+    "data.law_saturation": "saturation",
+}
+SHOWN = {  # result and way
+    "data.polite_one_wording": ("polite", WAYS[0]),
+    "data.polite_any_wording": ("polite", WAYS[1]),
+    "data.polite_four_wordings": ("polite", WAYS[2]),
+    "data.wordings_one_wording": ("wordings", WAYS[0]),
+    "data.wordings_any_wording": ("wordings", WAYS[1]),
+    "data.wordings_four_wordings": ("wordings", WAYS[2]),
+}
+TAUGHT = {  # result and source
+    "data.written_by_hand": ("exact", SOURCES[0]),
+    "data.written_by_model": ("exact", SOURCES[1]),
+    "data.written_checked": ("exact", SOURCES[2]),
+    "data.written_all_by_hand": ("exact", SOURCES[3]),
+    "data.right_by_model": ("right", SOURCES[1]),
+    "data.right_checked": ("right", SOURCES[2]),
+}
+SPENT = {
+    "data.budget_random": SPENDINGS[0],
+    "data.budget_uncertain": SPENDINGS[1],
+    "data.budget_twice": SPENDINGS[2],
+}
+ORDERED = {  # spread and way
+    "data.ratings_alike": (0.0, "ratings"),
+    "data.comparisons_alike": (0.0, "as many comparisons"),
+    "data.ratings_unlike": (1.0, "ratings"),
+    "data.standardised_unlike": (1.0, "ratings, each rater standardised"),
+    "data.comparisons_unlike": (1.0, "as many comparisons"),
+    "data.half_comparisons_unlike": (1.0, "half as many comparisons"),
+}

@@ -33,7 +33,7 @@ class Situation:
     parameters: of the base, in billions
     memory: of all GPUs together, in GB
 
-    Raises ValueError for a fact that is not known and for sizes that are not positive.
+    Raises ValueError for a fact that is not known and for sizes that are not positive and finite.
     """
 
     facts: frozenset[str]
@@ -47,8 +47,8 @@ class Situation:
                 f"{unknown[0]!r} is no fact of the table: choose from {', '.join(FACTS)}"
             )
         for name in ("examples", "parameters", "memory"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)}")
 
 
 class Row(NamedTuple):

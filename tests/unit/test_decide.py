@@ -126,9 +126,10 @@ def test_what_trains_fits_into_the_memory(parameters, memory, examples, wanted):
             {"facts": frozenset({"ratings"})},
             "'ratings' is no fact of the table: choose from demons",
         ),
-        ({"examples": 0}, "examples must be positive, not 0"),
-        ({"memory": -24}, "memory must be positive, not -24"),
-        ({"parameters": float("nan")}, "parameters must be positive, not nan"),
+        ({"examples": 0}, "examples must be positive and finite, not 0"),
+        ({"memory": -24}, "memory must be positive and finite, not -24"),
+        ({"parameters": float("nan")}, "parameters must be positive and finite, not nan"),
+        ({"memory": float("inf")}, "memory must be positive and finite, not inf"),
     ],
 )
 def test_what_cannot_be_is_refused(spoilt, told):
