@@ -59,7 +59,7 @@ FACTS = {
     decide.VERIFIER: "a verifier: a program that checks a response",
     decide.SUCCEEDS: "the base gives a good response now and then",
     decide.PROMPT: "a good prompt does it",
-    decide.CHANGE: "responses hang on facts that change or must be cited",
+    decide.CHANGE: "responses depend on facts that change or must be cited",
 }
 
 
@@ -82,6 +82,7 @@ def data():
         "NF4": memory.NF4,
         "GB": memory.GB,
         "GIB": memory.GIB,
+        "MARGIN": memory.MARGIN,
         "training": _defaults(memory.Training),
         "CARDS": _as_dicts(cost.CARDS),
         "PASSES": _as_dicts(cost.PASSES),
@@ -169,6 +170,7 @@ def step_fields():
         Field("stage", "Divided among them (ZeRO)", default["stage"], STAGES),
         Field("checkpointing", "Checkpointing", default["checkpointing"]),
         Field("fused", "Fused attention", default["fused"]),
+        Field("chunked", "Loss in chunks (Liger, TRL)", default["chunked"]),
         Field("accumulation", "Gradient accumulation", default["accumulation"]),
     ]
 
@@ -201,7 +203,7 @@ def situation_fields():
     return [
         Field("examples", "Examples", default["examples"]),
         Field("parameters", "Parameters of the base, in billions", default["parameters"]),
-        Field("memory", "Memory of all GPUs together, in GB", default["memory"]),
+        Field("memory", "Memory of all GPUs together, in GiB", default["memory"]),
     ]
 
 
@@ -401,7 +403,7 @@ def explorer_html(link_to_claim):
             table(
                 "needs",
                 f"Memory for training the base, one row of {memory.Training.length:,} tokens at once",
-                ["What trains", "#Needs, GB", "Fits"],
+                ["What trains", "#To plan for, GiB", "Fits"],
             ),
         ),
         decisions,

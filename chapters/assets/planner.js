@@ -406,7 +406,7 @@
       const prompt = facts.includes(data.PROMPT), change = facts.includes(data.CHANGE);
       const signals = facts.some(fact => data.SIGNALS.includes(fact));
       const base = `a base of ${showTyped(parameters)} billion parameters`;
-      const need = name => `${show(planning.needed(name, parameters))} GB`;
+      const need = name => `${show(planning.needed(name, parameters))} GiB`;
       const notes = [];
       if (prompt && change)
         notes.push("A prompt does not know facts that change: if these are looked up for it, untick the prompt, and the table says retrieval.");
@@ -415,7 +415,7 @@
       if (!prompt && change && signals)
         notes.push("Facts that change are looked up, whatever signals you have: untick them to see what to train for the rest.");
       if (decision.parameters === "a smaller base")
-        notes.push(`Nothing fits: ${QUANTISED} needs ${need(QUANTISED)} for ${base}, and you have ${showTyped(memory)} GB. Take a smaller base, or more memory.`);
+        notes.push(`Nothing fits: ${QUANTISED} needs ${need(QUANTISED)} for ${base}, and you have ${showTyped(memory)} GiB. Take a smaller base, or more memory.`);
       else if (decision.parameters && decision.parameters !== ALL && examples >= data.FOR_ALL_PARAMETERS)
         notes.push(`With so many examples all parameters are worth training, but for ${base} they need ${need(ALL)}.`);
       return notes;

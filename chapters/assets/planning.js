@@ -312,9 +312,11 @@ window.planning = data => {
 
   const peak = training => moments(training).reduce((most, moment) => moment.total > most.total ? moment : most);
 
+  const toPlan = training => data.MARGIN * peak(training).total;
+
   const passing = training => {
     const models = modelsOf(training), {shape, checkpointing} = training, precision = precisionOf(training);
-    const table = tokensOf(training) * shape.vocabulary;
+    const table = training.chunked ? 0 : tokensOf(training) * shape.vocabulary;
     const saved = models.trained * sum(Object.values(activations(training)));
     const kept = training.accumulation ? gradients(training) : 0;
     const copies = copiesOf(training), gathered = gatheredOf(training);
@@ -338,7 +340,7 @@ window.planning = data => {
         "gathered layers": gathered,
       }],
       ["first layer of the backward pass", {
-        "gradients": Math.max(kept, head),
+        "gradients": kept + head,
         "activations": saved + (checkpointing ? again : 0),
         "logits": precision.compute * table,
         "bfloat16 copies": checkpointing ? 0 : copies,
@@ -362,9 +364,11 @@ window.planning = data => {
 
   const gatheredOf = training => {
     if (training.stage < 3 || training.devices === 1) return 0;
-    const {shape} = training;
-    const layer = Math.floor(linearParameters(shape) / shape.layers) + layerVectors(shape);
-    return precisionOf(training).compute * Math.max(2 * layer, embedding(shape));
+    const {shape} = training, size = precisionOf(training).compute;
+    const linear = linearParameters(shape) / shape.layers;
+    const layer = linear * (training.trains === QUANTISED ? data.NF4 : size);
+    const outside = embedding(shape) * (shape.tied ? 1 : 2);
+    return 2 * (layer + size * layerVectors(shape)) + size * outside;
   };
 
   const workingSpace = training => {
@@ -423,7 +427,7 @@ window.planning = data => {
     return items * minutes * judgements / 60;
   };
 
-  const fits = (training, card) => peak(training).total <= (data.CARDS[card].memory - 1) * data.GIB;
+  const fits = (training, card) => toPlan(training) <= data.CARDS[card].memory * data.GIB;
 
   // Decide ----------------------------------------------------------------------------------------
 
@@ -456,7 +460,7 @@ window.planning = data => {
     const usual = data.shapes.filter(shape => !(shape.positions || shape.experts));
     const distance = shape => Math.abs(Math.log(total(shape) / (parameters * 1e9)));
     const shape = usual.reduce((nearest, each) => distance(each) < distance(nearest) ? each : nearest);
-    return peak(training({shape, trains: name})).total / total(shape) * parameters;
+    return toPlan(training({shape, trains: name})) / data.GIB * (parameters * 1e9) / total(shape);
   };
 
   return {

@@ -91,7 +91,8 @@ def _model(training: Training, device: torch.device) -> nn.Module:
     settings = {"attn_implementation": attention, "use_cache": False}
     if training.shape.family == "gpt2":
         settings |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    dtype = torch.bfloat16 if training.precision == "bfloat16" else torch.float32
+    half = training.precision == "bfloat16" or (training.precision == "mixed" and training.adapter)
+    dtype = torch.bfloat16 if half else torch.float32
     with torch.device(device):
         model = shapes.build(training.shape, **settings).to(dtype).train()
     if training.checkpointing:
@@ -102,6 +103,9 @@ def _model(training: Training, device: torch.device) -> nn.Module:
         if targets != ALL_LINEAR:
             targets = [f"{name}_proj" for name in targets]
         lora.inject(model, rank=training.rank, alpha=2 * training.rank, targets=targets)
+        if training.precision == "mixed":
+            for parameter in filter(lambda one: one.requires_grad, model.parameters()):
+                parameter.data = parameter.data.float()
     return model
 
 
@@ -250,6 +254,7 @@ def _settings() -> list[dict]:
         adapter,
         adapter | {"checkpointing": True},
         adapter | {"precision": "bfloat16"},
+        adapter | {"precision": "mixed"},
         adapter | long,
         {"method": "DPO"},
         adapter | {"method": "DPO"},
@@ -300,19 +305,27 @@ def error(row: Row) -> float:
     return memory.peak(predicted(row)).total / 1e6 / row["peak"] - 1
 
 
-def errors_of_all(
-    rows: Sequence[Row], figures: Sequence[Figure], calculators: dict
-) -> dict[str, list[float]]:
-    """Each calculator's errors where it has an answer, ours first: on the measured settings of models
-    of 100 million parameters and more, and on the published figures of one GPU that the allocator
-    counted."""
-    cases = [(predicted(row), row["peak"] * 1e6) for row in rows if row["shape"] in (SMOL, GPT2)]
-    cases += [
+Case = tuple[Training, float]  # and the bytes of its peak, as somebody found them
+
+
+def measured_cases(rows: Sequence[Row]) -> list[Case]:
+    """The measured settings of models with 100 million parameters and more."""
+    return [(predicted(row), row["peak"] * 1e6) for row in rows if row["shape"] in (SMOL, GPT2)]
+
+
+def published_cases(figures: Sequence[Figure]) -> list[Case]:
+    """The published figures of one GPU that its allocator counted: the other calculators know one
+    device alone."""
+    return [
         (figure.training, figure.bytes)
         for figure in figures
         if figure.kind == "allocated" and figure.training.devices == 1
     ]
-    everyone = {"this formula": lambda training: memory.peak(training).total} | calculators
+
+
+def errors_of_all(cases: Sequence[Case], calculators: dict) -> dict[str, list[float]]:
+    """Each calculator's errors, as shares of the true peaks, where it has an answer; ours first."""
+    everyone = {OURS: lambda training: memory.peak(training).total} | calculators
     return {
         name: [
             said / true - 1
@@ -349,13 +362,13 @@ LLAMA8_GB = {
     "cost.llama8_lora_gb": ADAPTER,
     "cost.llama8_qlora_gb": memory.QUANTISED,
 }
-ERRORS = {
-    "cost.error_this": "this formula",
-    "cost.error_accelerate": "accelerate",
-    "cost.error_gpu_poor": "gpu_poor",
-    "cost.error_netraruntime": "NetraRuntime",
-    "cost.error_eleutherai": "EleutherAI cookbook",
-    "cost.error_llama_factory": "LLaMA-Factory's rule",
+OURS = "this formula"
+ERRORS = {  # on published figures: of the median, and how many
+    OURS: ("cost.error_this", "cost.cases_this"),
+    "accelerate": ("cost.error_accelerate", "cost.cases_accelerate"),
+    "gpu_poor": ("cost.error_gpu_poor", "cost.cases_gpu_poor"),
+    "NetraRuntime": ("cost.error_netraruntime", "cost.cases_netraruntime"),
+    "LLaMA-Factory's rule": ("cost.error_llama_factory", "cost.cases_llama_factory"),
 }
 TABLE_GB = {"cost.table_sft_gb": "SFT", "cost.table_peft_gb": "PEFT", "cost.table_rlhf_gb": "RLHF"}
 
@@ -434,28 +447,38 @@ def draw_caches(ax: Axes, lengths: Sequence[int], caches: dict[str, Sequence[flo
     ax.legend()
 
 
-def draw_errors(axes: Sequence[Axes], rows: Sequence[Row], errors: dict[str, list[float]]) -> None:
-    """Predicted against measured, and the errors of several calculators, the first of them ours."""
+def draw_errors(
+    axes: Sequence[Axes],
+    rows: Sequence[Row],
+    on_measured: dict[str, list[float]],
+    on_published: dict[str, list[float]],
+) -> None:
+    """Predicted against measured, and the errors of all calculators on both kinds of cases."""
     measured = [row["peak"] / 1e3 for row in rows]
     said = [memory.peak(predicted(row)).total / 1e9 for row in rows]
     ends = [0.8 * min(measured), 1.25 * max(measured)]
     axes[0].plot(ends, ends, color=GREY, linewidth=1)
     axes[0].plot(measured, said, "o", color=BLUE, markersize=4)
     axes[0].set(xscale="log", yscale="log", xlabel="measured peak, GB", ylabel="predicted, GB")
-    for place, wrong in enumerate(errors.values()):
-        for marker, some in (
-            ("o", [one for one in wrong if one < 1.4]),
-            (">", [1.42 for one in wrong if one >= 1.4]),  # beyond the axis
-        ):
-            color = ORANGE if place else BLUE
-            axes[1].plot(some, [-place] * len(some), marker, color=color, alpha=0.5, markersize=4)
+    for shift, errors, color in ((0.15, on_measured, BLUE), (-0.15, on_published, ORANGE)):
+        for place, wrong in enumerate(errors.values()):
+            inside = [one for one in wrong if one < FAR]
+            beyond = [FAR for one in wrong if one >= FAR]
+            for marker, some in (("o", inside), (">", beyond)):
+                y = [shift - place] * len(some)
+                axes[1].plot(some, y, marker, color=color, alpha=0.5, markersize=4)
+    axes[1].plot([], [], "o", color=BLUE, label="measured here")
+    axes[1].plot([], [], "o", color=ORANGE, label="published")
+    axes[1].legend(fontsize="x-small", loc="lower right")
     axes[1].axvline(0, color=GREY, linewidth=1)
-    axes[1].set_yticks([-place for place in range(len(errors))], list(errors), fontsize="small")
+    names = list(on_measured)
+    axes[1].set_yticks([-place for place in range(len(names))], names, fontsize="small")
     axes[1].set(xlabel="error of the peak", xlim=(-1, 1.5))
     ticks = [-0.5, 0, 0.5, 1]
     axes[1].set_xticks(ticks, [f"{tick:+.0%}" if tick else "0" for tick in ticks])
 
 
+FAR = 1.4  # errors beyond it are drawn as triangles at it
 KINDS = {"allocated": BLUE, "reserved": ORANGE, "process": PINK}
 
 

@@ -150,6 +150,33 @@ SIZE = Sweep(
 )
 
 
+# The data, or the steps? --------------------------------------------------------------------------
+
+
+def run_steps(count: int, steps: int, seed: int) -> dict[str, float]:
+    """LoRA on triage, as in `run_size`, for more steps."""
+    examples = examples_of("triage", "train", count, 20 + seed)
+    torch.manual_seed(seed)
+    model = fresh()
+    lora.inject(model, rank=RANK, alpha=2 * RANK)
+    rate = rate_for("triage", "LoRA", count)
+    tune(model, examples, steps=steps, rate=rate, seed=seed, size=BATCH)
+    return {"performance": performance("triage", model, "test", seed)}
+
+
+LONGER = Sweep(
+    "data.longer",
+    run=run_steps,
+    grid=[
+        {"count": count, "steps": steps, "seed": seed}
+        for seed in SEEDS
+        for steps in (960, 1920)
+        for count in (FEW, MANY)
+    ],
+    agree={"performance": 0.2},
+)
+
+
 # Validation loss against the task's metric --------------------------------------------------------
 
 EPOCHS_OF, LOOKS = 128, 12

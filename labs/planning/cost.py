@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from planning import shapes
-from planning.memory import GIB, Training, peak
+from planning.memory import GIB, Training, to_plan
 
 
 class Card(NamedTuple):
-    """A GPU. memory: GiB, as it is sold · flops: operations a second, dense, bfloat16 (T4: float16),
+    """A GPU. memory: GiB, by its name · flops: operations a second, dense, bfloat16 (T4: float16),
     added up in float32, from its data sheet"""
 
     memory: int
@@ -129,7 +129,7 @@ def trained_flops(training: Training) -> float:
 
 
 def flops(job: Job) -> dict[str, float]:
-    """Operations of the whole run, by what they are for."""
+    """Operations of the whole run, by what they are for. Prompts are counted as sampled, too."""
     passes = PASSES[job.training.method]
     forward = forward_flops(job.training) * job.tokens
     return {
@@ -159,5 +159,5 @@ def label_hours(items: float, minutes: float, judgements: float = 1) -> float:
 
 
 def fits(training: Training, card: str) -> bool:
-    """Whether the peak is within the card's memory, with a GiB left for what is not counted."""
-    return peak(training).total <= (CARDS[card].memory - 1) * GIB
+    """Whether the card's memory is enough to plan for."""
+    return to_plan(training) <= CARDS[card].memory * GIB

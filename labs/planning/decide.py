@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from planning.memory import ADAPTER, ALL, QUANTISED, Training, peak
+from planning.memory import ADAPTER, ALL, GIB, QUANTISED, Training, to_plan
 from planning.shapes import known, total
 
 # What can be true of a situation, as rows of the table name it.
@@ -31,7 +31,7 @@ class Situation:
     that change or must be cited
     examples: demonstrations, comparisons or prompts
     parameters: of the base, in billions
-    memory: of all GPUs together, in GB
+    memory: of all GPUs together, in GiB, by their names
 
     Raises ValueError for a fact that is not known and for sizes that are not positive and finite.
     """
@@ -170,7 +170,8 @@ def decide(situation: Situation) -> Decision:
 
 
 def trainable(situation: Situation) -> str:
-    """Which parameters to train in the memory that there is.
+    """Which parameters to train in the memory that there is, whatever the method: SFT is taken for
+    all, and several devices for one of their memory together.
 
     An adapter comes first: at high rank it keeps up with full tuning unless the data are of
     pretraining size.
@@ -183,9 +184,9 @@ def trainable(situation: Situation) -> str:
 
 
 def needed(name: str, parameters: float) -> float:
-    """GB at the peak of training so, with `parameters` in billions: SFT on one row of 2,048 tokens,
-    with checkpointing, as for the known model of the nearest size."""
+    """GiB to plan for, for training so on one device, with `parameters` in billions: SFT on one row
+    of 2,048 tokens, with checkpointing, as for the known model of the nearest size."""
     count = parameters * 1e9
     usual = [shape for shape in known().values() if not (shape.positions or shape.experts)]
     shape = min(usual, key=lambda one: abs(math.log(total(one) / count)))
-    return peak(Training(shape, trains=name)).total / total(shape) * parameters
+    return to_plan(Training(shape, trains=name)) / GIB * count / total(shape)

@@ -1,10 +1,10 @@
 """Laws of growth: how a performance depends on the number of examples, fitted and extrapolated.
 
     logarithm      a + b log N                      what "performance ∝ log(data size)" comes to
-    power law      floor − A N^−β                   Zhang et al. 2024, equation 1, at one model size
-    saturation     floor − A exp(−N / τ)            what has been learned is missing from the rest
+    power law      ceiling − A N^−β                   Zhang et al. 2024, equation 1, at one model size
+    saturation     ceiling − A exp(−N / τ)            what has been learned is missing from the rest
 
-The floor is what infinitely many examples would bring. Each law is linear but for one number (β, τ),
+The ceiling is what infinitely many examples would bring; of a loss it would be a floor. Each law is linear but for one number (β, τ),
 which is searched on a grid; the rest follows by least squares.
 """
 
@@ -47,7 +47,7 @@ def logarithm(counts: Sequence[float], values: Sequence[float]) -> Law:
 
 
 def power(counts: Sequence[float], values: Sequence[float]) -> Law:
-    """floor − A N^−β. Raises ValueError as `logarithm` does."""
+    """ceiling − A N^−β. Raises ValueError as `logarithm` does."""
     _check(counts)
     return _best(
         "power law",
@@ -59,7 +59,7 @@ def power(counts: Sequence[float], values: Sequence[float]) -> Law:
 
 
 def saturation(counts: Sequence[float], values: Sequence[float]) -> Law:
-    """floor − A exp(−N / τ). Raises ValueError as `logarithm` does."""
+    """ceiling − A exp(−N / τ). Raises ValueError as `logarithm` does."""
     _check(counts)
     taus = np.geomspace(min(counts) / 10, max(counts) * 10, 400)
     return _best(
@@ -76,21 +76,21 @@ LAWS = (logarithm, power, saturation)
 
 def _best(
     name: str,
-    shapes: Sequence[tuple[float, Callable[[float], float]]],
+    bends: Sequence[tuple[float, Callable[[float], float]]],
     what: str,
     counts: Sequence[float],
     values: Sequence[float],
 ) -> Law:
-    """Of all shapes, floor − A · shape(N) with the least squared error."""
+    """Of all bends, ceiling − A · bend(N) with the least squared error."""
     fits = []
-    for number, shape in shapes:
-        x = [shape(count) for count in counts]
+    for number, bend in bends:
+        x = [bend(count) for count in counts]
         if max(x) - min(x) > 1e-12:
-            floor, slope = line(x, values)
+            ceiling, slope = line(x, values)
             law = _law(
                 name,
-                lambda n, floor=floor, slope=slope, shape=shape: floor + slope * shape(n),
-                {"floor": floor, "A": -slope, what: number},
+                lambda n, top=ceiling, slope=slope, bend=bend: top + slope * bend(n),
+                {"ceiling": ceiling, "A": -slope, what: number},
                 counts,
                 values,
             )

@@ -25,7 +25,8 @@ class Used(NamedTuple):
 
 
 def allocated(work: Callable[[], object], device: torch.device) -> Used:
-    """Do the work and count what it allocates on the device; what it returns is released first."""
+    """Do the work and count what it allocates on the device; its result is dropped before the
+    count ends."""
     if device.type == "cuda":
         return _on_gpu(work, device)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=False) as trace:

@@ -14,14 +14,16 @@ sum is the peak:
     end of backward    gradients, and for a tied embedding its parts
     optimiser step     gradients, the optimiser's working space
 
-Bytes per parameter follow Rajbhandari et al. 2020, section 3 (2 + 2 + 12 with AdamW in mixed
-precision); the activations follow the same accounting as Korthikanti et al. 2023, section 4.1, for
-the layers that transformers runs today: for each operation, the tensors that PyTorch keeps for its
-gradient. Lab 08 checks both against the allocator.
+In mixed precision AdamW keeps 16 bytes for each parameter (Rajbhandari et al. 2020, section 3).
+The activations follow the same accounting as Korthikanti et al. 2023, section 4.1, for the layers
+that transformers runs today: for each operation, the tensors that PyTorch keeps for its gradient.
+Rows have no padding. Lab 08 checks all of it against the allocator.
 
-Left out on purpose: what the allocator reserves beyond what is asked for, a process's own context
-on a GPU (0.3 to 1 GB each), communication buffers, offloading, tensor and pipeline parallelism, a
-separate engine for sampling with its own copy of the weights.
+Left out on purpose: what the allocator reserves beyond what is asked for and a process's own context
+on a GPU (MARGIN stands for both), what kernels need for their own work, dropout, copies that a
+library makes (PEFT prepares a 4-bit base by turning what is not quantised into float32, and gives
+its adapters inputs in their own precision), communication buffers, offloading, tensor and pipeline
+parallelism, an engine for sampling with weights of its own.
 """
 
 from collections.abc import Iterator
@@ -31,7 +33,9 @@ from typing import NamedTuple
 from planning import shapes
 from planning.shapes import ALL_LINEAR, FAMILIES, Shape
 
-GB, GIB = 1e9, 2**30  # a card of "80 GB" has 80 GiB
+GB, GIB = 1e9, 2**30  # a card of "80 GB" has about 80 GiB
+# What to plan for, as a multiple of the peak: published processes held 10 to 40 percent more.
+MARGIN = 1.25
 
 ALL, ADAPTER, QUANTISED = "all parameters", "an adapter", "an adapter on a 4-bit base"
 TRAINS = (ALL, ADAPTER, QUANTISED)
@@ -102,14 +106,16 @@ METHODS = {
 class Training:
     """What is trained, and how.
 
-    method: a key of METHODS; GRPO with a verifier, PPO with a critic and a reward model of the
-    policy's size · trains: one of TRAINS · precision: a key of PRECISIONS · optimizer: one of
+    method: a key of METHODS; GRPO with a verifier and a reference, PPO with a critic and a reward
+    model of the policy's size, each with a base of its own · trains: one of TRAINS · precision: a key of PRECISIONS · optimizer: one of
     OPTIMIZERS; SGD is without momentum
     rows: what each device reads at once; for DPO pairs · length: of a row, in tokens, prompt and
     response together
     rank, targets: of the adapter, as in shapes.adapter
     checkpointing: keep only each layer's input, and compute the rest again
     fused: attention that never holds the table of all pairs of tokens
+    chunked: the loss is computed for a few tokens at a time, so that the table of logits never
+    exists, as in Liger's and TRL's losses
     accumulation: gradients of earlier rows stay while the next ones are read
     devices, stage: how many, and what each keeps a part of: 0 nothing, 1 optimiser states, 2 also
     gradients, 3 also weights (ZeRO's stages; FSDP is the third)
@@ -129,6 +135,7 @@ class Training:
     targets: str | tuple[str, ...] = ALL_LINEAR
     checkpointing: bool = True
     fused: bool = True
+    chunked: bool = False
     accumulation: bool = False
     devices: int = 1
     stage: int = 0
@@ -400,10 +407,15 @@ def peak(training: Training) -> Moment:
     return max(moments(training), key=lambda moment: moment.total)
 
 
+def to_plan(training: Training) -> float:
+    """Bytes of a card to plan for: the peak, and a margin for what is left out above."""
+    return MARGIN * peak(training).total
+
+
 def _passing(training: Training) -> Iterator[tuple[str, dict[str, float]]]:
     models, shape = METHODS[training.method], training.shape
     precision = PRECISIONS[training.precision]
-    table = training.tokens * shape.vocabulary
+    table = 0 if training.chunked else training.tokens * shape.vocabulary
     saved = models.trained * sum(activations(training).values())
     kept = gradients(training) if training.accumulation else 0.0
     copies = _copies(training)
@@ -438,7 +450,7 @@ def _passing(training: Training) -> Iterator[tuple[str, dict[str, float]]]:
     yield (
         "first layer of the backward pass",
         {
-            "gradients": max(kept, head),
+            "gradients": kept + head,
             "activations": saved + (again if training.checkpointing else 0.0),
             "logits": float(precision.compute * table),
             "bfloat16 copies": 0.0 if training.checkpointing else copies,
@@ -472,12 +484,15 @@ def _copies(training: Training) -> float:
 
 
 def _gathered(training: Training) -> float:
-    """Bytes of two whole layers, this one and the next, where the weights are sharded."""
+    """Bytes of what is whole on a device where the weights are divided: this layer and the next, and
+    what lies outside the layers, which FSDP keeps gathered through the step."""
     if training.stage < 3 or training.devices == 1:
         return 0.0
     shape, size = training.shape, PRECISIONS[training.precision].compute
-    layer = shapes.linear_parameters(shape) // shape.layers + shapes.layer_vectors(shape)
-    return float(size * max(2 * layer, shapes.embedding(shape)))
+    linear = shapes.linear_parameters(shape) / shape.layers
+    layer = linear * (NF4 if training.trains == QUANTISED else size)
+    outside = shapes.embedding(shape) * (1 if shape.tied else 2)
+    return 2 * (layer + size * shapes.layer_vectors(shape)) + size * outside
 
 
 def _working_space(training: Training) -> float:

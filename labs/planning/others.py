@@ -1,7 +1,8 @@
 """What other calculators say: their formulas, each on a training of memory.py, in bytes.
 
 All were read in their public sources. A calculator answers None where it has no answer: no such
-method, no such precision. Sizes that some of them print as "GB" are 2^30 bytes.
+method, no such precision. Sizes that some of them print as "GB" are 2^30 bytes. What two of them add
+for a process's context and for fragmentation is left out, since an allocator does not count it.
 """
 
 from collections.abc import Callable
@@ -9,8 +10,6 @@ from collections.abc import Callable
 from planning import shapes
 from planning.memory import ADAMW, ADAPTER, ALL, FUSED, QUANTISED, Training
 from planning.shapes import FAMILIES
-
-MIB = 2**20
 
 
 def _plain(training: Training) -> bool:
@@ -31,7 +30,7 @@ def accelerate(training: Training) -> float | None:
 
 def gpu_poor(training: Training) -> float | None:
     """RahulSChand/gpu_poor, src/App.js at commit 05d18ab: 16 bits throughout, attention that holds
-    the table of all pairs, LoRA of rank 8 on four square matrices, 650 MiB for the rest."""
+    the attention matrix, LoRA of rank 8 on four square matrices. It adds 650 MiB."""
     if not _plain(training) or training.precision == "float32":
         return None
     shape, rows, s = training.shape, training.rows, training.length
@@ -47,12 +46,12 @@ def gpu_poor(training: Training) -> float | None:
         unpacking = 0.75 * (15 * h + 6 * inner) * layers * 50 * max(1.0, s / 50) ** 0.5 * rows
         weights *= 0.58875 / 2
         rest = 48 * layers * h + unpacking
-    return weights + rest + activations + 650 * MIB
+    return weights + rest + activations
 
 
 def netra(training: Training) -> float | None:
     """NetraRuntime/training-memory-calculator, index.html at commit 94f9cee: 12 bytes for each
-    parameter in bfloat16, the activations of Korthikanti et al. 2023, ten percent on top."""
+    parameter in bfloat16, the activations of Korthikanti et al. 2023. It adds ten percent."""
     if not _plain(training) or training.precision == "float32":
         return None
     shape, tokens = training.shape, training.tokens
@@ -70,12 +69,12 @@ def netra(training: Training) -> float | None:
     else:
         table = 0 if training.fused else 5 * shape.heads * training.length / shape.width
         activations = per_token * (34 + table)
-    return 1.1 * (states + tokens * activations)
+    return states + tokens * activations
 
 
 def cookbook(training: Training) -> float | None:
     """EleutherAI/cookbook, calc/calc_transformer_mem.py at commit c2af7db: 18 bytes for each
-    parameter, gradients in float32; with checkpointing the activations without the table of pairs.
+    parameter, gradients in float32; with checkpointing the activations without the attention matrix.
     """
     if not _plain(training) or training.trains != ALL or training.precision == "bfloat16":
         return None

@@ -1,9 +1,10 @@
-"""The document's four tables, recomputed line by line: what each figure comes to for a stated case.
+"""The document's four tables, recomputed line by line for a stated case.
 
-The case is Llama 2 7B: rows of 500 tokens for time, as in the ledger, and one row of 2,048 for
-memory, with checkpointing for that alone; three passes of SFT, one of PPO; one H100 at 40 percent of its peak (sampling at 5), at 3
-dollars an hour. Where a line cannot be computed from a case, it is compared with the document's own
-other lines.
+The case is Llama 2 7B with checkpointing, on H100s at 40 percent of their peak, with sampling at 5, at
+3 dollars an hour. Memory: one row of 2,048 tokens on one device. Time: rows of 500 tokens as in the
+ledger, three passes of SFT, one of PPO; without the stages that come before PPO, and with a prompt for
+each pair. Full tuning and PPO need more than one card, so time is in card-hours. Where a line cannot
+be computed from a case, it is compared with the document's own other lines.
 """
 
 from typing import NamedTuple
@@ -17,7 +18,7 @@ RANK = 8
 LENGTH, SFT_PASSES = 500, 3
 MEMORY, TIME, MONEY, SUM, UNIT_PRICE, SHARE = (
     "peak memory, GB",
-    "hours of one H100",
+    "H100-hours",
     "dollars for that time",
     "dollars, the sum of the parts",
     "dollars for each label",
@@ -55,31 +56,30 @@ def training(method: str, **more) -> Training:
 def job(method: str, samples: int) -> cost.Job:
     """Training on so many samples of the document's method."""
     passes = 1 if method == RLHF else SFT_PASSES
-    one = training(method, length=LENGTH, checkpointing=False)
-    return cost.Job(one, tokens=samples * LENGTH, passes=passes)
+    return cost.Job(training(method, length=LENGTH), tokens=samples * LENGTH, passes=passes)
 
 
 def lines() -> list[Line]:
     """All lines of the four tables that hold a figure."""
     found = []
-    said = {SFT: "50-80GB", PEFT: "10-15GB", RLHF: "80GB+"}
+    storage = {SFT: "50-80GB", PEFT: "10-15GB", RLHF: "80GB+"}
     for table in (COMPARISON, CORE, SUMMARY):
-        for method, range in said.items():
+        for method, said in storage.items():
             peak = memory.peak(training(method, length=2048)).total / GB
-            found.append(Line(table, method, range, MEMORY, peak, peak))
-    for method, range in {SFT: "2-4h", PEFT: "1-2h", RLHF: "8-16h"}.items():
+            found.append(Line(table, method, said, MEMORY, peak, peak))
+    for method, said in {SFT: "2-4h", PEFT: "1-2h", RLHF: "8-16h"}.items():
         ends = [sum(cost.hours(job(method, samples)).values()) for samples in AMOUNTS[method]]
-        found.append(Line(COMPARISON, method, range, TIME, *ends))
-    for method, range in {SFT: "50-100", PEFT: "10-30", RLHF: "500-1.5K"}.items():
+        found.append(Line(COMPARISON, method, said, TIME, *ends))
+    for method, said in {SFT: "50-100", PEFT: "10-30", RLHF: "500-1.5K"}.items():
         ends = [cost.dollars(job(method, samples)) for samples in AMOUNTS[method]]
-        found.append(Line(BREAKDOWN, method, f"Compute {range}", MONEY, *ends))
-    for method, range in {SFT: "2K-5K", PEFT: "200-2.5K", RLHF: "20K-50K"}.items():
+        found.append(Line(BREAKDOWN, method, f"Compute {said}", MONEY, *ends))
+    for method, said in {SFT: "2K-5K", PEFT: "200-2.5K", RLHF: "20K-50K"}.items():
         ends = [dollars / samples for dollars, samples in zip(LABELS[method], AMOUNTS[method])]
-        found.append(Line(BREAKDOWN, method, f"data annotation {range}", UNIT_PRICE, *sorted(ends)))
-    for method, range in {SFT: "$2K-6K", PEFT: "$200-3K", RLHF: "$20K-60K"}.items():
+        found.append(Line(BREAKDOWN, method, f"data annotation {said}", UNIT_PRICE, *sorted(ends)))
+    for method, said in {SFT: "$2K-6K", PEFT: "$200-3K", RLHF: "$20K-60K"}.items():
         ends = [sum(parts) for parts in zip(COMPUTING[method], LABELS[method])]
         for table in (COMPARISON, CORE, SUMMARY):
-            found.append(Line(table, method, range, SUM, *ends))
+            found.append(Line(table, method, said, SUM, *ends))
     small, large = (100 * shapes.adapter(LLAMA, rank) / shapes.total(LLAMA) for rank in (RANK, 64))
     found.append(Line(SUMMARY, PEFT, "<1% parameters", SHARE, small, large))
     return found

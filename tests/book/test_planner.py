@@ -109,7 +109,9 @@ def random_case(rng, spoilt):
         "devices": rng.choice([1, 1, 2, 3, 8, 1024]),
         "sampled": rng.randint(1, 512),
     }
-    settings |= {name: rng.random() < 0.5 for name in ("checkpointing", "fused", "accumulation")}
+    settings |= {
+        name: rng.random() < 0.5 for name in ("checkpointing", "fused", "chunked", "accumulation")
+    }
     job = {
         "tokens": 10 ** rng.uniform(0, 15),
         "passes": rng.choice([1, 3, 2.5, 100]),

