@@ -1,7 +1,8 @@
 """What lab 06 runs: how much data, of which kind, and how labels are best spent.
 
 Training takes the same number of steps whatever the number of examples, so that a run with few
-examples repeats them, and one with many hardly does: compute is equal, data are not.
+examples repeats them, and one with many hardly does: compute is equal, data are not. LoRA learns
+triage more slowly than full tuning and gets twice the steps.
 """
 
 import functools
@@ -27,12 +28,18 @@ from planning import laws
 from planning.labels import most_uncertain
 from torch import nn
 
-STEPS, BATCH = {"triage": 480, "polite": 240}, 16
+STEPS = {
+    ("triage", "full"): 480,
+    ("triage", "LoRA"): 960,
+    ("polite", "full"): 240,
+    ("polite", "LoRA"): 240,
+}
+BATCH = 16
 SEEDS = (0, 1, 2)
 COUNTS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 FEW, MANY = 64, 1024  # the counts at which learning rates are chosen
-TASKS, ARMS = tuple(STEPS), ("full", "LoRA")
-RANK = 8
+TASKS, ARMS = ("triage", "polite"), ("full", "LoRA")
+RANK, ALPHA = 8, 32
 
 
 # Performance against the number of examples -------------------------------------------------------
@@ -48,13 +55,13 @@ def examples_of(task: str, split: str, count: int, seed: int) -> list[Example]:
 
 
 def tuned(task: str, arm: str, examples: Sequence[Example], rate: float, seed: int) -> nn.Module:
-    """The base after the task's steps on the examples: all parameters, or an adapter on all linear
+    """The base after the steps of its task and arm: all parameters, or an adapter on all linear
     layers."""
     torch.manual_seed(seed)
     model = fresh()
     if arm == "LoRA":
-        lora.inject(model, rank=RANK, alpha=2 * RANK)
-    tune(model, examples, steps=STEPS[task], rate=rate, seed=seed, size=BATCH)
+        lora.inject(model, rank=RANK, alpha=ALPHA)
+    tune(model, examples, steps=STEPS[task, arm], rate=rate, seed=seed, size=BATCH)
     return model
 
 
@@ -76,7 +83,7 @@ def performance(task: str, model: nn.Module, split: str, seed: int) -> float:
     return sum(map(replies.is_polite, drawn, asked)) / len(asked)
 
 
-TRIED = {"full": (5e-4, 1e-3, 2e-3, 4e-3), "LoRA": (1e-3, 2e-3, 4e-3, 8e-3)}
+TRIED = {"full": (5e-4, 1e-3, 2e-3, 4e-3), "LoRA": (1e-3, 2e-3, 4e-3)}
 
 
 def run_rate(task: str, arm: str, count: int, rate: float) -> dict[str, float]:
@@ -150,65 +157,37 @@ SIZE = Sweep(
 )
 
 
-# The data, or the steps? --------------------------------------------------------------------------
-
-
-def run_steps(count: int, steps: int, seed: int) -> dict[str, float]:
-    """LoRA on triage, as in `run_size`, for more steps."""
-    examples = examples_of("triage", "train", count, 20 + seed)
-    torch.manual_seed(seed)
-    model = fresh()
-    lora.inject(model, rank=RANK, alpha=2 * RANK)
-    rate = rate_for("triage", "LoRA", count)
-    tune(model, examples, steps=steps, rate=rate, seed=seed, size=BATCH)
-    return {"performance": performance("triage", model, "test", seed)}
-
-
-LONGER = Sweep(
-    "data.longer",
-    run=run_steps,
-    grid=[
-        {"count": count, "steps": steps, "seed": seed}
-        for seed in SEEDS
-        for steps in (960, 1920)
-        for count in (FEW, MANY)
-    ],
-    agree={"performance": 0.2},
-)
-
-
 # Validation loss against the task's metric --------------------------------------------------------
 
-EPOCHS_OF, LOOKS = 128, 12
+EPOCHS_OF, EPOCH_STEPS, EVERY = 128, 480, 40
 
 
-def run_epochs(seed: int) -> dict[str, list[float]]:
-    """480 steps on 128 tickets, which is 60 epochs; loss and exact match every 40 steps."""
-    history = {"epoch": [], "loss": [], "exact": []}
-    examples, held_out = (
-        examples_of("triage", "train", EPOCHS_OF, 20 + seed),
-        examples_of("triage", "test", 200, 0),
-    )
+def run_epochs(task: str, seed: int) -> dict[str, list[float]]:
+    """480 steps of full tuning on 128 examples, which is 60 epochs; loss and performance on the test
+    split every 40 steps."""
+    history = {"epoch": [], "loss": [], "performance": []}
+    examples = examples_of(task, "train", EPOCHS_OF, 20 + seed)
+    held_out = examples_of(task, "test", 300, 0)
     torch.manual_seed(seed)
     model = fresh()
 
     def look(step: int) -> None:
-        if step % 40 == 0:
+        if step % EVERY == 0:
             history["epoch"].append(step * BATCH / EPOCHS_OF)
             history["loss"].append(score(model, held_out)["loss"])
-            history["exact"].append(evaluate.exact_match(model, tokenizer(), held_out))
+            history["performance"].append(performance(task, model, "test", seed))
 
-    rate = rate_for("triage", "full", EPOCHS_OF)
-    tune(model, examples, steps=480, rate=rate, seed=seed, size=BATCH, look=look)
-    look(480)
+    rate = rate_for(task, "full", EPOCHS_OF)
+    tune(model, examples, steps=EPOCH_STEPS, rate=rate, seed=seed, size=BATCH, look=look)
+    look(EPOCH_STEPS)
     return history
 
 
 EPOCHS = Sweep(
     "data.epochs",
     run=run_epochs,
-    grid=[{"seed": seed} for seed in SEEDS],
-    agree={"loss": 0.2, "exact": 0.1},
+    grid=[{"task": task, "seed": seed} for task in TASKS for seed in SEEDS],
+    agree={"loss": 0.2, "performance": 0.1},
 )
 
 
@@ -358,25 +337,33 @@ def run_budget(
 ) -> dict[str, float]:
     """A reward model from 300 choices, spent in one of three ways.
 
-    Results: gold_accuracy, against the gold score where it differs · pairs: how many it was trained
-    on · right: the share of their choices that agree with the gold score
+    Results: gold_accuracy, against the gold score where it differs · pairs: how many choices it was
+    trained on · apart: how far the gold scores of the pairs that were judged lie apart, in gold
+    points, on average
     """
     pool = _pool(seed)
     if spending == "random pairs":
-        choices = judged(pool[:BUDGET], seed)
+        shown = pool[:BUDGET]
+        choices = judged(shown, seed)
     elif spending == "each pair twice":
-        half = pool[: BUDGET // 2]
-        both = zip(judged(half, seed), judged(half, 1000 + seed))
+        shown = pool[: BUDGET // 2]
+        both = zip(judged(shown, seed), judged(shown, 1000 + seed))
         choices = [one for one, other in both if one == other]
     else:
         choices = judged(pool[:FIRST], seed)
         rest = pool[FIRST:]
         margins = margins_of(reward_model.fit(choices, seed=seed), rest)
         asked = [rest[place] for place in most_uncertain(margins, BUDGET - FIRST)]
+        shown = pool[:FIRST] + asked
         choices = choices + judged(asked, 2000 + seed)
     model = reward_model.fit(choices, seed=seed)
     gold = reward_model.held_out(reward_model.PRECISE_RATER, decided=True)
-    return {"gold_accuracy": reward_model.accuracy(model, gold), "pairs": float(len(choices))}
+    scores = [reward_model.gold_of(ticket, pair) for ticket, pair in shown]
+    return {
+        "gold_accuracy": reward_model.accuracy(model, gold),
+        "pairs": float(len(choices)),
+        "apart": statistics.fmean(abs(one - other) for one, other in scores),
+    }
 
 
 BUDGETS = Sweep(
@@ -478,9 +465,9 @@ def judge_laws(curves: dict[str, Curve]) -> dict[str, dict[str, float]]:
 
 
 def best_epochs(row: Row) -> tuple[float, float]:
-    """After how many epochs the loss is lowest, and after how many most responses are right."""
+    """After how many epochs the loss is lowest, and after how many the performance is best."""
     lowest = min(range(len(row["loss"])), key=row["loss"].__getitem__)
-    most = max(range(len(row["exact"])), key=row["exact"].__getitem__)
+    most = max(range(len(row["performance"])), key=row["performance"].__getitem__)
     return row["epoch"][lowest], row["epoch"][most]
 
 
@@ -519,13 +506,16 @@ def draw_laws(axes: Sequence[Axes], curves: dict[str, Curve]) -> None:
 
 
 def draw_epochs(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
-    """Loss and exact match against epochs; the best of each seed is marked."""
+    """Loss and performance against epochs, by task; the best of each seed is marked."""
     for row in rows:
-        for ax, what, best in zip(axes, ("loss", "exact"), best_epochs(row)):
-            ax.plot(row["epoch"], row[what], color=BLUE, alpha=0.6)
-            ax.plot(best, row[what][row["epoch"].index(best)], "o", color=ORANGE)
+        color = {"triage": BLUE, "polite": GREEN}[row["task"]]
+        for ax, what, best in zip(axes, ("loss", "performance"), best_epochs(row)):
+            label = row["task"] if row["seed"] == 0 else None
+            ax.plot(row["epoch"], row[what], color=color, alpha=0.6, label=label)
+            ax.plot(best, row[what][row["epoch"].index(best)], "o", color=ORANGE, markersize=4)
     axes[0].set(xlabel="epochs", ylabel="test loss, nats per token", yscale="log")
     axes[1].set(xlabel="epochs", ylabel="share of right responses")
+    axes[0].legend()
 
 
 def draw_ways(ax: Axes, rows: Sequence[Row], setting: str, what: str, ways: Sequence[str]) -> None:
@@ -589,6 +579,7 @@ SPENT = {
     "data.budget_uncertain": SPENDINGS[1],
     "data.budget_twice": SPENDINGS[2],
 }
+APART = {"data.apart_random": SPENDINGS[0], "data.apart_uncertain": SPENDINGS[1]}
 ORDERED = {  # spread and way
     "data.ratings_alike": (0.0, "ratings"),
     "data.comparisons_alike": (0.0, "as many comparisons"),
@@ -597,3 +588,8 @@ ORDERED = {  # spread and way
     "data.comparisons_unlike": (1.0, "as many comparisons"),
     "data.half_comparisons_unlike": (1.0, "half as many comparisons"),
 }
+BEST_EPOCHS = {  # of loss and of performance, by task
+    "triage": ("data.loss_best_epoch_triage", "data.best_epoch_triage"),
+    "polite": ("data.loss_best_epoch_polite", "data.best_epoch_polite"),
+}
+LOSS_RISE = {"data.loss_rise_triage": "triage", "data.loss_rise_polite": "polite"}

@@ -651,7 +651,7 @@ def test_facts_at_odds_and_a_memory_too_small_are_named(page):
     page.fill('#choose [name="parameters"]', "405")
     assert told(page, "trains") == "a smaller base"
     assert "Nothing fits: an adapter on a 4-bit base needs" in told(page, "notes")
-    assert "for a base of 405 billion parameters, and you have 24 GB." in told(page, "notes")
+    assert "for a base of 405 billion parameters, and you have 24 GiB." in told(page, "notes")
     page.fill('#choose [name="parameters"]', "7")
     page.fill('#choose [name="examples"]', "2,000,000")
     assert "all parameters are worth training" in told(page, "notes")

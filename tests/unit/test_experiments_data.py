@@ -103,7 +103,7 @@ def test_the_rate_is_that_of_the_nearer_count():
 
 
 def test_the_best_epochs_of_loss_and_metric_may_differ():
-    row = {"epoch": [0.0, 5.0, 10.0], "loss": [2.0, 1.0, 1.5], "exact": [0.0, 0.6, 0.7]}
+    row = {"epoch": [0.0, 5.0, 10.0], "loss": [2.0, 1.0, 1.5], "performance": [0.0, 0.6, 0.7]}
     assert experiment.best_epochs(row) == (5.0, 10.0)
 
 
