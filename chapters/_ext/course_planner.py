@@ -316,7 +316,7 @@ def calculator_html(links=None):
             table(
                 "ways",
                 "Three ways to train it, with these settings",
-                ["Way", "#Trainable", "#Peak, GB", "Smallest card"],
+                ["Way", "#Trainable", "#Peak, GB", "#To plan for, GiB", "Smallest card"],
             ),
         ),
         fieldset(name, "A step", "memory", step_fields()),
@@ -402,7 +402,7 @@ def explorer_html(link_to_claim):
             '<div data-fill="notes"></div></div>',
             table(
                 "needs",
-                f"Memory for training the base, one row of {memory.Training.length:,} tokens at once",
+                f"Memory of SFT, one row of {memory.Training.length:,} tokens at once; sampling takes more",
                 ["What trains", "#To plan for, GiB", "Fits"],
             ),
         ),

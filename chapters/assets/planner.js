@@ -265,12 +265,13 @@
       });
       return button;
     });
-    fillTable(wayTable, buttons.map(button => [button, "", "", ""]));  // once: a button keeps the focus
+    fillTable(wayTable, buttons.map(button => [button, "", "", "", ""]));  // once: a button keeps the focus
 
     const fillWays = training => ways.forEach(({trains}, i) => {
       const way = planning.training({...training, trains});
       const smallest = cards.find(card => planning.fits(way, card));
-      const texts = [showCount(planning.trainable(way)), show(planning.peak(way).total / data.GB), smallest ? cardName(smallest) : "none"];
+      const texts = [showCount(planning.trainable(way)), show(planning.peak(way).total / data.GB),
+        show(planning.toPlan(way) / data.GIB), smallest ? cardName(smallest) : "none"];
       const row = wayTable.tBodies[0].rows[i];
       texts.forEach((text, column) => say(row.cells[column + 1], text));
       mark(row, trains === training.trains);
@@ -280,13 +281,16 @@
     const fillSummary = (training, peak, smallest) => {
       const count = planning.trainable(training);
       const all = planning.trainable({...training, trains: data.names.ALL});
-      const holds = smallest
-        ? `The smallest card that holds it: ${cardName(smallest)}.`
-        : "No card of the list holds it: divide it among more devices, or train less.";
+      const largest = Object.entries(peak.parts).reduce((most, part) => part[1] > most[1] ? part : most);
+      const help = training.devices > 1 && training.stage < 3 ? "divide more of it among the devices (ZeRO)"
+        : training.devices > 1 ? "take more devices, or train less" : "divide it among devices, or train less";
+      const holds = smallest ? `the smallest card for that is the ${cardName(smallest)}.`
+        : `no card of the list holds that: ${help}.`;
       say(place(form, "memory"),
         `${training.method} of ${training.shape.name}, ${training.trains}: ${showCount(count)} parameters train, ${showShare(count / all)}. `
         + `The peak on ${training.devices > 1 ? "each" : "the"} device is ${show(peak.total / data.GB)} GB (${show(peak.total / data.GIB)} GiB), `
-        + `at the moment “${peak.name}”. ${holds}`);
+        + `at the moment “${peak.name}”; its largest part: ${largest[0]}, ${show(largest[1] / data.GB)} GB. `
+        + `With a quarter in reserve, plan for ${show(planning.toPlan(training) / data.GIB)} GiB: ${holds}`);
     };
 
     const partClass = part => `part-${part.replace(/\W+/g, "-")}`;
@@ -328,7 +332,7 @@
     };
 
     const fillCards = training => {
-      const told = [["Hold it", true], ["Too small", false]].map(([text, fits]) => {
+      const told = [["Fits on", true], ["Too small", false]].map(([text, fits]) => {
         const those = cards.filter(card => planning.fits(training, card) === fits);
         return those.length ? `${text}: ${those.map(cardName).join(", ")}.` : "";
       });

@@ -467,7 +467,7 @@ window.planning = data => {
     Refusal, rules,
     known, named, checkShape, matrices, linearParameters, layerVectors, embedding, body, total, active, adapted, adapter,
     training, trainable, frozenWeights, optimizerBytes, states, gradients, sharded, savedByLayer, activations, cache,
-    cacheBytes, moments, peak,
+    cacheBytes, moments, peak, toPlan,
     job, tokenFlops, attentionFlops, forwardFlops, trainedFlops, flops, hours, dollars, labelHours, fits,
     situation, decide, trainableIn, needed,
   };
