@@ -106,14 +106,14 @@ RATES = Sweep(
 )
 # Chosen from the rows of data.rates, for few examples and for many.
 CHOSEN = {
-    ("triage", "full", FEW): 2e-3,
-    ("triage", "full", MANY): 5e-4,
-    ("triage", "LoRA", FEW): 1e-3,
-    ("triage", "LoRA", MANY): 1e-3,
-    ("polite", "full", FEW): 1e-3,
-    ("polite", "full", MANY): 2e-3,
-    ("polite", "LoRA", FEW): 2e-3,
-    ("polite", "LoRA", MANY): 2e-3,
+    ("triage", "full", FEW): 0.002,
+    ("triage", "full", MANY): 0.0005,
+    ("triage", "LoRA", FEW): 0.001,
+    ("triage", "LoRA", MANY): 0.001,
+    ("polite", "full", FEW): 0.001,
+    ("polite", "full", MANY): 0.002,
+    ("polite", "LoRA", FEW): 0.002,
+    ("polite", "LoRA", MANY): 0.004,
 }
 
 
@@ -154,6 +154,27 @@ SIZE = Sweep(
         for count in COUNTS
     ],
     agree={"performance": 0.15, "loss": 0.15},
+)
+
+
+# Full tuning with as many steps as LoRA ----------------------------------------------------------
+
+
+def run_longer(count: int, seed: int) -> dict[str, float]:
+    """Full tuning on triage as in `run_size`, for the steps that LoRA gets."""
+    examples = examples_of("triage", "train", count, 20 + seed)
+    torch.manual_seed(seed)
+    model = fresh()
+    steps, rate = STEPS["triage", "LoRA"], rate_for("triage", "full", count)
+    tune(model, examples, steps=steps, rate=rate, seed=seed, size=BATCH)
+    return {"performance": performance("triage", model, "test", seed)}
+
+
+LONGER = Sweep(
+    "data.longer",
+    run=run_longer,
+    grid=[{"count": count, "seed": seed} for seed in SEEDS for count in (64, 128)],
+    agree={"performance": 0.15},
 )
 
 
@@ -542,6 +563,8 @@ def draw_ordered(ax: Axes, ordered: dict[float, list[dict[str, float]]]) -> None
 
 SHARES = {  # task, arm and count
     "data.triage_full_64": ("triage", "full", 64),
+    "data.triage_full_128": ("triage", "full", 128),
+    "data.triage_lora_128": ("triage", "LoRA", 128),
     "data.triage_full_256": ("triage", "full", 256),
     "data.triage_full_1024": ("triage", "full", 1024),
     "data.triage_full_4096": ("triage", "full", 4096),
@@ -553,6 +576,7 @@ SHARES = {  # task, arm and count
     "data.polite_lora_64": ("polite", "LoRA", 64),
     "data.polite_lora_1024": ("polite", "LoRA", 1024),
 }
+LONGER_AT = {"data.triage_longer_64": 64, "data.triage_longer_128": 128}
 BEST_LAW = {
     "data.law_logarithm": "logarithm",
     "data.law_power": "power",
