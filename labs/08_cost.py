@@ -10,7 +10,7 @@
 #
 # **How to work through it.** As in [lab 01](01_sft.ipynb): run the cells from top to bottom; an
 # exercise whose body is `...` uses the solution until you write your own; `check` names the
-# mistake. The three exercises are worth 9 points; plan 35 minutes for them.
+# mistake. The three exercises are worth 9 points; plan 33 minutes for them.
 
 # %%
 from pathlib import Path

@@ -381,7 +381,9 @@ def bare(source: str) -> ast.FunctionDef:
         function.body = function.body[1:]
     for node in ast.walk(function):
         if isinstance(getattr(node, "body", None), list):
-            node.body = [statement for statement in node.body if not refuses(statement)] or node.body
+            node.body = [
+                statement for statement in node.body if not refuses(statement)
+            ] or node.body
     function.returns = None
     for argument in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]:
         argument.annotation = None

@@ -50,11 +50,23 @@ SAME_SHAPE = "both arguments have one shape, and here one device"
 A_LENGTH = "only the length of it is asked, and a length has no gradient"
 ANY_WIDTH = "the exercise leaves open how widely A is spread"
 ANY_RANK = "the exercise does not ask what becomes of a rank that the matrix cannot have"
+A_PRODUCT = "a product is the same in any order"
 A_SQUARE = "a square is the same for both signs"
 ONE_DEVICE = "here everything is on one device"
 NOTHING_SUCH = "the exercise does not ask what becomes of no example, or of labels that do not fit"
 OVERWRITTEN = "what is put there is overwritten before anybody reads it"
 EQUIVALENT: dict[str, dict[str, str]] = {
+    "cost.cache_bytes": {
+        "layers and kv_heads exchanged: return 2 * kv_heads * layers * head * rows * length * size": A_PRODUCT,
+        "kv_heads and head exchanged: return 2 * layers * head * kv_heads * rows * length * size": A_PRODUCT,
+        "head and rows exchanged: return 2 * layers * kv_heads * rows * head * length * size": A_PRODUCT,
+        "rows and length exchanged: return 2 * layers * kv_heads * head * length * rows * size": A_PRODUCT,
+        "length and size exchanged: return 2 * layers * kv_heads * head * rows * size * length": A_PRODUCT,
+    },
+    "data.label_hours": {
+        "items and minutes exchanged: return minutes * items * judgements / 60": A_PRODUCT,
+        "minutes and judgements exchanged: return items * judgements * minutes / 60": A_PRODUCT,
+    },
     "lora.initialise": {
         "sign: A = -torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_in), 1 / math.sqrt(d_in))": "A is as likely as -A",
         "other argument: A = torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_out), 1 / math.sqrt(d_in))": ANY_WIDTH,

@@ -120,6 +120,10 @@ def holds_for_real_models(student, seed):
 # What each device keeps ---------------------------------------------------------------------------
 
 sharded = Exercise("cost.sharded", reference=memory.sharded, minutes=15, difficulty=2)
+SAME_DICT = (
+    "this returns the caller's own dict",
+    "make a new one: whoever changes it would change parts",
+)
 A_DICT = "a dict is expected, from each part to its bytes on one device"
 FROM = "optimiser states from stage 1 on, gradients from 2, both kinds of weights from 3"
 
@@ -208,6 +212,11 @@ def in_the_callers_dict(parts, devices, stage):
     return parts
 
 
+@sharded.wrong(*SAME_DICT)
+def own_dict_where_nothing_changes(parts, devices, stage):
+    return parts if devices == 1 or stage == 0 else divided(parts, devices, stage)
+
+
 def some_parts(seed: int) -> dict[str, float]:
     """Bytes of all parts, in a drawn order; none is a multiple of the devices."""
     rng = random.Random(seed)
@@ -240,9 +249,12 @@ def leaves_the_rest_whole(student, seed):
     """Stage 0, a single device; some parts alone, none at all, and names that nobody knows."""
     otherwise = "what no stage divides keeps its bytes, and no part is added", FROM
     parts = some_parts(seed)
-    few = {"key–value cache": 5e8, "gradients": 3e8}
+    few = {"key–value cache": 5e8, "gradients": 3e8, "bfloat16 copies of weights": 2e8}
     inputs = [(parts, 8, 0), (parts, 1, 3), (few, 5, 3), (few, 3, 1), ({}, 4, 2), (parts, 9, 2)]
     expect_on_all(sharded, student, inputs, otherwise, as_parts)
+    for devices, stage in ((1, 3), (8, 0)):
+        if student(parts, devices, stage) is parts:
+            raise Mistake(*SAME_DICT)
 
 
 # Operations ---------------------------------------------------------------------------------------

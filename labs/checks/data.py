@@ -143,6 +143,7 @@ def holds_for_all_points(student, seed):
         (sorted(x, reverse=True), y),
         ([1000 * one for one in x], [one - 50 for one in y]),
         ([1, 1, 3, 3], [0, 2, 4, 6]),
+        ([1, 1, 1, 3, 4], [0, 2, 7, 6, 1]),
     ]
     expect_on_all(line, student, inputs, otherwise, as_line)
 
@@ -330,12 +331,16 @@ def takes_the_closest(student, seed):
 
 @most_uncertain.check(points=1)
 def minds_ties_and_edges(student, seed):
-    """Equal margins, the earlier first; opposite ones; 0; nothing to choose; everything."""
+    """Equal margins, the earlier first, in a long list too; opposite ones; 0; large ones; nothing to
+    choose; everything."""
     otherwise = "equal distances keep the order of the pairs, and count may be 0 or all", CLOSE
     margins = some_margins(seed)
     inputs = [
         ([0.5, 0.25, 0.5, 0.25, 0.5], 4),
         ([2.0, -1.0, 1.0, 0.0, -2.0], 3),
+        ([1.0, -1.0, 0.5, -0.5, 2.0], 4),
+        ([50.0, -45.0, 800.0, -900.0, 48.0], 4),
+        ([0.25 * (place * 7 % 5 - 2) for place in range(60)], 40),
         (margins, 0),
         (margins, len(margins)),
         ([-3.0], 1),

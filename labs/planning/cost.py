@@ -152,10 +152,17 @@ def dollars(job: Job) -> float:
 
 
 def label_hours(items: float, minutes: float, judgements: float = 1) -> float:
-    """Hours of work on labels. judgements: how many people look at each item."""
-    if min(items, minutes, judgements) < 0:
-        raise ValueError("items, minutes and judgements are counts: none can be negative")
+    """Hours of work on labels. judgements: how many people look at each item.
+
+    Raises ValueError for a negative number.
+    """
+    check_counts(items, minutes, judgements)
     return items * minutes * judgements / 60
+
+
+def check_counts(*counts: float) -> None:
+    if min(counts) < 0:
+        raise ValueError("items, minutes and judgements are counts: none can be negative")
 
 
 def fits(training: Training, card: str) -> bool:

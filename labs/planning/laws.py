@@ -30,13 +30,19 @@ class Law(NamedTuple):
 def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
     """Intercept a and slope b of the straight line a + b x with the least squared error.
 
-    Raises ValueError for fewer than two different x.
+    b = Σ(x − x̄)(y − ȳ) / Σ(x − x̄)², where ȳ may be left out, since Σ(x − x̄) is 0. Raises ValueError
+    for fewer than two different x.
     """
+    check_points(x, y)
     x, y = np.asarray(x, float), np.asarray(y, float)
-    if len(x) != len(y) or len(set(x.tolist())) < 2:
+    away = x - x.mean()
+    slope = (away * y).sum() / (away**2).sum()
+    return y.mean() - slope * x.mean(), slope
+
+
+def check_points(x: Sequence[float], y: Sequence[float]) -> None:
+    if len(x) != len(y) or len({float(one) for one in x}) < 2:
         raise ValueError("a line needs at least two points with different x, and a y for each")
-    slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
-    return float(y.mean() - slope * x.mean()), float(slope)
 
 
 def logarithm(counts: Sequence[float], values: Sequence[float]) -> Law:
