@@ -87,7 +87,7 @@ for ax, trains in zip(axes, (ALL, ADAPTER)):
     experiment.draw_moments(ax, Training(llama, **settings))
 show(
     fig,
-    "Memory of Llama 3.1 8B at each moment of a training step, four rows of 2,048 tokens, by part. "
+    "Memory of a model at each moment of a training step, by part: Llama 3.1 8B, four rows of 2,048 tokens. "
     "Full tuning is carried by weights and optimiser states throughout, about 130 GB. With an adapter "
     "the peak is at the gradient of the loss, and the logits are a large part of it.",
 )
@@ -421,7 +421,7 @@ table = experiment.by_method(llama)
 experiment.draw_methods(ax, table)
 show(
     fig,
-    "Peak memory of Llama 3.1 8B by method, with all parameters, an adapter, and an adapter on a 4-bit "
+    "Peak memory by method, for Llama 3.1 8B, with all parameters, an adapter, and an adapter on a 4-bit "
     "base, one row of 2,048 tokens and 16 sampled responses. All parameters: SFT about 130 GB, PPO "
     "twice that. Adapters: 20 GB for SFT, and PPO fits within 80.",
 )

@@ -158,6 +158,10 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "models.py": {
         "left padding without a mask": ("if real[:, 0].all():", "if True:"),
+        "left padding for every model": (
+            'if "position_ids" not in _arguments(model):',
+            "if False:",
+        ),
         "dropout stays": ("part.training = False", "pass"),
         "dropout does not come back": ("part.training = True", "pass"),
         "a head as wide as the hidden state": ("if output is None else output.weight.shape[1]", ""),
@@ -182,7 +186,10 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
             "operator.index(value) >= least - 1",
         ),
         "0 is positive": ("if not 0 < value", "if not 0 <= value"),
-        "infinity will do": ('< float("inf")', '<= float("inf")'),
+        "infinity will do": ('0 < value < float("inf")', '0 < value <= float("inf")'),
+        "infinity will do from 0": ('0 <= value < float("inf")', '0 <= value <= float("inf")'),
+        "anything from below 0": ("if not 0 <= value <", "if not value <"),
+        "a row without an end": ("if len(empty :=", "if False and len(empty :="),
     },
     "optimize.py": {
         "a loss that is not finite is let through": (
