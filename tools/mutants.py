@@ -326,7 +326,10 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
             "ratio.clamp(1 - clip, 1 + clip) * advantages",
             "ratio.clamp(min=1 - clip) * advantages",
         ),
-        "never clipped": ("if clip is not None: gain", "if False:\n        gain"),
+        "never clipped": (
+            'if clip is not None: check_from_0("clip", clip) gain',
+            "if False:\n        gain",
+        ),
         "the sign of the policy's loss": (
             "return -masked_mean(gain, counts)",
             "return masked_mean(gain, counts)",
@@ -350,8 +353,8 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
             "return masked_mean(error, counts)",
         ),
         "the update at another temperature": (
-            "use_cache=False).logits / config.temperature",
-            "use_cache=False).logits",
+            "logits = logits / config.temperature",
+            "logits = logits / 1",
         ),
         "old log-probabilities recomputed": (
             "clipped_surrogate(log_probs, old,",
