@@ -206,7 +206,7 @@ def summed(parts, devices, stage):
     return sum(divided(parts, devices, stage).values())
 
 
-@sharded.wrong("parts is changed in place", next="make a new dict; the caller still needs parts")
+@sharded.wrong("parts is changed in place", next="make a new one; the caller still needs parts")
 def in_the_callers_dict(parts, devices, stage):
     parts.update(divided(parts, devices, stage))
     return parts

@@ -292,7 +292,9 @@ def found_by_value(margins, count):
     return [margins.index(one) for one in sorted(margins, key=abs)[:count]]
 
 
-@most_uncertain.wrong("margins is changed in place", next="use sorted, not .sort()")
+@most_uncertain.wrong(
+    "margins is changed in place", next="make a new one; the caller still needs margins"
+)
 def sorts_the_margins(margins, count):
     places = labels.most_uncertain(margins, count)
     margins.sort(key=abs)

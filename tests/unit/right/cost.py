@@ -46,6 +46,12 @@ def with_a_copy(parts, devices, stage):
     return shares
 
 
+def with_a_comprehension(parts, devices, stage):
+    divided = {1: {"optimiser states"}, 2: {"gradients"}, 3: {"weights", "frozen weights"}}
+    names = set().union(*(divided[n] for n in range(1, stage + 1)))
+    return {name: size / (devices if name in names else 1) for name, size in parts.items()}
+
+
 def passes_added(parameters, frozen, checkpointing):
     flops = 2 * parameters + 2 * parameters
     if not frozen:
@@ -61,8 +67,12 @@ def by_table(parameters, frozen, checkpointing):
     ] * parameters
 
 
+def with_a_sum(parameters, frozen, checkpointing):
+    return sum(2 * parameters for wanted in (True, True, not frozen, checkpointing) if wanted)
+
+
 RIGHT = {
     "cost.cache_bytes": [a_product, keys_and_values_apart, layer_by_layer],
-    "cost.sharded": [with_conditions, with_a_copy],
-    "cost.token_flops": [passes_added, by_table],
+    "cost.sharded": [with_conditions, with_a_copy, with_a_comprehension],
+    "cost.token_flops": [passes_added, by_table, with_a_sum],
 }

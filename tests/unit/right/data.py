@@ -1,6 +1,7 @@
 """Right solutions of lab 06's exercises."""
 
 import heapq
+from fractions import Fraction
 
 import numpy as np
 
@@ -32,6 +33,10 @@ def by_the_hour(items, minutes, judgements):
     return items * judgements / per_hour
 
 
+def with_fractions(items, minutes, judgements):
+    return float(Fraction(items) * Fraction(minutes) * judgements / 60)
+
+
 def with_enumerate(margins, count):
     ranked = sorted((abs(margin), place) for place, margin in enumerate(margins))
     return [place for _, place in ranked[:count]]
@@ -47,6 +52,6 @@ def with_stable_argsort(margins, count):
 
 RIGHT = {
     "data.line": [with_numpy, with_sums, with_matrices],
-    "data.label_hours": [a_product, by_the_hour],
+    "data.label_hours": [a_product, by_the_hour, with_fractions],
     "data.most_uncertain": [with_enumerate, with_a_heap, with_stable_argsort],
 }
