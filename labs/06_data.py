@@ -395,9 +395,9 @@ measure("data.uncertain_gain", gains, "accuracy that asking about uncertain pair
 evidence("C2.17", statistics.fmean(gains), seeds=range(5))
 
 # %% [markdown]
-# *What to look at:* asking about uncertain pairs taught less. Where the reward model is unsure, the
-# replies are a little closer together than usual, so that the rater's choice is closer to chance. That
-# may not be all of it: 200 pairs of one kind are also less varied than random ones.
+# *What to look at:* asking about uncertain pairs brought no gain. The mean is lower, and the seeds
+# spread. Where the reward model is unsure, the replies are a little closer together than usual, so that
+# the rater's choice is closer to chance; and 200 pairs of one kind are less varied than random ones.
 #
 # ## Compare, or rate?
 #

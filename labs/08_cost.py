@@ -3,14 +3,14 @@
 #
 # How much memory does a training take, and why? How many hours, and how much money? The document
 # answers with ranges: 50 to 80 GB for SFT, 10 to 15 for PEFT, more than 80 for RLHF, 2 to 4 hours.
-# Here the answer is a formula for each part. You write three of them. Then they are put to the
+# Here the answer is a formula for each part. You write two of them. Then they are put to the
 # test: against PyTorch's allocator on real steps, against what other calculators say, and against
 # figures that others have published. Two statements of the
 # [document on trial](../chapters/document.md) are put to the test.
 #
 # **How to work through it.** As in [lab 01](01_sft.ipynb): run the cells from top to bottom; an
 # exercise whose body is `...` uses the solution until you write your own; `check` names the
-# mistake. The three exercises are worth 9 points; plan 33 minutes for them.
+# mistake. The two exercises are worth 6 points; plan 18 minutes for them.
 
 # %%
 from pathlib import Path
@@ -93,51 +93,20 @@ show(
 )
 
 # %% [markdown]
-# ### Exercise · what each device keeps
+# ### What each device keeps
 #
-# Several devices can share what each of them would otherwise keep whole. ZeRO has three stages, and
-# each divides what the stages before it divide, too. PyTorch's FSDP is the third.
-
-
-# %%
-@exercise("cost.sharded", points=3, minutes=15, difficulty=2)
-def sharded(parts, devices, stage):
-    """Bytes of each part on one device.
-
-    parts: dict from the name of a part to its bytes. Divided equally among the
-      devices are "optimiser states" from stage 1 on, "gradients" from stage 2
-      on, "weights" and "frozen weights" from stage 3 on. Any other part is
-      whole on each device
-    devices: how many, from 1 up
-    stage: 0 to 3; 0 divides nothing
-    returns a new dict with the same parts
-    """
-    ...
-
-
-# %%
-# NBVAL_CHECK_OUTPUT
-check(sharded)
-
-# %% [markdown]
-# <details><summary>Hint</summary>
-#
-# Which is the first stage that divides a part? A dict can hold the answer for each.
-#
-# </details>
-
-# %% [markdown] solution="cost.sharded"
-
-# %% [markdown]
-# Your function on 7.5 billion parameters and 64 devices, the example of the paper (Rajbhandari et
-# al. 2020, figure 1), which prints 120, 31.4, 16.6 and 1.9 GB.
+# Several devices can share what each of them would otherwise keep whole. ZeRO has three stages:
+# optimiser states are divided from stage 1 on, gradients from stage 2, weights from stage 3. PyTorch's
+# FSDP is the third. Activations are never divided, since they belong to a device's own rows. Here are
+# 7.5 billion parameters and 64 devices, the example of the paper (Rajbhandari et al. 2020, figure 1),
+# which prints 120, 31.4, 16.6 and 1.9 GB.
 
 # %%
 whole = {"weights": 15e9, "gradients": 15e9, "optimiser states": 90e9}
-by_stage = [sum(sharded(whole, 64, stage).values()) / 1e9 for stage in range(4)]
+by_stage = [sum(memory.sharded(whole, 64, stage).values()) / 1e9 for stage in range(4)]
 print("GB on each device:", "  ".join(f"stage {i}: {gb:.1f}" for i, gb in enumerate(by_stage)))
 fig, ax = plt.subplots(figsize=(6.4, 2.4))
-experiment.draw_stages(ax, [sharded(whole, 8, stage) for stage in range(4)])
+experiment.draw_stages(ax, [memory.sharded(whole, 8, stage) for stage in range(4)])
 show(
     fig,
     "The same states on 8 devices, by stage: 120 GB on each without sharding, less with each stage, "

@@ -321,17 +321,19 @@ def test_g16_the_secret_is_not_in_a_workers_memory():
     """G16, fork server: a worker that searches all of its memory does not find the secret."""
     body = f"""
         import builtins
-        found = 0
+        found = made = 0
         if not hasattr(builtins, "searched"):  # once: every search leaves more copies of the words
             builtins.searched = True
             wanted = {bytes(reversed(SECRET))!r}[::-1]
+            control = {os.urandom(len(SECRET))!r}[::-1]  # words of the same making, in no record
             with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", buffering=0) as memory:
                 for line in maps:
                     start, end = (int(part, 16) for part in line.split()[0].split("-"))
                     if " rw" in line and end - start < 2**26:
                         memory.seek(start)
-                        found += memory.read(end - start).count(wanted)
-        assert found <= 4, found  # it has just made the words itself
+                        chunk = memory.read(end - start)
+                        found, made = found + chunk.count(wanted), made + chunk.count(control)
+        assert found <= max(4, made), (found, made)  # it has just made the words itself
         RIGHT
         """
     attack("T0", {"sft.loss": answer("sft.loss", body)}, {}, cpu=10, wall=20)

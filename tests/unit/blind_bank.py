@@ -47,7 +47,6 @@ ACCEPTED_AT_FIRST = {
     "choose.first_row": ["wrong_1", "wrong_4"],
     "choose.holes": ["wrong_2", "wrong_7", "wrong_8"],
     "choose.uncovered": ["wrong_5", "wrong_7", "wrong_8"],
-    "cost.sharded": ["wrong_3", "wrong_4"],
     "cost.token_flops": ["wrong_5"],
     "data.line": ["wrong_2"],
     "data.most_uncertain": ["wrong_2", "wrong_3", "wrong_8"],

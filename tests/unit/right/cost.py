@@ -20,38 +20,6 @@ def layer_by_layer(layers, kv_heads, head, rows, length, size):
     return total
 
 
-def with_conditions(parts, devices, stage):
-    shares = {}
-    for part, bytes in parts.items():
-        if (
-            part == "optimiser states"
-            and stage >= 1
-            or part == "gradients"
-            and stage >= 2
-            or part in ("weights", "frozen weights")
-            and stage >= 3
-        ):
-            bytes = bytes / devices
-        shares[part] = bytes
-    return shares
-
-
-def with_a_copy(parts, devices, stage):
-    shares = dict(parts)
-    order = [["optimiser states"], ["gradients"], ["weights", "frozen weights"]]
-    for names in order[:stage]:
-        for name in names:
-            if name in shares:
-                shares[name] *= 1 / devices
-    return shares
-
-
-def with_a_comprehension(parts, devices, stage):
-    divided = {1: {"optimiser states"}, 2: {"gradients"}, 3: {"weights", "frozen weights"}}
-    names = set().union(*(divided[n] for n in range(1, stage + 1)))
-    return {name: size / (devices if name in names else 1) for name, size in parts.items()}
-
-
 def passes_added(parameters, frozen, checkpointing):
     flops = 2 * parameters + 2 * parameters
     if not frozen:
@@ -73,6 +41,5 @@ def with_a_sum(parameters, frozen, checkpointing):
 
 RIGHT = {
     "cost.cache_bytes": [a_product, keys_and_values_apart, layer_by_layer],
-    "cost.sharded": [with_conditions, with_a_copy, with_a_comprehension],
     "cost.token_flops": [passes_added, by_table, with_a_sum],
 }
