@@ -181,6 +181,11 @@ judged = experiment.judge_laws(everything)
 print(f"{'misfit at the two largest sizes':34}" + "".join(f"{law:>12}" for law in experiment.LAWS))
 for name, misfits in judged.items():
     print(f"{name:34}" + "".join(f"{misfits[law]:12.3f}" for law in experiment.LAWS))
+# %% [markdown]
+# How often does each law win? And how often does some law beat the logarithm, on the curves of
+# performance?
+
+# %%
 won = {
     law: sum(min(misfits, key=misfits.get) == law for misfits in judged.values())
     for law in experiment.LAWS
