@@ -161,6 +161,7 @@ def label_hours(items: float, minutes: float, judgements: float = 1) -> float:
 
 
 def check_counts(*counts: float) -> None:
+    """Raises ValueError for a negative number."""
     if min(counts) < 0:
         raise ValueError("items, minutes and judgements are counts: none can be negative")
 

@@ -4,8 +4,8 @@
     power law      ceiling − A N^−β                   Zhang et al. 2024, equation 1, at one model size
     saturation     ceiling − A exp(−N / τ)            what has been learned is missing from the rest
 
-The ceiling is what infinitely many examples would bring; of a loss it would be a floor. Each law is linear but for one number (β, τ),
-which is searched on a grid; the rest follows by least squares.
+The ceiling is what infinitely many examples would bring; of a loss it would be a floor. Each law is
+linear but for one number (β, τ), which is searched on a grid; the rest follows by least squares.
 """
 
 import math
@@ -41,6 +41,7 @@ def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
 
 
 def check_points(x: Sequence[float], y: Sequence[float]) -> None:
+    """Raises ValueError for points through which no single line goes best."""
     if len(x) != len(y) or len({float(one) for one in x}) < 2:
         raise ValueError("a line needs at least two points with different x, and a y for each")
 

@@ -9,9 +9,11 @@ Not all of it is there at once, so the parts are summed for each moment of a ste
 sum is the peak:
 
     sampling           the responses' key–value cache            PPO and GRPO alone
-    loss               activations, logits
-    output layer       activations, the logits' gradient, the first gradient
-    end of backward    gradients, and for a tied embedding its parts
+    loss               activations, logits; the same at the gradient of the loss, with other tables
+    first layer of     activations, the logits' gradient, the first gradient
+    the backward pass
+    end of the         gradients, and for a tied embedding its parts
+    backward pass
     optimiser step     gradients, the optimiser's working space
 
 In mixed precision AdamW keeps 16 bytes for each parameter (Rajbhandari et al. 2020, section 3).
@@ -107,13 +109,13 @@ class Training:
     """What is trained, and how.
 
     method: a key of METHODS; GRPO with a verifier and a reference, PPO with a critic and a reward
-    model of the policy's size, each with a base of its own · trains: one of TRAINS · precision: a key of PRECISIONS · optimizer: one of
-    OPTIMIZERS; SGD is without momentum
+    model of the policy's size, each with a base of its own · trains: one of TRAINS · precision: a
+    key of PRECISIONS · optimizer: one of OPTIMIZERS; SGD is without momentum
     rows: what each device reads at once; for DPO pairs · length: of a row, in tokens, prompt and
     response together
     rank, targets: of the adapter, as in shapes.adapter
     checkpointing: keep only each layer's input, and compute the rest again
-    fused: attention that never holds the table of all pairs of tokens
+    fused: attention that never holds the attention matrix
     chunked: the loss is computed for a few tokens at a time, so that the table of logits never
     exists, as in Liger's and TRL's losses
     accumulation: gradients of earlier rows stay while the next ones are read

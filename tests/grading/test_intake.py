@@ -754,14 +754,14 @@ def test_links_are_listed_and_not_followed(tmp_path):
     (folder / "adam" / "more").symlink_to(secret)
     (folder / "adam" / "loop").symlink_to(folder)
     (folder / "adam" / "dangling.ipynb").symlink_to("nowhere")
-    (folder / "adam" / "work.zip").symlink_to(secret)
+    (folder / "adam" / "sheets.zip").symlink_to(secret)
     found = find_submissions(folder)
     assert [one.file for one in found] == [
         "adam/01_sft.ipynb",
         "adam/dangling.ipynb",
         "adam/loop",
         "adam/more",
-        "adam/work.zip",
+        "adam/sheets.zip",
         "file.ipynb",
         "zoe",
     ]
