@@ -71,10 +71,11 @@ def patched(data, **fields):
 @pytest.fixture
 def alarm():
     """Five seconds for what must not wait, such as opening a pipe that nobody writes to."""
-    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits"))
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits"))
     signal.alarm(5)
     yield
     signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 # --- layouts --------------------------------------------------------------------------------------
