@@ -19,7 +19,6 @@ Left out on purpose: gradient clipping, an entropy bonus, a learning-rate schedu
 several devices.
 """
 
-import copy
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from methods.arguments import (
 )
 from methods.models import evaluating, inputs
 from methods.optimize import adamw, minimize
+from methods.reference import reference_of
 from methods.reward import ScalarModel
 from methods.rollouts import Rollout, Score
 from methods.tokens import entropy, last_token, masked_mean, token_log_probs, whiten
@@ -371,7 +371,7 @@ def train(
     A step is yielded after its update. Raises what roll_out and update raise, and ValueError if
     neither policy nor critic has a parameter that requires a gradient.
     """
-    reference = copy.deepcopy(policy).requires_grad_(False)
+    reference = reference_of(policy)
     parameters = itertools.chain(policy.parameters(), critic.parameters())
     optimizer = adamw(parameters, config.learning_rate)
     for batch in prompts:

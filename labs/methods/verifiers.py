@@ -1,0 +1,54 @@
+"""Verifiers: programs that say what a response is worth, where an answer can be checked.
+
+    r(x, y) = verify(x, y)                 in place of a reward model (Lambert et al. 2024, section 6)
+
+A verifier reads text. `as_score` turns it into what the methods ask for: scores of prompts and
+responses in token ids.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from methods.rollouts import Score
+from torch import Tensor
+
+Verifier = Callable[[str, str], float]  # prompt, response → what the response is worth
+
+
+def as_score(verify: Verifier, decode: Callable[[list[int]], str]) -> Score:
+    """The score that PPO and GRPO take, float (batch,).
+
+    decode: token ids to text. The score raises ValueError where the verifier raises, TypeError where
+    it returns no number, and FloatingPointError for one that is not finite.
+    """
+
+    def score(prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> Tensor:
+        texts = [(decode(x), decode(y)) for x, y in zip(prompts, responses, strict=True)]
+        return torch.tensor([checked(verify, *pair) for pair in texts])
+
+    return score
+
+
+def checked(verify: Verifier, prompt: str, response: str) -> float:
+    """What the verifier says of one response; raises as as_score's score does."""
+    try:
+        worth = verify(prompt, response)
+    except Exception as error:
+        raise ValueError(
+            f"the verifier raised {type(error).__name__} ({error}) for the response {response!r}: "
+            "let it return a number for any text, 0 for one that it cannot read; nothing was updated"
+        ) from error
+    try:
+        worth = float(worth)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"the verifier returned {worth!r} for the response {response!r}: return a number; "
+            "nothing was updated"
+        ) from None
+    if not math.isfinite(worth):
+        raise FloatingPointError(
+            f"the verifier returned {worth} for the response {response!r}: return a finite number; "
+            "nothing was updated"
+        )
+    return worth
