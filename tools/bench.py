@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "labs"))
 
+import bench_after_ppo  # noqa: E402
 import nbformat  # noqa: E402  (labs/ must be on the path first)
 import torch  # noqa: E402
 from course import machine  # noqa: E402
@@ -78,6 +79,7 @@ def main() -> None:
     report(rates, shares, ratios, losses)
     report_lora(model, tokens, tokenizer.pad_token_id)
     report_ppo(model, tokenizer)
+    bench_after_ppo.report(model, tokenizer)
     server, kernel = jupyter_start(), first_model()
     print(
         f"from `make lab` to the first trained model: {server + kernel:.0f} s "

@@ -55,9 +55,9 @@ def assigned(path: Path) -> list[str]:
 
 
 def lab_of(module: str) -> str:
-    """The lab whose experiments a module holds: 02_lora for lora."""
-    labs = {path.stem for path in session.LABS.glob(f"[0-9][0-9]_{module}.*")}
-    return min(labs, default=module)
+    """The lab whose experiments a module holds: 02_lora for lora, and for lora_large beside it."""
+    labs = {path.stem for path in session.LABS.glob("[0-9][0-9]_*.*")}
+    return min((lab for lab in labs if f"{module}_".startswith(f"{lab[3:]}_")), default=module)
 
 
 def choose(names: Sequence[str]) -> dict[str, list[Sweep]]:

@@ -16,7 +16,7 @@ Left out on purpose: mixtures of both divergences, a temperature of the loss, te
 tokenizer.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from methods import kl, rollouts
@@ -25,6 +25,9 @@ from methods.models import evaluating, inputs
 from methods.optimize import adamw, minimize
 from methods.tokens import IGNORE, Tokens, join, mask_prompt, masked_mean
 from torch import Tensor, nn
+
+# Logits of student and teacher, and labels → a scalar
+Divergence = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def reverse_kl(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
@@ -73,13 +76,15 @@ def train(
     stop_id: int,
     pad_id: int,
     learning_rate: float = 1e-3,
+    divergence: Divergence = reverse_kl,
 ) -> Iterator[dict[str, float]]:
     """On-policy distillation, one step for each batch of prompts; yields each step's metrics.
 
     student: trained in place · teacher: any causal model with the same vocabulary, not changed ·
-    prompts: batches of prompts, in token ids
+    prompts: batches of prompts, in token ids · divergence: reverse_kl or forward_kl, which then reads
+    the student's samples too
 
-    A step is yielded after its update. Metrics: reverse_kl of the step's samples, in nats per token
+    A step is yielded after its update. Metrics: divergence on the step's samples, in nats per token
     · length, in tokens, and stopped, as for rollouts. Raises ValueError for a teacher with another
     vocabulary, as rollouts.sample does, and if no parameter of the student requires a gradient;
     FloatingPointError for a loss or a gradient that is not finite, before it reaches the parameters.
@@ -93,25 +98,30 @@ def train(
         rows = [tensor.to(student.device) for tensor in join(batch, drawn.responses, pad_id)]
         with evaluating(student, teacher):
             losses = minimize(
-                lambda row: _loss(student, teacher, *row),
+                lambda row: _loss(student, teacher, divergence, *row),
                 [rows],
                 optimizer,
                 refusal="the {what} is {value}: lower the learning rate "
                 f"({learning_rate}); the last update was not made",
             )
         yield {
-            "reverse_kl": losses[0],
+            "divergence": losses[0],
             "length": sum(map(len, drawn.responses)) / len(batch),
             "stopped": sum(drawn.stopped) / len(batch),
         }
 
 
 def _loss(
-    student: nn.Module, teacher: nn.Module, ids: Tensor, real: Tensor, labels: Tensor
+    student: nn.Module,
+    teacher: nn.Module,
+    divergence: Divergence,
+    ids: Tensor,
+    real: Tensor,
+    labels: Tensor,
 ) -> Tensor:
     with torch.no_grad():
         aim = teacher(**inputs(teacher, ids, real), use_cache=False).logits
-    return reverse_kl(student(**inputs(student, ids, real), use_cache=False).logits, aim, labels)
+    return divergence(student(**inputs(student, ids, real), use_cache=False).logits, aim, labels)
 
 
 def check_teacher(student: nn.Module, teacher: nn.Module) -> None:

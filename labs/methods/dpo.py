@@ -34,7 +34,7 @@ from methods.optimize import adamw, linear_decay, minimize
 from methods.reference import reference_of
 from methods.reward import Ranking, check_rankings
 from methods.rollouts import response_log_probs
-from methods.tokens import IGNORE, join
+from methods.tokens import join
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
@@ -77,10 +77,19 @@ def implicit_reward(log_probs: Tensor, ref_log_probs: Tensor, beta: float) -> Te
     return beta * (log_probs - ref_log_probs)
 
 
-def sigmoid_loss(pairs: PairLogProbs, beta: float) -> Tensor:
-    """DPO's own: scalar, in nats per pair; log 2 where policy and reference are one."""
-    chosen, rejected = implicit_reward(pairs.policy, pairs.reference, beta).unbind(-1)
+def dpo_loss(log_probs: Tensor, ref_log_probs: Tensor, beta: float) -> Tensor:
+    """Mean negative log-probability of the choices: scalar, in nats per pair.
+
+    log_probs, ref_log_probs: log π(y | x) of whole responses, float (pairs, 2), the chosen one in
+    column 0. It is log 2 where policy and reference are one.
+    """
+    chosen, rejected = implicit_reward(log_probs, ref_log_probs, beta).unbind(-1)
     return -logsigmoid(chosen - rejected).mean()
+
+
+def sigmoid_loss(pairs: PairLogProbs, beta: float) -> Tensor:
+    """dpo_loss, as `train` asks for it."""
+    return dpo_loss(pairs.policy, pairs.reference, beta)
 
 
 def ipo_loss(pairs: PairLogProbs, beta: float) -> Tensor:
@@ -115,22 +124,18 @@ def simpo_loss(pairs: PairLogProbs, beta: float, margin: float = 0.5) -> Tensor:
 # Log-probabilities --------------------------------------------------------------------------------
 
 
-def pair_log_probs(
-    model: nn.Module, pairs: Sequence[Ranking], pad_id: int
-) -> tuple[Tensor, Tensor]:
-    """log π(y | x) of both responses, with their gradients, and how long they are.
+def pair_log_probs(model: nn.Module, pairs: Sequence[Ranking], pad_id: int) -> Tensor:
+    """log π(y | x) of both responses of each pair, with its gradient: float (pairs, 2), the chosen
+    one in column 0.
 
-    returns float (pairs, 2) and int (pairs, 2). Raises ValueError for a row that the model cannot
-    read.
+    Raises ValueError for a row that the model cannot read.
     """
     prompts = [prompt for prompt, responses in pairs for _ in responses]
     responses = [response for _, both in pairs for response in both]
     ids, real, labels = join(prompts, responses, pad_id)
     check_tokens(model, ids)
     ids, real, labels = (tensor.to(model.device) for tensor in (ids, real, labels))
-    log_probs = response_log_probs(model, ids, real, labels, temperature=1.0).sum(-1)
-    lengths = (labels[:, 1:] != IGNORE).sum(-1)
-    return log_probs.view(-1, 2), lengths.view(-1, 2)
+    return response_log_probs(model, ids, real, labels, temperature=1.0).sum(-1).view(-1, 2)
 
 
 def mismatch(pairs: Sequence[Ranking]) -> list[Ranking]:
@@ -147,7 +152,7 @@ def log_probs_of_all(
     with evaluating(model):
         return torch.cat(
             [
-                pair_log_probs(model, pairs[start : start + batch_size], pad_id)[0]
+                pair_log_probs(model, pairs[start : start + batch_size], pad_id)
                 for start in range(0, len(pairs), batch_size)
             ]
         )
@@ -186,8 +191,9 @@ def train(
     check_whole("epochs", epochs)
     check_whole("batch_size", batch_size)
     optimizer = adamw(policy.parameters(), learning_rate)
-    reference = reference or reference_of(policy)
-    known = log_probs_of_all(reference, pairs, pad_id)
+    known = log_probs_of_all(reference or policy, pairs, pad_id)
+    if loss is kto_loss:  # which asks it again at every step
+        reference = reference or reference_of(policy)
     numbers = reward.batches(range(len(pairs)), batch_size=batch_size, epochs=epochs, seed=seed)
     steps = epochs * math.ceil(len(pairs) / batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, linear_decay(steps))
@@ -196,9 +202,10 @@ def train(
     def batch_loss(rows: list[int]) -> Tensor:
         part = [pairs[row] for row in rows]
         with evaluating(policy):
-            now, lengths = pair_log_probs(policy, part, pad_id)
+            now = pair_log_probs(policy, part, pad_id)
             shifted = mismatched(policy, reference, part, pad_id) if loss is kto_loss else None
-        logs = PairLogProbs(now, known[rows], lengths, shifted)
+        lengths = [[len(response) for response in responses] for _, responses in part]
+        logs = PairLogProbs(now, known[rows], torch.tensor(lengths, device=now.device), shifted)
         value = loss(logs, beta)
         history.append({"loss": value.item()} | metrics(logs, beta))
         return value
@@ -222,8 +229,9 @@ def mismatched(
     """log π(y | x') / π_ref(y | x') of every response beside the next pair's prompt: float
     (2 × pairs,). What a response gains where it does not belong is KTO's zero."""
     others = mismatch(pairs)
-    now, _ = pair_log_probs(policy, others, pad_id)
-    return (now - pair_log_probs(reference, others, pad_id)[0]).flatten()
+    with evaluating(policy, reference):
+        now = pair_log_probs(policy, others, pad_id)
+        return (now - pair_log_probs(reference, others, pad_id)).flatten()
 
 
 @torch.no_grad()

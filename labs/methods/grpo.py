@@ -18,6 +18,7 @@ ratio for all of it, and the penalty inside the reward.
 Left out on purpose: a length penalty, dynamic sampling, a learning-rate schedule, several devices.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -59,8 +60,9 @@ def standardised(scores: Tensor, size: int) -> Tensor:
     The deviation is that of a sample (n − 1), and 1e-4 keeps equal scores from dividing by 0; both
     as in TRL. A group in which all fare alike gets 0.
     """
-    deviations = in_groups(scores, size).std(-1, keepdim=True)
-    return (in_groups(centred(scores, size), size) / (deviations + 1e-4)).flatten()
+    groups = in_groups(scores, size)
+    deviations = groups.std(-1, keepdim=True)
+    return ((groups - groups.mean(-1, keepdim=True)) / (deviations + 1e-4)).flatten()
 
 
 def leave_one_out(scores: Tensor, size: int) -> Tensor:
@@ -72,14 +74,20 @@ def leave_one_out(scores: Tensor, size: int) -> Tensor:
 
 
 def in_groups(scores: Tensor, size: int) -> Tensor:
-    """float (groups, size). Raises ValueError for a group of one and for a rest."""
+    """float (groups, size), counted from each group's first. Raises ValueError for a group of one and
+    for a rest.
+
+    Only differences matter, and so those of equal scores are 0: of their rounding, which is not 0,
+    AdamW would make a whole step.
+    """
     check_whole("size", size, least=2)
     check_shape("scores", scores, None)
     if len(scores) % size:
         raise ValueError(
             f"{len(scores)} scores are no groups of {size}: give {size} responses to each prompt"
         )
-    return scores.view(-1, size)
+    groups = scores.view(-1, size)
+    return groups - groups[:, :1]
 
 
 # Gain ---------------------------------------------------------------------------------------------
@@ -92,7 +100,7 @@ def clipped_gain(
     *,
     clip: float,
     clip_high: float | None = None,
-    ceiling: float | None = None,
+    ceiling: float = math.inf,
 ) -> Tensor:
     """min(ρÂ, clip(ρ, 1 − ε, 1 + ε_high) Â), element by element; one shape, any.
 
@@ -100,7 +108,7 @@ def clipped_gain(
     negative advantage nothing holds a ratio that grows, unless there is a ceiling.
 
     clip_high: ε_high, None for the same as below (DAPO, Yu et al. 2025) · ceiling: the largest ratio
-    that counts, None for no bound ("two-sided", INTELLECT-2, 2025)
+    that counts ("two-sided", INTELLECT-2, 2025)
     """
     ratio = (log_probs - old_log_probs).exp()
     held = ratio.clamp(1 - clip, 1 + (clip if clip_high is None else clip_high))
@@ -153,7 +161,7 @@ class GRPOConfig:
     whole_response: bool = False
     clip: float = 0.2
     clip_high: float | None = None
-    ceiling: float | None = None
+    ceiling: float = math.inf
     beta: float = 0.05
     passes: int = 1
     minibatch: int = 64
@@ -170,7 +178,7 @@ class GRPOConfig:
             check_from_0(name, getattr(self, name))
         if self.clip_high is not None:
             check_from_0("clip_high", self.clip_high)
-        if self.ceiling is not None and not self.ceiling > 1:
+        if not self.ceiling > 1:
             raise ValueError(f"ceiling is {self.ceiling}: it must be above 1, where a ratio starts")
 
 
@@ -276,7 +284,7 @@ def update(
 def flat_groups(rollout: GRPORollout, size: int) -> float:
     """Share of groups in which all scores are the same: nothing is learned from those."""
     groups = in_groups(rollout.scores, size)
-    return (groups == groups[:, :1]).all(-1).float().mean().item()
+    return (groups == 0).all(-1).float().mean().item()
 
 
 def train(

@@ -13,19 +13,22 @@ from contextlib import contextmanager
 
 import torch
 from methods import lora
-from torch import nn
+from torch import Tensor, nn
 
 
 def reference_of(policy: nn.Module) -> nn.Module:
     """The policy as it stands now, for good: what is trained later does not change it.
 
-    With an active adapter that has learned nothing yet (B = 0), the base with the adapter off;
-    otherwise a frozen copy. An adapter that was tuned before, by SFT for instance, is part of the
-    reference: switched off, it would give back another model than the one the training starts from.
+    With an active adapter that has learned nothing yet (B = 0), and alone is to learn, the base with
+    the adapter off; otherwise a frozen copy. An adapter that was tuned before, by SFT for instance,
+    is part of the reference: switched off, it would give back another model than the one the
+    training starts from.
     """
     adapted = [layer for layer in lora.layers(policy).values() if layer.active in layer.configs]
     fresh = all(not layer.merged and not layer.B[layer.active].any() for layer in adapted)
-    if adapted and fresh:
+    learns = {id(matrix) for layer in adapted for matrix in layer.matrices(layer.active)[:2]}
+    alone = all(id(part) in learns for part in policy.parameters() if part.requires_grad)
+    if adapted and fresh and alone:
         return AdapterOff(policy)
     return copy.deepcopy(policy).requires_grad_(False)
 
@@ -44,6 +47,13 @@ class AdapterOff(nn.Module):
     def device(self) -> torch.device:
         return self.policy.device
 
+    @property
+    def config(self):
+        return self.policy.config
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.policy.get_input_embeddings()
+
     def get_base_model(self) -> nn.Module:
         """The model that takes the arguments, as the wrappers of the library PEFT name it."""
         return self.policy
@@ -51,6 +61,16 @@ class AdapterOff(nn.Module):
     def forward(self, **arguments):
         with torch.no_grad(), adapter_off(self.policy):
             return self.policy(**arguments)
+
+
+@torch.no_grad()
+def reference_logits(policy: nn.Module, ids: Tensor) -> Tensor:
+    """What the base says, asked through a policy whose adapter is switched off for it.
+
+    ids: int (batch, time) · returns float (batch, time, vocab), without gradient
+    """
+    with adapter_off(policy):
+        return policy(input_ids=ids, use_cache=False).logits
 
 
 @contextmanager

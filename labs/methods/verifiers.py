@@ -40,7 +40,7 @@ def checked(verify: Verifier, prompt: str, response: str) -> float:
             "let it return a number for any text, 0 for one that it cannot read; nothing was updated"
         ) from error
     try:
-        worth = float(worth)
+        worth = float(None if isinstance(worth, str) else worth)
     except (TypeError, ValueError):
         raise TypeError(
             f"the verifier returned {worth!r} for the response {response!r}: return a number; "
@@ -52,3 +52,17 @@ def checked(verify: Verifier, prompt: str, response: str) -> float:
             "nothing was updated"
         )
     return worth
+
+
+def right_total(prompt: str, response: str) -> float:
+    """1 for the right total, digit by digit, and nothing else; otherwise 0. An example.
+
+    prompt: such as "total : 4 7 + 1 9 =", and response " 6 6 <eos>": the stop token is asked for.
+    What the prompt asks is computed from the prompt; anything that it cannot read is worth 0.
+    """
+    try:
+        left, right = prompt.removeprefix("total :").removesuffix("=").split("+")
+        total = int("".join(left.split())) + int("".join(right.split()))
+    except ValueError:
+        return 0.0
+    return float(response.split() == [*str(total), "<eos>"])

@@ -1,13 +1,16 @@
-"""PPO's clipped objective and the group mean against TRL's GRPOTrainer, where both are defined.
+"""GRPO and its relatives against TRL's GRPOTrainer on the same responses: advantages, losses,
+gradients, parameters. And PPO's clipped objective and group mean, where both are defined.
 
 GRPO gives every token of a response the same advantage; with the loss type "bnpo" TRL takes the
-mean over all tokens.
+mean over all tokens. Its "dapo" takes the same mean over all that the step samples; that is one
+minibatch here. By its own default it multiplies the penalty by the ratio (DeepSeek-V3.2, 2025), which
+is 1 at first but has a gradient; Shao et al. do not, and the option use_bias_correction_kl turns it off.
 """
 
 import pytest
 import torch
 from datasets import Dataset
-from methods import ppo, rollouts, tokens
+from methods import grpo, ppo, rollouts, tokens
 from record_ppo import tiny_tokenizer
 from tiny import PAD, PROMPTS, STOP, new_policy
 from trl import GRPOConfig, GRPOTrainer
@@ -121,3 +124,156 @@ def test_the_group_mean_is_grpos(trainer):
     torch.testing.assert_close(
         ours, told["advantages"].unsqueeze(-1) * counts, rtol=1e-4, atol=1e-5
     )
+
+
+# GRPO ---------------------------------------------------------------------------------------------
+
+
+def score(prompts, responses):
+    return torch.tensor(worth(responses))
+
+
+STEPS, RATE = 4, 5e-3
+SHARED = dict(
+    size=GROUP,
+    max_new_tokens=6,
+    temperature=TEMPERATURE,
+    minibatch=GROUP * len(PROMPTS),
+    learning_rate=RATE,
+)
+# ours, and how TRL names the same
+CASES = {
+    "grpo": (dict(beta=0.3), dict(loss_type="grpo", scale_rewards="group")),
+    "grpo, no penalty": (
+        dict(beta=0.0, ceiling=1.5),
+        dict(loss_type="grpo", scale_rewards="group", delta=1.5),
+    ),
+    "token mean, two-sided, higher clip": (
+        dict(beta=0.3, aggregate=grpo.token_mean, clip_high=0.28, ceiling=1.5),
+        dict(loss_type="bnpo", scale_rewards="group", epsilon_high=0.28, delta=1.5),
+    ),
+    "dapo": (
+        dict(beta=0.0, aggregate=grpo.token_mean, clip_high=0.28),
+        dict(loss_type="dapo", scale_rewards="group", epsilon_high=0.28),
+    ),
+    "dr. grpo": (
+        dict(beta=0.0, aggregate=grpo.constant_mean, advantages=grpo.centred),
+        dict(loss_type="dr_grpo", scale_rewards="none"),
+    ),
+    "dr. grpo, penalised, lower clip": (
+        dict(beta=0.3, aggregate=grpo.constant_mean, advantages=grpo.centred, clip=0.1),
+        dict(loss_type="dr_grpo", scale_rewards="none", epsilon=0.1),
+    ),
+}
+
+
+def trainer_of(theirs, beta, folder):
+    """TRL's trainer of the same policy, with another model as its reference: it loads one from where
+    the policy says that it comes from."""
+    new_policy(spread=0.25).save_pretrained(folder)
+    policy = new_policy()
+    policy.config._name_or_path = str(folder)
+    policy.config.eos_token_id = policy.generation_config.eos_token_id = STOP
+    policy.config.pad_token_id = policy.generation_config.pad_token_id = PAD
+    config = GRPOConfig(
+        output_dir=str(folder),
+        use_cpu=True,
+        bf16=False,
+        report_to=[],
+        disable_tqdm=True,
+        per_device_train_batch_size=GROUP * len(PROMPTS),
+        num_generations=GROUP,
+        max_completion_length=6,
+        beta=beta,
+        temperature=TEMPERATURE,
+        activation_checkpointing=False,
+        dataloader_pin_memory=False,
+        **{"epsilon": CLIP, "use_bias_correction_kl": False} | theirs,
+    )
+    trainer = GRPOTrainer(
+        policy,
+        lambda completion_ids, **_: worth(completion_ids),
+        config,
+        train_dataset=Dataset.from_list([{"prompt": "w3"}] * GROUP * len(PROMPTS)),
+        processing_class=tiny_tokenizer(),
+    )
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    return trainer
+
+
+def drawn_by_both(config, theirs, folder, monkeypatch):
+    """The policy, its rollout, and TRL's trainer with what it makes of the same responses."""
+    policy, reference = new_policy(), new_policy(spread=0.25)
+    torch.manual_seed(2)
+    rollout = grpo.roll_out(policy, reference, score, PROMPTS, config, stop_id=STOP, pad_id=PAD)
+    assert len(set(map(len, rollout.responses))) > 2 and rollout.advantages.abs().max() > 0.5
+    trainer = trainer_of(theirs, config.beta, folder)
+    drawn = (rollout.prompts, rollout.responses, None, rollout.responses, None, {}, None, None)
+    monkeypatch.setattr(trainer, "_generate", lambda prompts: drawn)
+    told = trainer._generate_and_score_completions([{"prompt": "w3"}] * len(rollout.prompts))
+    told["old_per_token_logps"] = tokens.place(
+        [row[keep].tolist() for row, keep in zip(rollout.log_probs, rollout.counts)],
+        told["completion_mask"].bool(),
+    )
+    return policy, rollout, trainer, told
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_several_updates_are_trls(case, tmp_path, monkeypatch):
+    ours, theirs = CASES[case]
+    config = grpo.GRPOConfig(**SHARED | {"clip": CLIP} | ours)
+    policy, rollout, trainer, told = drawn_by_both(config, theirs, tmp_path, monkeypatch)
+    torch.testing.assert_close(rollout.advantages, told["advantages"], rtol=1e-4, atol=1e-5)
+    if config.beta:
+        torch.testing.assert_close(
+            rollout.ref_log_probs[rollout.counts],
+            told["ref_per_token_logps"][told["completion_mask"].bool()],
+            rtol=1e-4,
+            atol=1e-5,
+        )
+        assert (rollout.log_probs - rollout.ref_log_probs).abs().max() > 0.1
+
+    optimizers = [
+        # with a larger ε than usual, so that the rounding of a gradient near 0 makes no step
+        torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0, eps=1e-6)
+        for model in (policy, trainer.model)
+    ]
+    outside = []
+    for _ in range(STEPS):
+        loss, metrics = grpo.minibatch_loss(rollout, torch.arange(len(rollout.ids)), policy, config)
+        their_loss = trainer._compute_loss(trainer.model, told)
+        torch.testing.assert_close(loss, their_loss, rtol=1e-4, atol=1e-5)
+        outside.append(metrics["clip_fraction"])
+        for value in (loss, their_loss):
+            value.backward()
+        for mine, their in zip(policy.parameters(), trainer.model.parameters(), strict=True):
+            torch.testing.assert_close(mine.grad, their.grad, rtol=1e-3, atol=1e-5)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert outside[0] == 0 and 0.05 < outside[-1] < 0.95
+    for mine, their, start in zip(
+        policy.parameters(), trainer.model.parameters(), new_policy().parameters(), strict=True
+    ):
+        torch.testing.assert_close(mine, their, rtol=0, atol=2e-5)
+        assert (mine - start).abs().max() > RATE
+
+
+def test_by_default_trls_penalty_has_another_gradient(tmp_path, monkeypatch):
+    ours, theirs = CASES["grpo"]
+    config = grpo.GRPOConfig(**SHARED | {"clip": CLIP} | ours)
+    policy, rollout, trainer, told = drawn_by_both(
+        config, theirs | {"use_bias_correction_kl": True}, tmp_path, monkeypatch
+    )
+    loss, _ = grpo.minibatch_loss(rollout, torch.arange(len(rollout.ids)), policy, config)
+    their_loss = trainer._compute_loss(trainer.model, told)
+    torch.testing.assert_close(loss, their_loss, rtol=1e-4, atol=1e-5)
+    differences = [
+        (mine - their).abs().max()
+        for mine, their in zip(
+            torch.autograd.grad(loss, list(policy.parameters())),
+            torch.autograd.grad(their_loss, list(trainer.model.parameters())),
+        )
+    ]
+    assert max(differences) > 0.01
