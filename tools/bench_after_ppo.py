@@ -213,22 +213,14 @@ def trl_grpo(
             optimizers=(plain_adamw(policy), None),
         )
         if samples is not None:
-            hand_out(trainer, samples, tokenizer)
+            hand_out(trainer, samples)
         return seconds(trainer.train)
 
 
-def hand_out(
-    trainer: GRPOTrainer, samples: list[Samples], tokenizer: PreTrainedTokenizerBase
-) -> None:
-    """The trainer gets these responses instead of sampling some."""
-    left = iter(enumerate(samples))
-
-    def generate(prompts: list[str]) -> tuple[list, list, list]:
-        step, drawn = next(left)
-        repeated = [prompt for prompt in asked_in(tokenizer, step) for _ in range(SIZE)]
-        return repeated, drawn.responses, drawn.responses
-
-    trainer._generate = generate
+def hand_out(trainer: GRPOTrainer, samples: list[Samples]) -> None:
+    """The trainer gets these responses instead of sampling some, in the order of its prompts."""
+    left = iter(samples)
+    trainer._generate_single_turn = lambda *_, **__: (next(left).responses, None)
 
 
 def plain_adamw(model: PreTrainedModel) -> torch.optim.AdamW:

@@ -16,7 +16,7 @@ others that put another curve over the same log-ratios:
     SimPO    −log σ( β (mean log π(y_w) − mean log π(y_l)) − γ ),  no reference at all
                                                                     Meng et al. 2024, equation 6
 
-The reference never changes, so it is asked once, before the first step, and is not needed after.
+The reference never changes, so it is asked once, before the first step; KTO alone asks it again.
 A pair is a ranking of two, as in `methods.reward`.
 
 Left out on purpose: label smoothing, gradient clipping, an SFT term on the chosen response.
@@ -47,7 +47,7 @@ class PairLogProbs:
 
     policy, reference: log π(y | x), the sum over a response's tokens, float (pairs, 2) · lengths: in
     tokens, int (pairs, 2) · mismatched: log π(y | x') − log π_ref(y | x') of a response beside
-    another pair's prompt, float (pairs,); None unless the loss asks for it
+    another pair's prompt, float (2 × pairs,); None unless the loss is KTO's
 
     Raises ValueError for tables of other shapes.
     """
@@ -182,14 +182,19 @@ def train(
     reward of the chosen response leads · accuracy, the share of pairs in which it does · chosen and
     rejected, what the log-probability of each response has gained since the reference, in nats
 
-    Raises ValueError as check_pairs does, for a beta that is not a finite number above 0 and if no
-    parameter requires a gradient, and FloatingPointError at the first loss or gradient that is not
+    Raises ValueError as check_pairs does, for a beta that is not a finite number above 0, for a
+    batch of one pair under KTO and if no parameter requires a gradient, and FloatingPointError at the first loss or gradient that is not
     finite, before it reaches the parameters.
     """
     check_pairs(pairs)
     check_positive("beta", beta)
     check_whole("epochs", epochs)
     check_whole("batch_size", batch_size)
+    if loss is kto_loss and (batch_size == 1 or len(pairs) % batch_size == 1):
+        raise ValueError(
+            f"with {len(pairs)} pairs in batches of {batch_size} a pair is left alone, and KTO reads "
+            "each response beside another pair's prompt too: choose another batch_size"
+        )
     optimizer = adamw(policy.parameters(), learning_rate)
     known = log_probs_of_all(reference or policy, pairs, pad_id)
     if loss is kto_loss:  # which asks it again at every step
@@ -247,8 +252,12 @@ def metrics(pairs: PairLogProbs, beta: float) -> dict[str, float]:
 
 
 def check_pairs(pairs: Sequence[Ranking]) -> None:
-    """Raises ValueError for no pairs, rankings of more than two, and a pair of equal responses."""
+    """Raises ValueError for no pairs, rankings of more than two, a pair of equal responses, and an
+    empty prompt or response."""
     check_rankings(pairs)
+    for number, (prompt, responses) in enumerate(pairs):
+        if not prompt or not all(responses):
+            raise ValueError(f"pair {number} has an empty prompt or response: leave it out")
     if len(pairs[0][1]) != 2:
         raise ValueError(
             f"DPO learns from pairs, and these are rankings of {len(pairs[0][1])}: give the pairs "

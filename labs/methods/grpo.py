@@ -29,6 +29,7 @@ from methods.arguments import (
     check_positive,
     check_rows,
     check_shape,
+    check_shapes,
     check_tables,
     check_whole,
 )
@@ -110,6 +111,7 @@ def clipped_gain(
     clip_high: ε_high, None for the same as below (DAPO, Yu et al. 2025) · ceiling: the largest ratio
     that counts ("two-sided", INTELLECT-2, 2025)
     """
+    check_shapes(log_probs=log_probs, old_log_probs=old_log_probs, advantages=advantages)
     ratio = (log_probs - old_log_probs).exp()
     held = ratio.clamp(1 - clip, 1 + (clip if clip_high is None else clip_high))
     return torch.minimum(ratio.clamp(max=ceiling) * advantages, held * advantages)
@@ -251,8 +253,10 @@ def minibatch_loss(
     if config.beta and not config.whole_response:
         gain = gain - config.beta * kl.k3(now, reference)
     loss = -config.aggregate(gain, counts, config.max_new_tokens)
-    moved = ((now - old).detach().exp() - 1).abs() > config.clip
-    return loss, {"loss": loss.item(), "clip_fraction": masked_mean(moved, counts).item()}
+    ratio = (now - old).detach().exp()
+    high = config.clip if config.clip_high is None else config.clip_high
+    outside = (ratio < 1 - config.clip) | (ratio > 1 + high)
+    return loss, {"loss": loss.item(), "clip_fraction": masked_mean(outside, counts).item()}
 
 
 def update(

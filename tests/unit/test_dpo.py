@@ -364,10 +364,10 @@ def test_training_is_a_plain_loop(loss, own):
     """own: the policy itself, as it stands at the first step, is the reference"""
     policy, plain = new_policy(), new_policy()
     reference = None if own else other_policy()
-    settings = dict(beta=0.7, epochs=2, batch_size=2, learning_rate=5e-3, seed=3)
+    settings = dict(beta=0.7, epochs=2, batch_size=3, learning_rate=5e-3, seed=3)
     history = run(policy, reference=reference, loss=loss, **settings)
     expected = plain_training(plain, new_policy() if own else other_policy(), loss, **settings)
-    assert len(history) == len(expected) == 6  # each epoch ends with a batch of one pair
+    assert len(history) == len(expected) == 4  # each epoch ends with a batch of two pairs
     if own:  # both responses have gained nothing yet, and rounding says which one leads
         del history[0]["accuracy"], expected[0]["accuracy"]
     for mine, theirs in zip(history, expected):
@@ -512,6 +512,11 @@ def far(pairs=PAIRS):
         ([*PAIRS, ([3], [[4], [12]])], {}, "vocabulary|knows"),
         ([*PAIRS, ([-1], [[4], [5]])], {}, "knows"),
         (far(), {}, "context"),
+        ([*PAIRS, ([], [[4], [5]])], {}, "pair 5 has an empty"),
+        ([*PAIRS, ([3], [[4], []])], {}, "pair 5 has an empty"),
+        (PAIRS, {"loss": dpo.kto_loss, "batch_size": 1}, "left alone"),
+        (PAIRS, {"loss": dpo.kto_loss, "batch_size": 2}, "left alone"),
+        (PAIRS, {"loss": dpo.kto_loss, "batch_size": 4}, "left alone"),
         (PAIRS, {"beta": 0.0}, "beta"),
         (PAIRS, {"beta": -1.0}, "beta"),
         (PAIRS, {"beta": math.nan}, "beta"),

@@ -111,6 +111,14 @@ def test_every_sweep_is_found_once_under_its_lab(tiny):
     assert found == {"other": ["other.one"], "02_tiny": ["tiny.rates", "tiny.best"]}
 
 
+@pytest.mark.parametrize(
+    "module, lab",
+    [("tiny", "02_tiny"), ("tiny_more", "02_tiny"), ("tinytin", "tinytin"), ("tin", "tin")],
+)
+def test_a_lab_may_have_a_second_module_of_experiments(labs, module, lab):
+    assert sweeps.lab_of(module) == lab
+
+
 def test_missing_rows_are_run_and_stored(tiny, labs, capsys):
     module = tiny()
     assert sweeps.main([]) == 0
