@@ -1,7 +1,7 @@
 """Distillation: a student learns from a teacher's distribution over every next token.
 
 On the student's own samples, the reverse divergence (Gu et al. 2024, equation 1; Agarwal et al.
-2024, section 3, with λ = 1):
+2024 train on such samples with several divergences):
 
     L = E_{y~π_S} [ Σ_t D_KL( π_S(· | x, y_<t) ‖ π_T(· | x, y_<t) ) ] / tokens
 

@@ -3,8 +3,8 @@
 The optimum of RLHF's objective is π* = π_ref exp(r/β) / Z. Turned round, it says which reward a
 policy is the optimum of, up to a number of the prompt alone:
 
-    r̂(x, y) = β log π_θ(y | x) / π_ref(y | x)                       Rafailov et al. 2023, equation 5
-    L_DPO = −E [ log σ( r̂(x, y_w) − r̂(x, y_l) ) ]                                      equation 7
+    r̂(x, y) = β log π_θ(y | x) / π_ref(y | x)            from Rafailov et al. 2023, equation 5
+    L_DPO = −E [ log σ( r̂(x, y_w) − r̂(x, y_l) ) ]                                    equation 7
 
 So the loss is a reward model's, with the policy's own log-ratio as the reward. Below it, three
 others that put another curve over the same log-ratios:
@@ -12,9 +12,9 @@ others that put another curve over the same log-ratios:
     IPO      ( h − 1/(2β) )²,  h the difference of the mean log-ratios of a token
                                                                     Azar et al. 2023, equation 17
     KTO      1 − σ( ±β (log-ratio − z) ),  + for the chosen response, − for the rejected one
-                                                                    Ethayarajh et al. 2024, equation 7
+                                                    Ethayarajh et al. 2024, equation 7 of version 1
     SimPO    −log σ( β (mean log π(y_w) − mean log π(y_l)) − γ ),  no reference at all
-                                                                    Meng et al. 2024, equation 6
+                                                                    Meng et al. 2024
 
 The reference never changes, so it is asked once, before the first step; KTO alone asks it again.
 A pair is a ranking of two, as in `methods.reward`.

@@ -4,7 +4,7 @@ Each prompt gets G responses. What the others earned tells how well one of them 
 
     GRPO     Â_i = (r_i − mean(r)) / std(r)                Shao et al. 2024, section 4.1.2
     Dr. GRPO Â_i =  r_i − mean(r)                          Liu et al. 2025, section 3.2
-    RLOO     Â_i =  r_i − mean of the other G − 1          Ahmadian et al. 2024, section 2.2
+    RLOO     Â_i =  r_i − mean of the other G − 1          Ahmadian et al. 2024, section 2.3
 
 Every token of a response has its response's advantage, and PPO's clipped gain:
 
@@ -109,7 +109,7 @@ def clipped_gain(
     negative advantage nothing holds a ratio that grows, unless there is a ceiling.
 
     clip_high: ε_high, None for the same as below (DAPO, Yu et al. 2025) · ceiling: the largest ratio
-    that counts ("two-sided", INTELLECT-2, 2025)
+    that counts (TRL calls it delta, and the clip two-sided)
     """
     check_shapes(log_probs=log_probs, old_log_probs=old_log_probs, advantages=advantages)
     ratio = (log_probs - old_log_probs).exp()

@@ -1,6 +1,6 @@
 """Verifiers: programs that say what a response is worth, where an answer can be checked.
 
-    r(x, y) = verify(x, y)                 in place of a reward model (Lambert et al. 2024, section 6)
+    r(x, y) = verify(x, y)                 in place of a reward model (Lambert et al. 2024)
 
 A verifier reads text. `as_score` turns it into what the methods ask for: scores of prompts and
 responses in token ids.
