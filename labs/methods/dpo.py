@@ -183,8 +183,8 @@ def train(
     rejected, what the log-probability of each response has gained since the reference, in nats
 
     Raises ValueError as check_pairs does, for a beta that is not a finite number above 0, for a
-    batch of one pair under KTO and if no parameter requires a gradient, and FloatingPointError at the first loss or gradient that is not
-    finite, before it reaches the parameters.
+    batch of one pair under KTO and if no parameter requires a gradient, and FloatingPointError at
+    the first loss or gradient that is not finite, before it reaches the parameters.
     """
     check_pairs(pairs)
     check_positive("beta", beta)
