@@ -139,6 +139,8 @@ def travels(tensor: torch.Tensor) -> bool:
 def numbers(tensor: torch.Tensor, buffers: list[bytes]) -> tuple[str, list[int], int]:
     """dtype, shape and the index of the bytes, which are added to `buffers`."""
     plain = tensor.resolve_conj().resolve_neg().contiguous().reshape(-1)
+    # A single number spread to (1,) has stride 0, counts as contiguous, and cannot be seen as bytes.
+    plain = plain.clone(memory_format=torch.contiguous_format) if plain.stride() != (1,) else plain
     buffers.append(plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
     return str(tensor.dtype).removeprefix("torch."), list(tensor.shape), len(buffers) - 1
 
