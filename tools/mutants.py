@@ -142,8 +142,31 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
             "if False:",
         ),
         "policy in the place of the reference": (
-            "ref_log_probs = response_log_probs(reference,",
-            "ref_log_probs = response_log_probs(policy,",
+            "ref_log_probs = log_probs_by_length(reference,",
+            "ref_log_probs = log_probs_by_length(policy,",
+        ),
+        "rows of a batch stay in the order of their length": (
+            "torch.cat(tables)[order.argsort()]",
+            "torch.cat(tables)",
+        ),
+        "rows put back the wrong way": (
+            "torch.cat(tables)[order.argsort()]",
+            "torch.cat(tables)[order]",
+        ),
+        "rows cut at the first one's end": ("int(ends[rows].max())", "int(ends[rows].min())"),
+        "padding on the left taken for an end": (
+            "(real * torch.arange(1, longest + 1, device=real.device)).amax(-1)",
+            "real.sum(-1)",
+        ),
+        "tables filled up on the left": (
+            "functional.pad(table, (0, longest - end))",
+            "functional.pad(table, (longest - end, 0))",
+        ),
+        "every row read with the longest": ("tensor[rows, :end]", "tensor[rows]"),
+        "all rows at once": ("order.split(ROWS_AT_ONCE)", "order.split(len(order))"),
+        "no temperature in a large batch": (
+            "response_log_probs(model, *some, temperature)",
+            "response_log_probs(model, *some, 1.0)",
         ),
         "rows cut one token short": (
             "int(self.real[rows].sum(-1).max())",

@@ -33,7 +33,7 @@ from methods.models import check_tokens, evaluating
 from methods.optimize import adamw, linear_decay, minimize
 from methods.reference import reference_of
 from methods.reward import Ranking, check_rankings
-from methods.rollouts import response_log_probs
+from methods.rollouts import log_probs_by_length
 from methods.tokens import join
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
@@ -135,7 +135,7 @@ def pair_log_probs(model: nn.Module, pairs: Sequence[Ranking], pad_id: int) -> T
     ids, real, labels = join(prompts, responses, pad_id)
     check_tokens(model, ids)
     ids, real, labels = (tensor.to(model.device) for tensor in (ids, real, labels))
-    return response_log_probs(model, ids, real, labels, temperature=1.0).sum(-1).view(-1, 2)
+    return log_probs_by_length(model, ids, real, labels, temperature=1.0).sum(-1).view(-1, 2)
 
 
 def mismatch(pairs: Sequence[Ranking]) -> list[Ranking]:

@@ -36,7 +36,7 @@ from methods.arguments import (
 from methods.models import evaluating
 from methods.optimize import adamw, minimize
 from methods.reference import reference_of
-from methods.rollouts import Rollout, Score, response_log_probs
+from methods.rollouts import Rollout, Score, log_probs_by_length
 from methods.tokens import masked_mean
 from torch import Tensor, nn
 
@@ -237,7 +237,7 @@ def minibatch_loss(
     rows: int (rows,), their numbers
     """
     part = rollout.select(rows)
-    now = response_log_probs(policy, part.ids, part.real, part.labels, config.temperature)
+    now = log_probs_by_length(policy, part.ids, part.real, part.labels, config.temperature)
     old, reference, counts = part.log_probs, part.ref_log_probs, part.counts
     if config.whole_response:  # a response is one action: a table with one column
         now, old = now.sum(-1, keepdim=True), old.sum(-1, keepdim=True)

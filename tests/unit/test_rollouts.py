@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from methods import rollouts
+from methods import rollouts, tokens
 from tiny import CONTEXT, PAD, PROMPTS, STOP, new_policy, plain_log_probs
 
 
@@ -94,6 +94,57 @@ def test_the_cache_is_fed_one_column_with_its_mask_and_its_places():
         ([[3, 4, 5], [PAD, PAD, 6]], [[1, 1, 1], [0, 0, 1]], [[0, 1, 2], [0, 0, 0]]),
         ([[5], [7]], [[1, 1, 1, 1], [0, 0, 1, 1]], [[3], [1]]),
     ]
+
+
+class Read:
+    """A model that notes the shapes it reads."""
+
+    def __init__(self, model):
+        self.model, self.shapes = model, []
+
+    def __call__(self, **named):
+        self.shapes.append(tuple(named["input_ids"].shape))
+        return self.model(**named)
+
+    def forward(self, input_ids, attention_mask=None, position_ids=None, use_cache=None):
+        """For those who ask which arguments it takes."""
+
+
+def many_rows(side):
+    """More rows than are read at once, of 2 to 14 tokens in no order, the last few their response."""
+    generator = torch.Generator().manual_seed(4)
+    lengths = torch.randint(2, 15, (2 * rollouts.ROWS_AT_ONCE + 6,), generator=generator).tolist()
+    rows = [torch.randint(3, 12, (n,), generator=generator).tolist() for n in lengths]
+    ids, real = tokens.pad(rows, PAD, side=side)
+    before = real.cumsum(-1) <= real.sum(-1, keepdim=True) // 2
+    return ids, real, ids.masked_fill(~real | before, tokens.IGNORE)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_rows_read_by_length_say_what_they_say_together(policy, side):
+    ids, real, labels = many_rows(side)
+    tables = [
+        function(policy, ids, real, labels, 0.7)
+        for function in (rollouts.log_probs_by_length, rollouts.response_log_probs)
+    ]
+    assert tables[0].shape == (len(ids), ids.shape[1] - 1)
+    torch.testing.assert_close(*tables, rtol=0, atol=1e-5)
+    weights = torch.randn(tables[0].shape, generator=torch.Generator().manual_seed(5))
+    gradients = [
+        torch.autograd.grad((weights * table).sum(), list(policy.parameters())) for table in tables
+    ]
+    for mine, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_rows_read_by_length_carry_little_padding(policy):
+    ids, real, labels = many_rows("right")
+    read = Read(policy)
+    rollouts.log_probs_by_length(read, ids, real, labels, 1.0)
+    assert sum(rows for rows, _ in read.shapes) == len(ids)
+    assert all(rows <= rollouts.ROWS_AT_ONCE for rows, _ in read.shapes)
+    lengths = real.sum(-1).sort().values.split(rollouts.ROWS_AT_ONCE)
+    assert [width for _, width in read.shapes] == [part[-1].item() for part in lengths]
 
 
 @pytest.mark.parametrize(
