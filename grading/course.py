@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 # The packages in labs/ are not installed: they lie beside the notebooks.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "labs"))
 
-from checks import models
+from checks import models, policies  # noqa: F401  (policies adds a recipe)
 from course import Exercise, Mistake, find
 from course.learner import NOTEBOOK_SEED
 from course.registry import Check, explain, one_line

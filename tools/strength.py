@@ -55,7 +55,60 @@ A_SQUARE = "a square is the same for both signs"
 ONE_DEVICE = "here everything is on one device"
 NOTHING_SUCH = "the exercise does not ask what becomes of no example, or of labels that do not fit"
 OVERWRITTEN = "what is put there is overwritten before anybody reads it"
+ROUNDING = "the groups are compared with a mean of their own afterwards: only rounding differs"
+ONE_PART = "so few rows are read in one part, in any order; test_rollouts has more of them"
+IN_A_SUM = "the table is summed over its columns at once: zeros beside it change nothing"
+ON_THE_RIGHT = "the rows are padded on the right, where nobody looks"
+BY_LENGTH = {
+    "order, longest = (ids.sum(-1).argsort(), ids.shape[1])": ONE_PART,
+    "order, longest = (labels.sum(-1).argsort(), ids.shape[1])": ONE_PART,
+    "order, longest = (real.sum(-1).argsort(), real.shape[1])": SAME_SHAPE,
+    "ends = (real * torch.arange(1, longest + 1, device=ids.device)).amax(-1)": ONE_DEVICE,
+    "ends = (real * torch.arange(1, longest + 1, device=labels.device)).amax(-1)": ONE_DEVICE,
+    "some = (tensor[rows, :end] for tensor in (ids, ids, labels))": ON_THE_RIGHT,
+    "some = (tensor[rows, :end] for tensor in (ids, labels, labels))": ON_THE_RIGHT,
+}
+BY_LENGTH = {
+    f"log_probs_by_length: other argument: {line}": why for line, why in BY_LENGTH.items()
+} | {
+    "log_probs_by_length: step left out: ends = real * torch.arange(1, longest + 1, device=real.device)": ONE_PART,
+    "log_probs_by_length: loop ends early: break": ONE_PART,
+    "log_probs_by_length: step left out: end = ends[rows].max()": "a tensor of one number is an index as well",
+    "log_probs_by_length: off by one: some = (tensor[rows, :end + 1] for tensor in (ids, real, labels))": ONE_PART,
+    "log_probs_by_length: order: tables.append(functional.pad(table, (longest - end, 0)))": IN_A_SUM,
+    "log_probs_by_length: constant: tables.append(functional.pad(table, (1, longest - end)))": IN_A_SUM,
+    "log_probs_by_length: sign: tables.append(functional.pad(table, (0, longest + end)))": IN_A_SUM,
+    "log_probs_by_length: order: tables.append(functional.pad(table, (0, end - longest)))": IN_A_SUM,
+    "log_probs_by_length: part left out: tables.append(functional.pad(table, (0, longest)))": IN_A_SUM,
+}
+WHOLE_GROUPS = "the exercise does not ask what becomes of scores that are no whole groups"
+NO_CACHE = "the cache keeps what was computed and changes no number"
+OF_GROUPS = {
+    "in_groups: statement left out: raise ValueError(…)": WHOLE_GROUPS,
+    "in_groups: sign: return groups + groups[:, :1]": ROUNDING,
+    "in_groups: part left out: return groups": ROUNDING,
+}
 EQUIVALENT: dict[str, dict[str, str]] = {
+    "after.constant_mean": {
+        "other argument: return values.where(counts, 0).sum() / (len(counts) * longest)": SAME_SHAPE,
+        "detached: return values.where(counts, 0).sum() / (len(values.detach()) * longest)": A_LENGTH,
+    },
+    "after.group_advantages": OF_GROUPS,
+    "after.leave_one_out": OF_GROUPS,
+    "after.reference_logits": {
+        "detached: return policy(input_ids=ids, use_cache=False).logits.detach()": "there is no gradient any more that could be cut off",
+        "constant: return policy(input_ids=ids, use_cache=True).logits": NO_CACHE,
+    },
+    "after.silent_bug": BY_LENGTH
+    | {
+        "step left out: ids, real, labels = (tensor for tensor in (ids, real, labels))": ONE_DEVICE,
+        "pad_id taken to be 0: pad_id = 0": "whatever stands on padding is never read",
+        "join: constant: examples = [mask_prompt(*pair) for pair in zip(prompts, responses, strict=False)]": "there are as many prompts as responses",
+    },
+    "after.verifier": {
+        "constant: return 1.0": "no prompt is without two numbers",
+        "step left out: return response.split() == [*str(total), '<eos>']": "True is 1 and False is 0",
+    },
     "cost.cache_bytes": {
         "layers and kv_heads exchanged: return 2 * kv_heads * layers * head * rows * length * size": A_PRODUCT,
         "kv_heads and head exchanged: return 2 * layers * head * kv_heads * rows * length * size": A_PRODUCT,
@@ -90,7 +143,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "other argument: for t in reversed(range(values.shape[1])):": SAME_SHAPE,
     },
     "ppo.silent_bug": {
-        "constant: logits = model(**inputs(model, ids, real), use_cache=True).logits": "the cache keeps what was computed and changes no number"
+        "constant: logits = model(**inputs(model, ids, real), use_cache=True).logits": NO_CACHE
     },
     "ppo.token_rewards": {
         "last_token: part left out: return counts.flip(-1).cumsum(-1).flip(-1) == 1": "what stands outside of the response is set to 0 behind it"

@@ -14,20 +14,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from course.registry import all_ids, find
-from methods import lora, models, tokens
+from methods import lora, models, rollouts, tokens
 
 FOLDER = Path(__file__).parent / "blind"
 # What an answer may use by its name: what the exercises' texts name.
 NAMED = {
     "IGNORE": tokens.IGNORE,
     "inputs": models.inputs,
+    "join": tokens.join,
     "last_token": tokens.last_token,
     "lora": lora,
     "masked_mean": tokens.masked_mean,
     "pad": tokens.pad,
+    "response_log_probs": rollouts.response_log_probs,
     "token_log_probs": tokens.token_log_probs,
 }
 EXCUSED = {
+    ("after.reference_logits", "wrong_8"): "a model left in evaluation mode: no check looks at it",
     ("choose.holes", "wrong_2"): "a row whose answer is None: rows have answers",
     ("cost.token_flops", "wrong_5"): "frozen given as 1: the docstring says whether",
     ("lora.initialise", "right_4"): "A zero and B random fits the docstring as it was; now it says "
@@ -44,6 +47,10 @@ EXCUSED = {
     "left open",
 }
 ACCEPTED_AT_FIRST = {
+    "after.constant_mean": ["wrong_6"],
+    "after.leave_one_out": ["wrong_8"],
+    "after.reference_logits": ["wrong_8"],
+    "after.silent_bug": ["wrong_7"],
     "choose.first_row": ["wrong_1", "wrong_4"],
     "choose.holes": ["wrong_2", "wrong_7", "wrong_8"],
     "choose.uncovered": ["wrong_5", "wrong_7", "wrong_8"],
