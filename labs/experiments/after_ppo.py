@@ -392,6 +392,15 @@ def cell_grid() -> list[Row]:
     ]
 
 
+CELLS = Sweep("after.cells", run_cell, cell_grid, agree={gold_at_end: 0.6})
+
+
+def live_cell() -> Row:
+    """The cell that the lab repeats: DPO with an adapter of rank 8."""
+    wanted = {"signal": "DPO", "parameters": "r = 8", "seed": 0}
+    return next(row for row in cell_grid() if wanted.items() <= row.items())
+
+
 # What the pairs are made of -----------------------------------------------------------------------
 
 EPOCHS = 3
@@ -481,7 +490,70 @@ def run_best_of(seed: int) -> dict[str, object]:
 BEST = Sweep("after.best_of", run_best_of, [{"seed": seed} for seed in SEEDS], agree={"gold": 0.3})
 
 
+# Stacks -------------------------------------------------------------------------------------------
+
+STACKS = ("SFT → PPO", "SFT → DPO", "DPO → PPO", "SFT → DPO → PPO")
+
+
+def run_stack(stack: str, seed: int) -> dict[str, object]:
+    """Several signals one after another, all from the same 2,000 pairs, each at the rate that was
+    best for it alone; a stage's reference is the policy that the stage before left.
+
+    returns gold, before the first stage and after each
+    """
+    rates = lowest(rows_of(CELL_RATES), gold_missing, "signal", "parameters")
+    policy, some = policy_of("full", seed), pairs(seed)
+    start = reference_of(policy)
+    golds = [judged(policy, start)["gold"]]
+    for signal in stack.split(" → "):
+        rate = rates[signal, "full"]["rate"]
+        torch.manual_seed(seed)
+        if signal == "SFT":
+            training = by_sft(policy, rate, seed, some)
+        elif signal == "DPO":
+            training = by_dpo(policy, rate, seed, some, beta=BETA)
+        else:
+            rewarder = lab_04.reward_model(seed)
+            critic = copy.deepcopy(rewarder).requires_grad_(True)
+            training = by_ppo(policy, critic, rate, seed, lab_04.proxy(rewarder), STEPS)
+        for _ in training:
+            pass
+        golds.append(judged(policy, start)["gold"])
+    return {"gold": golds}
+
+
+# Expected: three stages end above SFT and PPO alone, and most of the gain comes with the preferences.
+STACK = Sweep(
+    "after.stacks",
+    run_stack,
+    [{"stack": stack, "seed": seed} for seed in SEEDS for stack in STACKS],
+    agree={gold_at_end: 0.6},
+)
+
+
 # What a row tells, and the names of the measures --------------------------------------------------
+
+
+def work(row: Row) -> float:
+    """What training took, in operations."""
+    return row["operations"][-1]
+
+
+def gold_within(row: Row, operations: float) -> float:
+    """Gold at the last look that had cost no more than so many operations."""
+    looks = zip(row["gold"], row["operations"])
+    return [gold for gold, spent in looks if spent <= operations][-1]
+
+
+def lightest(rows: Sequence[Row]) -> float:
+    """The work of the run that took the least, SFT aside, in operations."""
+    return min(work(row) for row in rows if row["signal"] != "SFT")
+
+
+def stacked_over_alone(stacks: Sequence[Row], alone: Sequence[Row]) -> float:
+    """By how much SFT → DPO → PPO ends above PPO alone, mean gold of the seeds."""
+    stacked = select(stacks, gold_at_end, stack=STACKS[-1])
+    return statistics.fmean(stacked) - statistics.fmean(select(alone, gold_at_end, signal="PPO"))
 
 
 def gold_fall(row: Row) -> float:
@@ -527,10 +599,10 @@ def lead(rows: Sequence[Row], signal: str, over: str) -> float:
     return statistics.fmean(mine) - statistics.fmean(theirs)
 
 
-CHOSEN_GAINS = {
-    "after.chosen_gain_001": 0.01,
-    "after.chosen_gain_005": 0.05,
-    "after.chosen_gain_03": 0.3,
+CHOSEN_LOSSES = {
+    "after.chosen_loss_001": 0.01,
+    "after.chosen_loss_005": 0.05,
+    "after.chosen_loss_03": 0.3,
 }
 LONG_GOLD = {"after.long_gold_001": 0.01, "after.long_gold_005": 0.05, "after.long_gold_03": 0.3}
 LONG_FALL = {"after.long_fall_001": 0.01, "after.long_fall_005": 0.05, "after.long_fall_03": 0.3}
@@ -545,6 +617,25 @@ GOLD_FULL = {
     "after.gold_ppo": "PPO",
     "after.gold_grpo": "GRPO",
     "after.gold_rloo": "RLOO",
+}
+WORK = {
+    "after.work_sft": "SFT",
+    "after.work_dpo": "DPO",
+    "after.work_ppo": "PPO",
+    "after.work_grpo": "GRPO",
+    "after.work_rloo": "RLOO",
+}
+EQUAL_WORK = {
+    "after.equal_dpo": "DPO",
+    "after.equal_ppo": "PPO",
+    "after.equal_grpo": "GRPO",
+    "after.equal_rloo": "RLOO",
+}
+STACK_MEASURES = {
+    "after.stack_sft_ppo": "SFT → PPO",
+    "after.stack_sft_dpo": "SFT → DPO",
+    "after.stack_dpo_ppo": "DPO → PPO",
+    "after.stack_all": "SFT → DPO → PPO",
 }
 BEST_MEASURES = {
     "after.best_of_1": 1,

@@ -195,6 +195,30 @@ def test_gaps_are_taken_seed_by_seed():
     assert experiment.lead(rows + other, "RLOO", "PPO") == pytest.approx(4 - mean)
 
 
+def test_equal_work_is_that_of_the_lightest_run():
+    rows = [
+        {"signal": "SFT", "gold": [1.0, 1.5], "operations": [0, 2]},
+        {"signal": "DPO", "gold": [1.0, 2.0, 2.5], "operations": [0, 4, 8]},
+        {"signal": "PPO", "gold": [1.0, 2.25, 2.75], "operations": [0, 6, 12]},
+    ]
+    assert experiment.lightest(rows) == 8
+    assert [experiment.gold_within(row, 8) for row in rows] == [1.5, 2.5, 2.25]
+
+
+def test_stacks_are_held_against_ppo_alone():
+    stacks = [
+        {"stack": stack, "gold": [1.0, end]} for stack, end in zip(experiment.STACKS, (2, 2, 2, 3))
+    ]
+    alone = [{"signal": "PPO", "gold": [1.0, 2.5]}, {"signal": "DPO", "gold": [1.0, 9.0]}]
+    assert experiment.stacked_over_alone(stacks, alone) == 0.5
+
+
+def test_a_stack_asks_the_policy_before_and_after_each_stage(tiny, monkeypatch):
+    monkeypatch.setattr(session, "_lab", session.Lab("05_after_ppo", "cpu", "small"))
+    row = experiment.run_stack("SFT → DPO → PPO", 0)
+    assert len(row["gold"]) == 4 and all(map(math.isfinite, row["gold"]))
+
+
 def test_a_running_mean_keeps_length_and_level():
     assert experiment.running([1.0, 1, 1, 1]) == [1, 1, 1, 1]
     assert experiment.running([0.0, 3, 0], width=3) == [1.5, 1, 1.5]
