@@ -269,6 +269,8 @@ for name, source in experiment.SOURCE_MEASURES.items():
     gains = select(source_rows, experiment.gold_gain, source=source)
     print(f"{source:<20} {statistics.fmean(gains):5.2f} gold points gained")
     measure(name, gains, "gold points gained", seeds=experiment.SEEDS)
+starts = select(source_rows, "gold_start", source="its own")
+measure("after.source_start", starts, "gold points after ten steps of SFT", seeds=experiment.SEEDS)
 
 # %% [markdown]
 # ## A group in place of a critic
@@ -450,7 +452,14 @@ for name, signal in experiment.GOLD_FULL.items():
 for name, n in experiment.BEST_MEASURES.items():
     place = experiment.BEST_OF.index(n)
     measure(name, [row["gold"][place] for row in best_rows], "gold points", seeds=experiment.SEEDS)
-evidence("C1.22", experiment.lead(full, "RLOO", "PPO"), seeds=experiment.SEEDS)
+leads = experiment.lead(cells, ("RLOO", "full"), ("PPO", "full"))
+measure(
+    "after.lead_rloo_ppo",
+    leads,
+    "gold points, RLOO minus PPO, seed by seed",
+    seeds=experiment.SEEDS,
+)
+evidence("C1.22", statistics.fmean(leads), seeds=experiment.SEEDS)
 gains = [golds[-1] - golds[0] for golds in select(full, "gold", signal="DPO")]
 evidence("C2.10", statistics.fmean(gains), seeds=experiment.SEEDS)
 
@@ -495,7 +504,10 @@ for name, stack in experiment.STACK_MEASURES.items():
     ends = select(stack_rows, experiment.gold_at_end, stack=stack)
     print(f"{stack:<17} {statistics.fmean(ends):.2f}")
     measure(name, ends, "gold points", seeds=experiment.SEEDS)
-evidence("C5.02", experiment.stacked_over_alone(stack_rows, full), seeds=experiment.SEEDS)
+for name, stack in experiment.STACK_LEADS.items():
+    leads = experiment.over_alone(stack_rows, cells, stack)
+    measure(name, leads, "gold points above PPO alone, seed by seed", seeds=experiment.SEEDS)
+evidence("C5.02", statistics.fmean(leads), seeds=experiment.SEEDS)
 
 # %% [markdown]
 # ## Every signal, every choice of parameters
@@ -587,16 +599,20 @@ for name, (signal, parameters) in experiment.GRID.items():
 
 # %%
 for name, signal in experiment.RANK_1_GAPS.items():
-    gaps = experiment.gap_to_full(cells, signal, "r = 1")
+    gaps = experiment.lead(cells, (signal, "r = 1"), (signal, "full"))
     measure(name, gaps, "gold points, rank 1 minus full, seed by seed", seeds=experiment.SEEDS)
-evidence(
-    "C5.05", statistics.fmean(experiment.gap_to_full(cells, "PPO", "r = 8")), seeds=experiment.SEEDS
-)
-evidence(
-    "C5.06", statistics.fmean(experiment.gap_to_full(cells, "PPO", "r = 1")), seeds=experiment.SEEDS
-)
+for claim, parameters in (("C5.05", "r = 8"), ("C5.06", "r = 1")):
+    gaps = experiment.lead(cells, ("PPO", parameters), ("PPO", "full"))
+    evidence(claim, statistics.fmean(gaps), seeds=experiment.SEEDS)
 small = [row for row in cells if row["parameters"] == "r = 8"]
-evidence("C8.02", experiment.lead(small, "DPO", "SFT"), seeds=experiment.SEEDS)
+leads = experiment.lead(cells, ("DPO", "r = 8"), ("SFT", "r = 8"))
+measure(
+    "after.lead_dpo_sft_r8",
+    leads,
+    "gold points, DPO minus SFT, seed by seed",
+    seeds=experiment.SEEDS,
+)
+evidence("C8.02", statistics.fmean(leads), seeds=experiment.SEEDS)
 spent = {signal: select(small, experiment.work, signal=signal) for signal in ("SFT", "DPO")}
 ratios = [dpo_work / sft_work for sft_work, dpo_work in zip(*spent.values())]
 measure("after.work_ratio_r8", ratios, "times SFT's work, DPO, both rank 8", seeds=experiment.SEEDS)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
-from course import Sweep, grouped, lowest, rows_of, select
+from course import Sweep, grouped, lowest, rows_of
 from course.rows import Row
 from experiments import ppo as lab_04
 from experiments.reward_model import base_replies, scored_draws
@@ -550,10 +550,11 @@ def lightest(rows: Sequence[Row]) -> float:
     return min(work(row) for row in rows if row["signal"] != "SFT")
 
 
-def stacked_over_alone(stacks: Sequence[Row], alone: Sequence[Row]) -> float:
-    """By how much SFT → DPO → PPO ends above PPO alone, mean gold of the seeds."""
-    stacked = select(stacks, gold_at_end, stack=STACKS[-1])
-    return statistics.fmean(stacked) - statistics.fmean(select(alone, gold_at_end, signal="PPO"))
+def over_alone(stacks: Sequence[Row], alone: Sequence[Row], stack: str) -> list[float]:
+    """By how much a stack ends above PPO alone, in gold points, for each seed."""
+    stacked = grouped(stacks, "seed", gold_at_end, stack=stack)
+    single = grouped(alone, "seed", gold_at_end, signal="PPO", parameters="full")
+    return [stacked[seed][0] - single[seed][0] for seed in SEEDS]
 
 
 def gold_fall(row: Row) -> float:
@@ -584,19 +585,14 @@ def smoothed(many: Sequence[Sequence[float]]) -> list[float]:
     return running([statistics.fmean(values) for values in zip(*many)], 15)
 
 
-def gap_to_full(rows: Sequence[Row], signal: str, parameters: str) -> list[float]:
-    """Gold at the end minus that of full tuning, for each seed."""
-    mine, full = (
-        grouped(rows, "seed", gold_at_end, signal=signal, parameters=which)
-        for which in (parameters, "full")
+def lead(rows: Sequence[Row], cell: tuple[str, str], over: tuple[str, str]) -> list[float]:
+    """By how much one cell, (signal, parameters), ends above another, in gold points, for each
+    seed."""
+    mine, theirs = (
+        grouped(rows, "seed", gold_at_end, signal=signal, parameters=parameters)
+        for signal, parameters in (cell, over)
     )
-    return [mine[seed][0] - full[seed][0] for seed in SEEDS]
-
-
-def lead(rows: Sequence[Row], signal: str, over: str) -> float:
-    """By how much one signal's mean gold at the end exceeds another's."""
-    mine, theirs = (select(rows, gold_at_end, signal=which) for which in (signal, over))
-    return statistics.fmean(mine) - statistics.fmean(theirs)
+    return [mine[seed][0] - theirs[seed][0] for seed in SEEDS]
 
 
 CHOSEN_LOSSES = {
@@ -636,6 +632,11 @@ STACK_MEASURES = {
     "after.stack_sft_dpo": "SFT → DPO",
     "after.stack_dpo_ppo": "DPO → PPO",
     "after.stack_all": "SFT → DPO → PPO",
+}
+STACK_LEADS = {  # the last one is evidence
+    "after.lead_sft_ppo": "SFT → PPO",
+    "after.lead_dpo_ppo": "DPO → PPO",
+    "after.lead_all": "SFT → DPO → PPO",
 }
 BEST_MEASURES = {
     "after.best_of_1": 1,

@@ -460,9 +460,18 @@ def gained(rows: Sequence[Row], way: str) -> float:
 def over_more_sft(rows: Sequence[Row], steps: int) -> float:
     """By how much the verifier's share of right tickets exceeds that of further SFT, on average, in
     percentage points."""
-    return 100 * statistics.fmean(
-        select(rows, lambda row: row["exact_end"] - row["exact_more_sft"], sft_steps=steps)
-    )
+    return statistics.fmean(select(rows, verifier_lead, sft_steps=steps))
+
+
+def verifier_lead(row: Row) -> float:
+    """By how much the verifier's share of right tickets exceeds that of further SFT, in percentage
+    points."""
+    return 100 * (row["exact_end"] - row["exact_more_sft"])
+
+
+def verifier_gain(row: Row) -> float:
+    """By how much the verifier raised the share of right tickets, in percentage points."""
+    return 100 * (row["exact_end"] - row["exact_start"])
 
 
 COLD_MEASURES = {  # result, and steps of SFT before
@@ -473,7 +482,13 @@ COLD_MEASURES = {  # result, and steps of SFT before
     "after.cold_end_30": ("exact_end", 30),
     "after.cold_end_70": ("exact_end", 70),
     "after.cold_end_80": ("exact_end", 80),
+    "after.cold_start_70": ("exact_start", 70),
+    "after.cold_start_80": ("exact_start", 80),
     "after.cold_start_100": ("exact_start", 100),
+    "after.cold_gain_70": (verifier_gain, 70),
+    "after.cold_gain_80": (verifier_gain, 80),
+    "after.cold_gain_100": (verifier_gain, 100),
+    "after.cold_over_more_sft_100": (verifier_lead, 100),
     "after.cold_end_100": ("exact_end", 100),
     "after.cold_more_sft_100": ("exact_more_sft", 100),
     "after.cold_forgotten_100": ("forgotten", 100),
@@ -486,6 +501,8 @@ COLD_UNITS = {
     "exact_more_sft": "share of test tickets",
     "forgotten": "nats per token of the clerks' replies",
     "forgotten_more_sft": "nats per token of the clerks' replies",
+    verifier_gain: "percentage points of right tickets gained, seed by seed",
+    verifier_lead: "percentage points of right tickets, verifier minus further SFT, seed by seed",
 }
 RECIPE_MEASURES = {
     "after.cold_grpo": "GRPO",
@@ -505,6 +522,13 @@ CHEAT_MEASURES = {  # what is counted, and the verifier
     "after.coin_look": ("look", "a coin"),
     "after.coin_right": ("right", "a coin"),
 }
+
+
+def work(row: Row) -> float:
+    """What training took of the student, in 10¹² operations."""
+    return row["operations"] / 1e12
+
+
 TOTAL_MEASURES = {  # result and way on
     "after.total_start": ("exact_start", "more SFT"),
     "after.total_more_sft": ("exact_end", "more SFT"),
@@ -521,6 +545,10 @@ TOTAL_MEASURES = {  # result and way on
     "after.total_forgotten_more_sft": ("forgotten", "more SFT"),
     "after.total_forgotten_answers": ("forgotten", "teacher's answers"),
     "after.total_forgotten_on_policy": ("forgotten", "teacher, on-policy"),
+    "after.total_work_more_sft": (work, "more SFT"),
+    "after.total_work_verifier": (work, "verifier"),
+    "after.total_work_answers": (work, "teacher's answers"),
+    "after.total_work_on_policy": (work, "teacher, on-policy"),
 }
 TOTAL_UNITS = {
     "exact_start": "share of test sums, greedy",
@@ -528,4 +556,5 @@ TOTAL_UNITS = {
     "sampled": "share of test sums, sampled",
     "held_out": "share of sums of other lengths, greedy",
     "forgotten": "nats per token of the clerks' replies",
+    work: "10¹² operations of the student",
 }

@@ -189,10 +189,10 @@ def test_gaps_are_taken_seed_by_seed():
         for parameters, gold in (("full", 2.0), ("r = 1", 1.5))
         for seed in experiment.SEEDS
     ]
-    assert experiment.gap_to_full(rows, "PPO", "r = 1") == [-0.5] * 3
+    assert experiment.lead(rows, ("PPO", "r = 1"), ("PPO", "full")) == [-0.5] * 3
     other = [row | {"signal": "RLOO", "gold": [1.0, 4.0]} for row in rows]
-    mean = sum(row["gold"][-1] for row in rows) / 6
-    assert experiment.lead(rows + other, "RLOO", "PPO") == pytest.approx(4 - mean)
+    both = rows[::-1] + other
+    assert experiment.lead(both, ("RLOO", "full"), ("PPO", "full")) == [2.0, 1.0, -2.0]
 
 
 def test_equal_work_is_that_of_the_lightest_run():
@@ -207,10 +207,20 @@ def test_equal_work_is_that_of_the_lightest_run():
 
 def test_stacks_are_held_against_ppo_alone():
     stacks = [
-        {"stack": stack, "gold": [1.0, end]} for stack, end in zip(experiment.STACKS, (2, 2, 2, 3))
+        {"stack": stack, "seed": seed, "gold": [1.0, end + seed]}
+        for stack, end in zip(experiment.STACKS, (2.0, 2.0, 2.0, 3.0))
+        for seed in experiment.SEEDS[::-1]
     ]
-    alone = [{"signal": "PPO", "gold": [1.0, 2.5]}, {"signal": "DPO", "gold": [1.0, 9.0]}]
-    assert experiment.stacked_over_alone(stacks, alone) == 0.5
+    alone = [
+        {"signal": signal, "parameters": parameters, "seed": seed, "gold": [1.0, end]}
+        for signal, parameters, end in (
+            ("PPO", "full", 2.5),
+            ("PPO", "r = 8", 8.0),
+            ("DPO", "full", 9.0),
+        )
+        for seed in experiment.SEEDS
+    ]
+    assert experiment.over_alone(stacks, alone, "SFT → DPO → PPO") == [0.5, 1.5, 2.5]
 
 
 def test_a_stack_asks_the_policy_before_and_after_each_stage(tiny, monkeypatch):

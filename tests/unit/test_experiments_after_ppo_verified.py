@@ -142,3 +142,5 @@ def test_gains_are_counted_in_points():
     assert experiment.gained(totals, "verifier") == pytest.approx(20)
     cold = [{"sft_steps": 100, "exact_end": 0.5, "exact_more_sft": 0.25}]
     assert experiment.over_more_sft(cold + [cold[0] | {"sft_steps": 30}], 100) == pytest.approx(25)
+    assert experiment.verifier_gain(cold[0] | {"exact_start": 0.125}) == 37.5
+    assert experiment.work({"operations": 3e12}) == 3
