@@ -684,24 +684,22 @@ check(right_total)
 cold, _ = sweep(verified.COLD_START)
 groups = [row for row in cold if row["recipe"] == "GRPO"]
 answered, _ = sweep(verified.ANSWERS)
-starts = {(row["sft_steps"], row["seed"]): row for row in groups}
-fig, (left_ax, right_ax) = plt.subplots(1, 2, figsize=(8, 3.6))
+gains = {"40 steps of GRPO": [], "further SFT, same tickets": [], "SFT, all answers": []}
 for row in groups:
-    left_ax.plot(experiment.running(row["score"]), color=BLUE, alpha=0.5, linewidth=1)
-    for what, color in (("exact_end", BLUE), ("exact_more_sft", GREY)):
-        right_ax.plot(
-            max(row["p0"], 1e-3), row[what] - row["exact_start"], "o", color=color, alpha=0.6
-        )
+    for name, what in zip(gains, ("exact_end", "exact_more_sft")):
+        gains[name].append((max(row["p0"], 1e-3), row[what] - row["exact_start"]))
+starts = {(row["sft_steps"], row["seed"]): row for row in groups}
 for row in answered:
     begun = starts[row["sft_steps"], row["seed"]]
     gain = row["exact_end"] - begun["exact_start"]
-    right_ax.plot(max(begun["p0"], 1e-3), gain, "o", color=GREEN, alpha=0.6)
-for color, label in (
-    (BLUE, "40 steps of GRPO"),
-    (GREY, "further SFT, same tickets"),
-    (GREEN, "SFT, all answers"),
-):
-    right_ax.plot([], [], "o", color=color, label=label)
+    gains["SFT, all answers"].append((max(begun["p0"], 1e-3), gain))
+
+# %%
+fig, (left_ax, right_ax) = plt.subplots(1, 2, figsize=(8, 3.6))
+for row in groups:
+    left_ax.plot(experiment.running(row["score"]), color=BLUE, alpha=0.5, linewidth=1)
+for (name, points), color in zip(gains.items(), (BLUE, GREY, GREEN)):
+    right_ax.plot(*zip(*points), "o", color=color, alpha=0.6, label=name)
 left_ax.set(xlabel="step", ylabel="share of right responses")
 right_ax.set(xscale="log", xlabel="$p_0$ (0 is drawn at 0.001)", ylabel="gain in exact match")
 right_ax.legend()
