@@ -8,12 +8,12 @@
 #
 # **How to work through it.** Run the cells from top to bottom with Shift+Enter. Each exercise is a
 # short function whose body is `...`: as long as you leave it, the solution stands in for it and
-# everything below still runs; as soon as you write a body, *your* function is used in the rest of
-# the lab. The cell after it checks yours and names the mistake, if there is one. Hints and
-# solutions stand folded below. The six exercises are worth 21 points; plan 65 minutes for them. (`# NBVAL_CHECK_OUTPUT` marks
-# the cells whose output the book's tests compare with the stored one; it is of no concern to you.)
-# You need Python and a little PyTorch; by itself the whole lab runs in about a minute on two CPU
-# cores.
+# everything below still runs; as soon as you write a body, *your* function is used in the rest of the
+# lab. The cell after it checks yours and names the mistake, if there is one. Hints and solutions
+# stand folded below. The six exercises are worth 21 points; plan 65 minutes for them. (`#
+# NBVAL_CHECK_OUTPUT` marks the cells whose output the book's tests compare with the stored one; it is
+# of no concern to you.) You need Python and a little PyTorch; by itself the whole lab runs in about a
+# minute on two CPU cores.
 
 # %%
 from pathlib import Path
@@ -63,7 +63,7 @@ on_trial()
 # %% [markdown]
 # ## The task: one clear response
 #
-# A ticket tells five facts. *Triage* files them, always in the same order. That is a task with one
+# A ticket states five facts. *Triage* files them, always in the same order. That is a task with one
 # clear response, so it can be marked by exact match: every word right, and the response ended by
 # the stop token `<eos>`.
 
@@ -85,8 +85,8 @@ for response in evaluate.respond(model, tokenizer, asked, max_new_tokens=12):
 measure("sft.triage_exact_match_before", evaluate.exact_match(model, tokenizer, test), "share")
 
 # %% [markdown]
-# *What to look at:* fluent words, no fields. Yet the base model *can* read a ticket, in the format
-# it knows from its corpus:
+# *What to look at:* fluent words, no fields. Yet the base *can* read a ticket, in the format
+# that it knows from its training text:
 
 # %%
 ticket = tickets.sample_tickets("test", 1, seed=1)[0]
@@ -98,7 +98,7 @@ for fact in ("product", "city", "day"):
 # %% [markdown]
 # ## Which tokens count
 #
-# SFT shows the model the prompt $x$ and the response $y$ in a row, but only the response is to be
+# SFT shows the model the prompt $x$ followed by the response $y$, but only the response is to be
 # learned. The labels say which tokens count: a token's label is its own id, or −100 for "does not
 # count".
 #
@@ -123,7 +123,8 @@ check(mask_prompt)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# The ids are simply the two lists in a row. The labels have the same length: which part of them is
+# The ids are simply the two lists, one after the other. The labels have the same length: which part
+# of them is
 # −100, and what is the rest?
 #
 # </details>
@@ -139,7 +140,7 @@ for token, label in list(zip(tokenizer.convert_ids_to_tokens(ids), labels))[-13:
 
 # %% [markdown]
 # *What to look at:* the last token of the prompt does not count, the stop token does. A model that
-# is not taught to stop, goes on.
+# is not taught to stop never does.
 #
 # ## The formula
 #
@@ -190,8 +191,8 @@ for label, value in zip(labels[0, 1:], token_log_probs(logits, labels)[0]):
 
 
 # %% [markdown]
-# *What to look at:* before tuning everything about the format is a surprise, the first `|` most of
-# all. From separator to separator it becomes less of one: the model picks up the pattern while it
+# *What to look at:* before tuning everything about the format is improbable, the first `|` most of
+# all. From separator to separator it becomes less so: the model picks up the pattern while it
 # reads.
 #
 # ### Exercise · the loss
@@ -594,8 +595,8 @@ measure("sft.undemonstrated_change", changes, "nats per token", seeds=experiment
 evidence("C1.02", max(changes), seeds=experiment.SEEDS)
 
 # %% [markdown]
-# *What to look at:* SFT makes *demonstrated* tokens probable, and this correct response pays for
-# it.
+# *What to look at:* SFT makes *demonstrated* tokens more probable, and this correct response becomes
+# less so.
 #
 # ### Biases come along
 #
@@ -624,7 +625,7 @@ show(
 
 # %% [markdown]
 # *What to look at:* the loss has no opinion. The base's clerks were rude in 30 % of their replies;
-# the tuned model follows its new demonstrations instead, up or down, if not to the point.
+# the tuned model follows its new demonstrations instead, up or down, though not exactly.
 #
 # ## A style, from few demonstrations
 #
@@ -749,7 +750,7 @@ for function in (buggy_collate, fixed_collate):
     )
 
 # %% [markdown]
-# *What to look at:* one stop token per response, or none. A loss only speaks of the tokens that
+# *What to look at:* one stop token per response, or none. A loss tells you only about the tokens that
 # count. Look at samples, and at one batch's labels, before you believe a curve.
 #
 # ## Verdict

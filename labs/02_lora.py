@@ -7,9 +7,9 @@
 # Twenty statements of the [document on trial](../chapters/document.md) are put to the test.
 #
 # **How to work through it.** As in [lab 01](01_sft.ipynb): run the cells from top to bottom; an
-# exercise whose body is `...` uses the solution until you write your own; `check` names the
-# mistake. The six exercises are worth 19 points; plan 55 minutes for them. You need lab 01's loss, which is used here
-# unchanged.
+# exercise whose body is `...` uses the solution until you write your own; `check` names the mistake.
+# The six exercises are worth 19 points; plan 55 minutes for them. You need lab 01's loss, which is
+# used here unchanged.
 #
 # **Stored sweeps.** Some questions need an hour of training. Those runs were made once, with
 # `make sweeps`, and their rows are stored with the book. The lab draws the stored rows, repeats a
@@ -197,8 +197,8 @@ show(
 )
 
 # %% [markdown]
-# *What to look at:* on the left, every point lies on the diagonal if your two functions mean the
-# same adapter: a factor that one of them lacks tilts the cloud. On the right, only four singular
+# *What to look at:* on the left, every point lies on the diagonal if your two functions agree
+# on the adapter: a factor that one of them lacks changes the slope. On the right, only four singular
 # values are not zero, however large the matrix: that is the rank.
 
 # %% [markdown]
@@ -299,8 +299,8 @@ adapted = fresh(8)
 evidence("C6.01", max(experiment.gradient_gaps(adapted, batch)))
 
 # %% [markdown]
-# *What to look at:* LoRA minimises the loss that it is given. It is a constraint on the update, no
-# goal, and no third method beside SFT and RLHF.
+# *What to look at:* LoRA minimises the loss that it is given. It is a constraint on the update, not a
+# goal, and not a third method beside SFT and RLHF.
 
 # %% [markdown]
 # ## The same by the library
@@ -505,8 +505,8 @@ for name, scaling in (
 
 # %% [markdown]
 # *What to look at:* with $\alpha/r$ the ranks behave alike at the start, so a rate found at rank 8
-# can be used at rank 64. That is what the prefactor is for. And that is what the document's summary
-# drops when it writes $W' = W_0 + BA$. What happens if you merge by that formula?
+# can be used at rank 64. That is what the prefactor is for, and the prefactor is what the document's
+# summary drops when it writes $W' = W_0 + BA$. What happens if you merge by that formula?
 
 # %%
 model = experiment.train_team(0, seed=0, **own)
@@ -569,11 +569,11 @@ show(
 
 # %% [markdown]
 # *What to look at:* on the near task every rank equals full tuning, with 64 examples as with 1,024.
-# On the middle task rank 64 gets there in the 500 steps, rank 8 on some seeds, rank 1 on none. On
-# the far task rank counts most: rank 64 comes close, rank 1 is far off. With 64 examples full
-# tuning itself falls short, and on the middle task the seeds scatter too widely to order the
-# methods. All cells have the same number of steps; they say who is ahead after those, not where
-# each would end.
+# On the middle task rank 64 gets there in the 500 steps, rank 8 almost, with one seed, rank 1 with
+# none. On the far task rank counts most: rank 64 comes close, rank 1 is far off. With 64 examples
+# full tuning itself falls short, and on the middle task the seeds scatter too widely to order the
+# methods. All cells have the same number of steps; they say who is ahead after those, not where each
+# would end.
 
 # %% [markdown]
 # "Extreme cases may have slightly lower performance than full fine-tuning (1-3%)", says the document,
@@ -744,11 +744,11 @@ evidence("C1.13", needed["middle"] / needed["near"], seeds=(1, 2, 3))
 
 # %% [markdown]
 # *What to look at:* the dimension that an easy task needs is small, and it grows with the distance
-# from the base. The surprise stands beside it: with about as many numbers as LoRA at rank 1 trains,
-# a *random* subspace of all parameters does the middle task perfectly, which LoRA does not in the
-# same steps. Numbers that train are not worth the same everywhere: the random directions reach
-# embeddings and norms, which LoRA leaves alone. It also shows two different sets: LoRA's is no
-# subspace, this one is.
+# from the base. The surprise stands beside it: with about as many numbers as LoRA at rank 1 trains, a
+# *random* subspace of all parameters does the middle task perfectly, which LoRA does not in the same
+# steps. Numbers that train are not worth the same everywhere: the random directions reach embeddings
+# and norms, which LoRA leaves alone. The two sets also differ in kind: LoRA's updates form no
+# subspace, these do.
 
 # %% [markdown]
 # ## Rank against amount
@@ -853,8 +853,8 @@ show(
 
 
 # %% [markdown]
-# *What to look at:* plain LoRA often ranks the right name first, and cannot give it probability:
-# its loss stays above that of guessing evenly among the twelve names ($\frac{1}{2}\ln 12 = 1.24$
+# *What to look at:* plain LoRA often ranks the right name first, and cannot give it probability: its
+# loss is no better than that of guessing evenly among the twelve names ($\frac{1}{2}\ln 12 = 1.24$
 # nats per token, half of the tokens being the stop token). A loss that stalls may be no matter of
 # rank. New special tokens are the everyday case: add one to a tokenizer, freeze the embeddings, and
 # an adapter can hardly give it probability. (The curve *known words* is a control with other facts,
@@ -899,7 +899,7 @@ for number in range(3):
     print(f"adapter of team {number}, right for teams 0, 1, 2:", *(f"{s:.2f}" for s in scores))
 
 # %% [markdown]
-# Switching and merging: what they cost, and that merged and unmerged models say the same.
+# Switching and merging: what they cost, and that merged and unmerged models give the same logits.
 
 # %%
 names = iter(["team0", "team1", "team2"] * 5)
@@ -937,7 +937,7 @@ print("LoRA, full tuning:", "; ".join(f"{adapter:.2f} s, {full:.2f} s" for adapt
 #
 # A colleague serves the teams from one model: merge an adapter, answer, take it out, merge the
 # next. The first team is happy. From the second on nobody is, not even the first when its turn
-# comes again. Nothing raises.
+# comes again. No error is raised.
 
 
 # %%
@@ -991,8 +991,8 @@ if fixed_day[-1] < fixed_day[0]:
 measure("lora.fixed_day_end", fixed_day[-1], "share of right replies at the last turn")
 
 # %% [markdown]
-# *What to look at:* the bug is one missing factor, and no single call looks wrong. A property says
-# it at once: unmerging what was merged must give back the weight.
+# *What to look at:* the bug is one missing factor, and no single call looks wrong. A property
+# reveals it at once: unmerging what was merged must give back the weight.
 #
 # ## Verdict
 
@@ -1004,7 +1004,7 @@ finish()
 # Full tuning also tunes the embeddings and norms here, which LoRA leaves alone; that is the usual
 # comparison, and it favours full tuning where words change their meaning. (A first version of the
 # far task also swapped in words that the base knew from lists alone. LoRA at rank 64 then lost half
-# of its whole responses: the trap of untrained words had passed for a want of rank.) All runs of a
+# of its whole responses: the trap of untrained words had looked like too low a rank.) All runs of a
 # task have the same number of steps. The ranks at which adapters of large models fall short, and
 # the tens of billions of tokens at which they do, are beyond this lab; the chapter cites who
 # measured them.

@@ -7,9 +7,9 @@
 # all. Five statements of the [document on trial](../chapters/document.md) are put to the test.
 #
 # **How to work through it.** As in [lab 01](01_sft.ipynb): run the cells from top to bottom; an
-# exercise whose body is `...` uses the solution until you write your own; `check` names the
-# mistake. The five exercises are worth 20 points; plan 55 minutes for them. The wide runs were made once, with `make sweeps`;
-# the lab draws their stored rows and repeats one.
+# exercise whose body is `...` uses the solution until you write your own; `check` names the mistake.
+# The five exercises are worth 20 points; plan 55 minutes for them. The wide runs were made once, with
+# `make sweeps`; the lab draws their stored rows and repeats one.
 #
 # **The world.** A customer writes a ticket, the base model draws two replies, a rater says which is
 # better. Raters choose by the *gold score* of `helpdesk/judge.py`, a program that no model ever
@@ -332,7 +332,7 @@ if accuracy < 0.66:
 
 # %% [markdown]
 # Four times as many pairs, three seeds, and the choices of all test tickets: these rows were made
-# by `make sweeps`. A second rater, who hardly ever errs, tells how well the models know the gold
+# by `make sweeps`. A second rater, who hardly ever errs, shows how well the models know the gold
 # order.
 
 # %%
@@ -360,8 +360,8 @@ ceiling = statistics.fmean(1 / (1 + math.exp(-2 * margin)) for margin in margins
 measure("reward.ceiling", ceiling, "share of the choices that knowing the gold score would predict")
 
 # %% [markdown]
-# *What to look at:* the ceiling. Nobody predicts a noisy rater perfectly, not even who knows the
-# gold score. What is missing between the reward model and its ceiling is what it has not learned.
+# *What to look at:* the ceiling. Nobody predicts a noisy rater perfectly, not even somebody who knows
+# the gold score. What is missing between the reward model and its ceiling is what it has not learned.
 
 # %% [markdown]
 # ### Does it read the ticket?
@@ -546,8 +546,8 @@ measure(
 )
 
 # %% [markdown]
-# *What to look at:* take away the third preference, and the same model on the same replies has
-# nothing left to fail at. More data of the full cycle would not help.
+# *What to look at:* take away the third preference, and the same model on the same replies satisfies
+# all that are left. More data of the full cycle would not help.
 
 # %% [markdown]
 # ## Best-of-n
@@ -599,15 +599,15 @@ for name, n in experiment.BEST_OF.items():
 # %% [markdown]
 # *What to look at:* first, what the judge could get out of the 64 replies and the reward model
 # cannot: it does not see the difference. Then the curve from 16 to 64. With this reward model more
-# replies bring nothing more: what pleases it most need not be best. The [next lab](04_ppo.ipynb)
-# trains the policy instead, and finds more of that.
+# replies bring nothing more: what it scores highest need not be best. The [next lab](04_ppo.ipynb)
+# trains the policy instead, and finds more such replies.
 #
 # ## Find the silent bug
 
 # %% [markdown]
 # A colleague's version of `batch_rewards` trains, its loss falls, no error is raised, and on a
-# held-out batch its accuracy is well above chance. Yet the same two replies change places when they
-# are scored in other company.
+# held-out batch its accuracy is well above chance. Yet the order of the same two replies can change
+# when they are scored in a batch with others.
 
 
 # %%
@@ -716,6 +716,6 @@ finish()
 # **What it does not show.** Raters here are a formula: their errors are independent, and they agree
 # on what is good. People's errors are not independent, so more pairs mend less. The sentences come
 # from a small stock; a reward model of real text meets far more ways to be fooled. What is
-# said of the ticket, of cycles and of best-of-n is one seed's model of 1,000 pairs or fewer.
+# said of the ticket, of cycles and of best-of-n rests on one seed's model, of 1,000 pairs or fewer.
 #
 # Back to the [chapter](../chapters/rlhf.md); on to [lab 04](04_ppo.ipynb).

@@ -1,16 +1,16 @@
 # %% [markdown]
 # # Lab 04 · PPO
 #
-# The second stage of RLHF trains the policy on the reward model's word. You write the parts of
-# proximal policy optimisation (PPO), see that together they make the same update as
-# `methods/ppo.py`, and train the helpdesk's base with it. A judge that no model ever sees tells
-# what the reward model cannot: when more reward stops being more quality. Thirteen statements of the
-# [document on trial](../chapters/document.md) are put to the test.
+# The second stage of RLHF trains the policy on the reward model's scores. You write the parts of
+# proximal policy optimisation (PPO), see that together they make the same update as `methods/ppo.py`,
+# and train the help desk's base with it. A judge that no model ever sees shows what the reward model
+# cannot: the moment when more reward stops being more quality. Thirteen statements of the [document
+# on trial](../chapters/document.md) are put to the test.
 #
 # **How to work through it.** As in [lab 01](01_sft.ipynb): run the cells from top to bottom; an
-# exercise whose body is `...` uses the solution until you write your own; `check` names the
-# mistake. The six exercises are worth 23 points; plan 95 minutes for them. The wide runs were made once, with `make sweeps`;
-# the lab draws their stored rows and repeats one.
+# exercise whose body is `...` uses the solution until you write your own; `check` names the mistake.
+# The six exercises are worth 23 points; plan 95 minutes for them. The wide runs were made once, with
+# `make sweeps`; the lab draws their stored rows and repeats one.
 #
 # **Two scores.** The *proxy* is what the reward model of [lab 03](03_reward_model.ipynb) says; PPO
 # sees nothing else. *Gold* is the judge's score of the same responses, in gold points; nothing is
@@ -493,7 +493,7 @@ evidence("C1.23", experiment.distance(reached, aim))
 # %% [markdown]
 # ## Train it
 #
-# Now the helpdesk. The policy starts as the base, the critic as a copy of the reward model. A step:
+# Now the help desk. The policy starts as the base, the critic as a copy of the reward model. A step:
 # 128 responses, two passes of two minibatches. `follow` in `experiments/ppo.py` runs PPO and writes
 # the gold score down beside the metrics. Twelve steps are run now and compared with their stored
 # row; the figures are of a stored run of twenty-four.
@@ -523,8 +523,8 @@ measure("ppo.kl_end", statistics.fmean(longer["kl"][-3:]), "nats per response", 
 
 # %% [markdown]
 # *What to look at:* gold rises by more than a point within a minute, though the judge was never
-# asked. The two runs are not equal to the last digit: one other rounding, one other token drawn,
-# and the paths part. Their ends agree.
+# asked. The two runs are not equal to the last digit: one number rounded differently can change one
+# token that is drawn, and from there the runs differ. Their ends agree.
 #
 # ## What β does
 #
@@ -721,7 +721,7 @@ evidence("C1.32", fallen["ppo.collapsed_beta005_clip_3e4"], seeds=experiment.SEE
 # %% [markdown]
 # *What to look at:* at the small rate either brake alone prevents a collapse, and without both two
 # runs of three break. At the large rate it takes both, and even then gold falls to half of what the
-# small rate reaches: no collapse is not yet success.
+# small rate reaches: a run that does not collapse is not yet a success.
 #
 # ## Four ways to an advantage, four starts
 #
@@ -851,8 +851,9 @@ if fixed["gold"][-1] < buggy["gold"][-1]:
     )
 
 # %% [markdown]
-# *What to look at:* a ratio of 1 proves nothing where both sides make the same mistake. The proof
-# is to compare with what the sampler said when it drew the token: `ratio_gap` above does it.
+# *What to look at:* a ratio of 1 proves nothing where both sides make the same mistake. The test is
+# to compare with the probability that the sampler gave when it drew the token: `ratio_gap` above does
+# it.
 
 # %% [markdown]
 # ## Verdict
@@ -862,7 +863,7 @@ finish()
 
 # %% [markdown]
 # **What it does not show.** One small model, one judge, short replies, and a reward model that
-# reads the same few sentences again and again. The hyperparameters are the prototype's, not tuned
+# reads the same few sentences again and again. The hyperparameters were set once, and not tuned
 # for any β. Ten steps are few for a statement about stability. At equal divergence the runs differ
 # in age as well: the run with a penalty has spent most of its steps there, the run without passes
 # through. What the curves look like at scale is cited in the chapter.

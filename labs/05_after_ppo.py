@@ -3,7 +3,7 @@
 #
 # Preferences without a reward model (DPO), rewards without a critic (GRPO, RLOO), rewards without
 # preferences (a verifier), and a teacher that comments on every token (on-policy distillation). You
-# write the core of each in a few lines, hold it against `methods/`, and train the helpdesk's base
+# write the core of each in a few lines, hold it against `methods/`, and train the help desk's base
 # with it. Then every signal meets every choice of parameters: what does rank cost, under SFT, DPO,
 # PPO and GRPO?
 #
@@ -182,9 +182,9 @@ show(
 
 # %% [markdown]
 # *What to look at:* DPO is never content: a margin that is large already still pulls a little. IPO
-# aims at one margin and pulls back beyond it. KTO gives up on pairs that are hopeless and forgets
-# those that are won. All three see the difference from the reference alone, never a probability by
-# itself; keep that in mind for the surprise below.
+# aims at one margin and pulls back beyond it. KTO hardly pulls on pairs that are far from won, nor on
+# those that are safely won. All three see the difference from the reference alone, never a
+# probability by itself; keep that in mind for the surprise below.
 
 # %% [markdown]
 # ## Train it
@@ -275,8 +275,8 @@ measure("after.source_start", starts, "gold points after ten steps of SFT", seed
 # %% [markdown]
 # ## A group in place of a critic
 #
-# PPO needs a critic to say what was to be expected. GRPO asks the neighbours: several responses to
-# the same prompt, each compared with the others.
+# PPO needs a critic to say what was to be expected. GRPO takes it from the group: several responses
+# to the same prompt, each compared with their mean.
 #
 # $$\hat A_i = \frac{r_i - \text{mean}(r_1, \dots, r_G)}{\text{std}(r_1, \dots, r_G)}$$
 
@@ -311,8 +311,8 @@ check(group_advantages)
 # %% [markdown] solution="after.group_advantages"
 
 # %% [markdown]
-# The mean of a group contains the response itself, which pulls the gradient towards 0 a little. REINFORCE
-# leave-one-out (RLOO) compares with the others only, and divides by nothing.
+# The mean of a group contains the response itself, which pulls the gradient towards 0 a little.
+# REINFORCE leave-one-out (RLOO) compares with the others only, and divides by nothing.
 
 # %% [markdown]
 # ### Exercise · leave one out
@@ -357,8 +357,9 @@ gap = (grpo.centred(scores, 4) * 4 / 3 - leave_one_out(scores, 4)).abs().max()
 measure("after.rloo_is_scaled", gap, "largest difference")
 
 # %% [markdown]
-# *What to look at:* where all fare alike, nobody learns anything, be the answers right or wrong. And
-# Dr. GRPO and RLOO are the same up to a factor of $G/(G-1)$, which a learning rate absorbs.
+# *What to look at:* where all responses score alike, nothing is learned, whether they are right or
+# wrong. And Dr. GRPO and RLOO are the same up to a factor of $G/(G-1)$, which a learning rate
+# absorbs.
 #
 # ### From tokens to one number
 #
@@ -480,8 +481,8 @@ for name, signal in experiment.EQUAL_WORK.items():
 # %% [markdown]
 # ### One after another
 #
-# The document's strongest combination is SFT and then RLHF. Here are four orders, each stage on the same
-# 2,000 pairs, with the policy that the stage before left as its reference.
+# The document's strongest combination is SFT and then RLHF. Here are four orders, each stage on the
+# same 2,000 pairs, with the policy that the stage before left as its reference.
 
 # %%
 stack_rows, _ = sweep(experiment.STACK)
@@ -512,7 +513,7 @@ evidence("C5.02", statistics.fmean(leads), seeds=experiment.SEEDS)
 # %% [markdown]
 # ## Every signal, every choice of parameters
 #
-# A signal says what is learned, a choice of parameters says where. So there is a grid, and the
+# A signal says what is learned; a choice of parameters says where. So there is a grid, and the
 # document's three methods are three of its cells.
 #
 # With an adapter the reference costs nothing: it is the base, with the adapter switched off for a
@@ -677,8 +678,8 @@ check(right_total)
 # Triage: 64 tickets with their fields, too few steps of SFT on them, and then 40 steps of GRPO with a
 # verifier that accepts a response if all five fields are right. $p_0$ is the share of right responses
 # in the first step. Two others get as much work: further SFT on the same 64 tickets, and SFT with the
-# right fields of *all* the tickets that the verifier marked, for who can check an answer may also have
-# it.
+# right fields of *all* the tickets that the verifier marked, since whoever can check an answer may
+# also have it.
 
 # %%
 cold, _ = sweep(verified.COLD_START)
@@ -733,8 +734,8 @@ evidence("C8.03", verified.over_more_sft(groups, 100), seeds=experiment.SEEDS)
 # %% [markdown]
 # ### What a verifier lets through
 #
-# The same from 100 steps of SFT, with a verifier that looks at the form only: five words and four bars.
-# And as a control, one that tosses a coin.
+# The same from 100 steps of SFT, with a verifier that looks at the form only: five words and four
+# bars. And as a control, one that tosses a coin.
 
 # %%
 cheat_rows, _ = sweep(verified.CHEAT)
@@ -763,9 +764,9 @@ for name, (what, verifier) in verified.CHEAT_MEASURES.items():
 # %% [markdown]
 # ## A teacher on every token
 #
-# A verifier says one thing of a whole response. A teacher can say of every token which ones it would
-# have preferred. On-policy distillation lets the student write, and pulls each of its next-token
-# distributions towards the teacher's:
+# A verifier gives one number for a whole response. A teacher can say for every token which ones it
+# would have preferred. On-policy distillation lets the student write, and pulls each of its
+# next-token distributions towards the teacher's:
 #
 # $$\mathcal{L} = \mathbb{E}_{y \sim \pi_S}\left[\frac{1}{|y|} \sum_t D_\text{KL}\left(\pi_S(\cdot \mid x, y_{<t})
 # \,\Vert\, \pi_T(\cdot \mid x, y_{<t})\right)\right]$$
@@ -804,8 +805,8 @@ check(reverse_kl)
 # ### Four ways on
 #
 # Totals of two numbers, after SFT on 1,000 sums. Then 60 steps of 256 responses: more SFT on the same
-# sums; a verifier; a larger model's answers to new sums, imitated; and the larger model's word on the
-# student's own answers.
+# sums; a verifier; a larger model's answers to new sums, imitated; and the larger model's judgement
+# of the student's own answers, token by token.
 
 # %%
 total_rows, _ = sweep(verified.TOTALS)
@@ -913,7 +914,7 @@ if fixed["gold"] < buggy["gold"]:
 finish()
 
 # %% [markdown]
-# **What it does not show.** One small model, one judge, replies of at most forty tokens and answers of
-# a dozen. Rates were tuned with three or four values each, on one seed; β was not tuned at all.
+# **What it does not show.** One small model, one judge, replies of at most forty tokens and answers
+# of a dozen. Rates were tuned with three or four values each, on one seed; β was not tuned at all.
 #
 # Back to the [chapter](../chapters/after-ppo.md).

@@ -2,9 +2,9 @@
 # # Lab 06 · How much data, and which
 #
 # How does performance grow with the number of examples? Does LoRA need fewer? What is a repeated
-# example worth, what one that a model wrote? And where there is money for so many labels and no more,
+# example worth, what one that a model wrote? And if the budget buys a fixed number of labels,
 # how are they best spent? You write the three small functions that answer such questions, a fitted
-# line among them. Four statements of the [document on trial](../chapters/document.md) are put to the
+# line among them. Five statements of the [document on trial](../chapters/document.md) are put to the
 # test.
 #
 # **How to work through it.** As in [lab 01](01_sft.ipynb): run the cells from top to bottom; an
@@ -54,11 +54,11 @@ on_trial()
 # %% [markdown]
 # ## Performance against the number of examples
 #
-# Two tasks. *Triage* is a skill that the base lacks: file a ticket in five fields. *Polite* is a style
-# whose sentences it knows: reply in four parts and in their order. Full tuning and LoRA of rank 8
-# each learn from 32 to 4,096 examples, at learning rates that were chosen for few and for many on the
-# validation split. However few the examples, a run on triage takes 480 steps (LoRA, which learns it more
-# slowly, 960) and one on politeness 240: compute is equal, and only the data differ.
+# Two tasks. *Triage* is a skill that the base lacks: file a ticket in five fields. *Polite* is a
+# style whose sentences it knows: reply in four parts and in their order. Full tuning and LoRA of rank
+# 8 each learn from 32 to 4,096 examples, at learning rates that were chosen for few and for many on
+# the validation split. However few the examples, a run on triage takes 480 steps (LoRA, which learns
+# it more slowly, 960) and one on politeness 240: compute is equal, and only the data differ.
 
 # %%
 stored, live = sweep(
@@ -401,8 +401,9 @@ evidence("C2.17", statistics.fmean(gains), seeds=range(5))
 
 # %% [markdown]
 # *What to look at:* asking about uncertain pairs brought no gain. The mean is lower, and the seeds
-# spread. Where the reward model is unsure, the replies are a little closer together than usual, so that
-# the rater's choice is closer to chance; and 200 pairs of one kind are less varied than random ones.
+# spread. Where the reward model is unsure, the replies are a little closer together than usual, so
+# that the rater's choice is closer to chance; and 200 pairs of one kind are less varied than random
+# ones.
 #
 # ## Compare, or rate?
 #
@@ -446,9 +447,9 @@ evidence("C2.11", statistics.fmean(gaps), seeds=range(10))
 finish()
 
 # %% [markdown]
-# **What it does not show.** That the numbers carry over: a skill of another kind, another base,
-# another rate of labels have other curves. The simulated raters know no ease; whether comparing is
-# *easier* for people, no simulation can tell. And the tasks here are learned completely, which leaves
-# no room for the slow growth that large tasks show.
+# **What it does not show.** That the numbers carry over: a skill of another kind, another base or
+# raters who err more or less have other curves. The simulated raters find nothing easy or hard;
+# whether comparing is *easier* for people, no simulation can tell. And the tasks here are learned
+# completely, which leaves no room for the slow growth that large tasks show.
 #
 # Back to the [chapter](../chapters/data.md).

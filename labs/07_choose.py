@@ -1,15 +1,15 @@
 # %% [markdown]
 # # Lab 07 · Choosing a method
 #
-# How do you choose between full tuning, an adapter and preferences? The document answers with
-# rules: gates for memory, data and money, tables of what each method needs, and a tree. Here they
-# are data. You write the functions that look for gaps and holes in such rules, let them loose on
-# the document's, and then on a decision table that is meant to do better. Five statements of the
-# [document on trial](../chapters/document.md) are put to the test.
+# How do you choose between full tuning, an adapter and preferences? The document answers with rules:
+# gates for memory, data and money, tables of what each method needs, and a tree. Here they are data.
+# You write the functions that look for gaps and holes in such rules, and run them on the document's
+# rules, and then on a decision table that is meant to do better. Five statements of the [document on
+# trial](../chapters/document.md) are put to the test.
 #
 # **How to work through it.** As in [lab 01](01_sft.ipynb): run the cells from top to bottom; an
-# exercise whose body is `...` uses the solution until you write your own; `check` names the
-# mistake. The three exercises are worth 12 points; plan 40 minutes for them. Nothing is trained here, so the
+# exercise whose body is `...` uses the solution until you write your own; `check` names the mistake.
+# The three exercises are worth 12 points; plan 40 minutes for them. Nothing is trained here, so the
 # lab takes seconds.
 
 # %%
@@ -195,7 +195,8 @@ show(
 # %% [markdown]
 # *What to look at:* read generously, every team with clear answers gets a method. A team that needs
 # preferences gets one only if it is advanced and has more than 80 GB, 10,000 pairs and 20,000
-# dollars, all at once. The document knows one way to learn preferences, and it is the dearest.
+# dollars, all at once. The document's gates and tree know one way to learn preferences, and it is the
+# dearest.
 #
 # ## A table that answers
 #
@@ -360,6 +361,6 @@ finish()
 # %% [markdown]
 # **What it does not show.** That the table's advice is good: it is a summary of what the other labs
 # and the cited works found, with their limits. Costs are left out; they get a lab of their own. And
-# ten reports are the ones that were published, which is to say the ones that worked.
+# the ten reports are ones that were published, and so mostly ones that worked.
 #
 # Back to the [chapter](../chapters/choosing.md).
