@@ -12,7 +12,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONSAFEPATH PYTHONOPTIMIZE PYTHO
 unexport PYTHONUSERBASE PYTHONNOUSERSITE PYTHONPLATLIBDIR PYTHONEXECUTABLE __PYVENV_LAUNCHER__
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test grade lab labs sweeps mutants bench
+.PHONY: help setup book test grade capstone lab labs sweeps mutants bench
 
 help:   ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -40,6 +40,9 @@ endif
 
 grade: setup  ## turn a folder of submitted notebooks into marks: make grade SUBMISSIONS=folder
 	@$(BIN)/python -E -m grading $(if $(SUBMISSIONS),"$(SUBMISSIONS)") $(ARGS)
+
+capstone: setup  ## examine submitted adapters: make capstone SUBMISSIONS=folder ARGS="--word something"
+	@$(BIN)/python -E -m grading.capstone $(if $(SUBMISSIONS),"$(SUBMISSIONS)") $(ARGS)
 
 lab: setup  ## open the labs in JupyterLab
 	@$(BIN)/python tools/open_lab.py $(ARGS)

@@ -26,7 +26,10 @@ from course.registry import Check, explain, one_line
 from course.registry import seeded as run_check
 from course.withheld import SolutionWithheld, refuse
 
+from .errors import GradingError
+
 if TYPE_CHECKING:
+    from experiments import capstone
     from torch import nn
 
 __all__ = [
@@ -115,6 +118,34 @@ def recipe_of(value) -> str | None:
 def make_models() -> dict[str, "nn.Module"]:
     """A model from each recipe, by the recipe's name."""
     return {name: make() for name, make in models.RECIPES.items()}
+
+
+# The capstone -------------------------------------------------------------------------------------
+
+
+def examine_adapter(folder: Path, word: str) -> tuple["capstone.Report | None", str]:
+    """What an adapter in a folder is worth on hidden tickets, or else what is wrong with it.
+
+    Raises GradingError where the course's own base cannot be loaded, which is no learner's fault.
+    """
+    from experiments import capstone  # it needs the experiments, which nothing else here does
+    from helpdesk.base import BaseError
+    from methods.targets import AdapterError
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        return capstone.examine(folder, word), ""
+    except BaseError as error:
+        raise GradingError(str(error)) from None
+    except AdapterError as error:
+        return None, one_line(str(error), 300)
+    except Exception as error:  # what a library makes of a strange file must not stop the others
+        return None, one_line(
+            f"it could not be examined ({type(error).__name__}: {error}): save the adapter again "
+            "with adapter_files.save",
+            300,
+        )
 
 
 # Solutions ----------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 #
 # How much memory does a training take, and why? How many hours, and how much money? The document
 # answers with ranges: 50 to 80 GB for SFT, 10 to 15 for PEFT, more than 80 for RLHF, 2 to 4 hours.
-# Here the answer is a formula for each part. You write two of them. Then they are put to the
-# test: against PyTorch's allocator on real steps, against what other calculators say, and against
+# Here the answer is a formula for each part. You write two of them. Then they are
+# compared: with PyTorch's allocator on real steps, against what other calculators say, and against
 # figures that others have published. Two statements of the
 # [document on trial](../chapters/document.md) are put to the test.
 #
@@ -96,10 +96,10 @@ show(
 # ### What each device keeps
 #
 # Several devices can share what each of them would otherwise keep whole. ZeRO has three stages:
-# optimiser states are divided from stage 1 on, gradients from stage 2, weights from stage 3. PyTorch's
-# FSDP is the third. Activations are never divided, since they belong to a device's own rows. Here are
-# 7.5 billion parameters and 64 devices, the example of the paper (Rajbhandari et al. 2020, figure 1),
-# which prints 120, 31.4, 16.6 and 1.9 GB.
+# optimiser states are divided from stage 1 on, gradients from stage 2, weights from stage 3.
+# PyTorch's FSDP corresponds to stage 3. Activations are never divided, since they belong to a
+# device's own rows. Here are 7.5 billion parameters and 64 devices, the example of the paper
+# (Rajbhandari et al. 2020, figure 1), which prints 120, 31.4, 16.6 and 1.9 GB.
 
 # %%
 whole = {"weights": 15e9, "gradients": 15e9, "optimiser states": 90e9}
@@ -176,7 +176,7 @@ show(
 # dimensions of SmolLM2-135M and GPT-2, and small models of six families. PyTorch's allocator was
 # watched while it gave out memory and took it back. The formula counts what transformers' layers
 # save, and was corrected twice when a small model showed something that it had missed. So agreement
-# here shows that it says what PyTorch does; the published figures further down are the test of what
+# here shows that it counts what PyTorch does; the published figures further down are the test of what
 # it predicts. The cell below repeats two of the runs.
 
 # %%
@@ -280,15 +280,16 @@ show(
     fig,
     "Error of the formula for each published figure, by what was counted. Where the allocator was read, "
     "all but five lie within ten percent, most of them below; what a process or the allocator holds in "
-    "reserve is a fifth to a third above the formula.",
+    "reserve is a quarter to more than a half above the formula.",
 )
 
 # %% [markdown]
-# *What to look at:* the formula is a little low nearly everywhere; it leaves out what kernels need for
-# their own work, dropout and more. What is held in reserve and by the process is larger still: plan a
-# quarter more than the formula says. Two QLoRA figures are a quarter above it, and their settings do
-# not tell why. Three figures of LoRA on two GPUs are more than twice what it says: they hardly grow
-# with the batch, so they are probably the peak of loading, before the weights are divided.
+# *What to look at:* the formula is a little low nearly everywhere; it leaves out what kernels need
+# for their own work, dropout and more. What is held in reserve and by the process is larger still:
+# plan a quarter more than the formula says, at least. Two QLoRA figures are a third above it, and
+# their settings do not say why. Three figures of LoRA on two GPUs are more than twice what it says:
+# they hardly grow with the batch, so they are probably the peak of loading, before the weights are
+# divided.
 #
 # ## Operations, hours, dollars
 #
@@ -354,8 +355,8 @@ show(
 )
 
 # %% [markdown]
-# *What to look at:* with sampling at 5 percent of the card's peak and the rest at 40, both assumed, four
-# tenths of PPO's hours go to sampling: it writes one token after the other.
+# *What to look at:* with sampling at 5 percent of the card's peak and the rest at 40, both assumed,
+# four tenths of PPO's hours go to sampling: it writes one token after the other.
 #
 # ## The document's tables, line by line
 #
@@ -377,10 +378,10 @@ for name, method in experiment.TABLE_GB.items():
 measure("cost.table_lines", len(tables.lines()), "figures of the document's tables")
 
 # %% [markdown]
-# *What to look at:* for LoRA on 7 billion parameters the formula is at the top of the range from 10 to
-# 15 GB, and a quarter more is above it. 50 to 80 GB is too little for full tuning in mixed precision;
-# in pure bfloat16, at half the states, it fits. A demonstration for SFT is priced at 5 to 20 cents,
-# less than a click on the better of two replies.
+# *What to look at:* for LoRA on 7 billion parameters the formula is at the top of the range from 10
+# to 15 GB, and a quarter more is above it. 50 to 80 GB is too little for full tuning in mixed
+# precision; in pure bfloat16, at half the states, it fits. A demonstration for SFT is priced at 5 to
+# 20 cents, less than a click on the better of two replies.
 #
 # ## All methods side by side
 

@@ -1,4 +1,5 @@
-"""A learner's own copies of the labs, in the folder mine/, which git ignores.
+"""A learner's own copies of the labs and of the capstone's start, in the folder mine/, which git
+ignores.
 
 A copy holds the cells of the published notebook without its outputs, so that nothing is spoilt and
 what has run can be told from what has not. Its first cell changes to the folder labs/, where a lab
@@ -12,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = ROOT / "mine"
+PROGRAM = "capstone_start.py"  # copied as it is: it finds the labs from either folder
 HOME = {
     "cell_type": "code",
     "execution_count": None,
@@ -34,13 +36,16 @@ def complete(labs: Path = ROOT / "labs", own: Path = OWN) -> list[str]:
         published = json.loads(path.read_text(encoding="utf-8"))
         copy = own / path.name
         if not copy.exists():
-            write(copy, copy_of(published))
+            write(copy, json.dumps(copy_of(published), indent=1, ensure_ascii=False) + "\n")
             made.append(path.name)
         elif version_of(copy) not in (None, version(published)):
             told.append(
                 f"{own.name}/{path.name} is of an earlier version of the lab: to get the present "
                 "one, rename yours and run make lab again."
             )
+    if (labs / PROGRAM).exists() and not (own / PROGRAM).exists():
+        write(own / PROGRAM, (labs / PROGRAM).read_text("utf-8"))
+        made.append(PROGRAM)
     if made:
         told.insert(0, f"New copies for you in {own.name}/: {', '.join(made)}.")
     return told
@@ -69,10 +74,10 @@ def version_of(copy: Path) -> str | None:
         return None
 
 
-def write(path: Path, notebook: dict) -> None:
+def write(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        part.write_text(text, "utf-8")
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

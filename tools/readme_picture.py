@@ -1,4 +1,4 @@
-"""Store the README's picture: the figure of lab 04 that shows gold against the divergence.
+"""Store the README's picture: the comparison of all methods on one task, as lab 09 draws it.
 
     python tools/readme_picture.py
 
@@ -13,16 +13,16 @@ sys.path.append(str(ROOT / "chapters/_ext"))
 
 from stored_figures import figures_of  # noqa: E402 (chapters/_ext must be on the path first)
 
-BEGINS = "Gold score against the square root"
-PICTURE = ROOT / "chapters/assets/gold.svg"
+BEGINS = "The comparison. Gold, left"
+PICTURE = ROOT / "chapters/assets/comparison.svg"
 
 
 def figure() -> str:
     """The SVG that the lab stores now. Raises ValueError unless there is exactly one of these words."""
-    found = figures_of(ROOT / "labs/04_ppo.ipynb")
+    found = figures_of(ROOT / "labs/09_pipelines.ipynb")
     svgs = [svg for description, svg, _ in found if description.startswith(BEGINS)]
     if len(svgs) != 1:
-        raise ValueError(f"{len(svgs)} figures of lab 04 begin with {BEGINS!r}: name one")
+        raise ValueError(f"{len(svgs)} figures of lab 09 begin with {BEGINS!r}: name one")
     return svgs[0] + "\n"
 
 

@@ -137,6 +137,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "d_out and d_in exchanged: if not 1 <= rank <= min(d_in, d_out):; raise ValueError(…); return rank * (d_in + d_out)": "a sum and a minimum are the same in either order",
     },
     "lora.update": {"detached: return x @ A.T @ B.T * (alpha / len(A.detach()))": A_LENGTH},
+    "pipelines.mixed_batch": {
+        "detached: update = torch.einsum('btr,bor->bto', thin, B[adapter]) * (alpha / A.detach().shape[1])": A_LENGTH
+    },
     "ppo.gae": {
         "other function: advantages, following, next_value = (torch.randn_like(values), 0.0, 0.0)": OVERWRITTEN,
         "other argument: advantages, following, next_value = (torch.zeros_like(rewards), 0.0, 0.0)": SAME_SHAPE,

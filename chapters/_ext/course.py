@@ -18,6 +18,8 @@
     {lab-figure}                               a lab's figure, of course_figures.py
     {check-strength}                           how well the checks tell right from wrong, of
                                                course_strength.py
+    {comparison}, {strategies}                 every method on one task, and what strategies reach in
+                                               the capstone, of course_comparison.py
     {calculator}, {explorer}                   memory, cost and choice worked out in the page, of
                                                course_planner.py
 
@@ -528,6 +530,7 @@ def setup(app):
     app.setup_extension("course_html")
     app.setup_extension("course_figures")
     app.setup_extension("course_strength")
+    app.setup_extension("course_comparison")
     app.setup_extension("course_planner")
     app.connect("builder-inited", read_facts)
     app.connect("doctree-read", mark_cells)

@@ -23,9 +23,10 @@ def own(tmp_path):
 def test_a_copy_has_all_cells_and_no_outputs(own):
     told = own_labs.complete(own=own)
     names = sorted(path.name for path in own.iterdir())
-    assert names == sorted(f"{name}.ipynb" for name in labs())
+    notebooks = sorted(f"{name}.ipynb" for name in labs())
+    assert names == [*notebooks, own_labs.PROGRAM]
     assert told == [f"New copies for you in mine/: {', '.join(names)}."]
-    for name in names:
+    for name in notebooks:
         first, *cells = read(own / name)["cells"]
         published = read(own_labs.ROOT / "labs" / name)["cells"]
         assert "%cd -q ../labs" in first["source"]
@@ -37,10 +38,12 @@ def test_a_copy_has_all_cells_and_no_outputs(own):
 def test_what_is_there_is_left_alone_and_a_missing_one_comes_back(own):
     own_labs.complete(own=own)
     mine, gone = own / "01_sft.ipynb", own / "02_lora.ipynb"
+    (own / own_labs.PROGRAM).write_text("my work", "utf8")
     mine.write_text("my work", "utf8")
     gone.unlink()
     assert own_labs.complete(own=own) == ["New copies for you in mine/: 02_lora.ipynb."]
     assert mine.read_text("utf8") == "my work" and gone.exists()
+    assert (own / own_labs.PROGRAM).read_text("utf8") == "my work"
     assert own_labs.complete(own=own) == []
 
 
@@ -78,7 +81,7 @@ def test_a_copy_runs_where_a_lab_runs(own):
 
 def test_a_copy_is_graded_as_the_notebook_itself(own):
     own_labs.complete(own=own)
-    for path in own.iterdir():
+    for path in own.glob("*.ipynb"):
         data = re.sub(rb'"    \.\.\.(\\n)?"', b'"    return None + 1"', path.read_bytes())
         answers = find_answers(data, path.name)
         assert answers.lab.name == path.stem and not answers.notes
