@@ -245,6 +245,11 @@ ruined = sum(row[2] < row[0] for row in after_dpo)
 measure("pipelines.ruined_by_dpo", ruined, "of three seeds, gold below the base's after DPO")
 measure("pipelines.worst_after_dpo", worst[2], "gold points after DPO, the worst of three seeds")
 measure("pipelines.worst_after_program", worst[3], "gold points after the program, the same seed")
+best = max(row[3] for row in after_dpo)
+measure("pipelines.best_after_program", best, "gold points after the program, the best seed")
+for name, parameters in results.PPO_AFTER_SFT.items():
+    added = results.added_by_ppo(stages, parameters)
+    measure(name, added, "gold points that PPO adds after SFT, seed by seed", seeds=SEEDS)
 for name, ((first, second), what) in results.STAGE_GAPS.items():
     gaps = results.stage_gaps(stages, first, second, what)
     measure(name, gaps, results.GAP_UNITS[what], seeds=SEEDS)
@@ -325,8 +330,9 @@ for begin in experiment.STARTS:
         measure("pipelines.base_alike", alike, "share of groups, were all prompts alike")
 
 # %% [markdown]
-# *What to look at:* from the base, nineteen of twenty groups teach nothing in the first step, and as
-# many as your formula says for prompts that are all alike. From random weights none teaches anything.
+# *What to look at:* from the base, nineteen of twenty groups teach nothing in the first step. Your
+# formula says about as many, but these are two groups of 48: too few to test it. From random weights
+# none teaches anything, in no step.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(8.4, 3.0), sharey=True)
@@ -529,7 +535,7 @@ finish()
 
 # %% [markdown]
 # **What it does not show.** One small model and one task, whose demonstrations are perfect: they show
-# exactly the style that the judge likes best. Where demonstrations are no better than what the model
+# what the judge likes best, and more than the rater was asked for. Where demonstrations are no better than what the model
 # says already, choices have more to teach ([lab 05](05_after_ppo.ipynb)). Rates were found with all
 # labels and used with fewer. Prices are assumptions, and no price is put on what was forgotten.
 #

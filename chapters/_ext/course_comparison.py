@@ -10,7 +10,7 @@ labels.
     ```
 
 is what usual strategies reach in the capstone. Numbers are means over the seeds, and for qualities
-± half the width of a 95 % interval. Seconds are medians, since a busy machine delays single runs.
+± half the width of a 95 % interval.
 """
 
 import json
@@ -33,7 +33,7 @@ HEAD = (
     "KL, nats per reply",
     "Facts still answered, %",
     "Lost on transcripts, nats",
-    "Seconds",
+    "10¹² operations",
     "MB held",
     "KB stored",
 )
@@ -115,7 +115,7 @@ def cells(method, rows):
     stored = mean(of["artefact_bytes"], 1e-3) if any(of["artefact_bytes"]) else "–"
     return [
         *line,
-        f"{statistics.median(of['train_seconds']):,.0f}",
+        mean(of["operations"], 1e-12, 1),
         mean(of["state_bytes"], 1e-6),
         stored,
     ]

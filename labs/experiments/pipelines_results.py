@@ -374,9 +374,14 @@ STAGE_GAPS = {  # the end of the first pipeline minus the end of the second
     "pipelines.gap_order": (("SFT → PPO", "PPO → SFT"), "gold"),
     "pipelines.gap_order_forgotten": (("SFT → PPO", "PPO → SFT"), "forgotten"),
 }
+PPO_AFTER_SFT = {  # what the stage of PPO adds to the policy after SFT
+    "pipelines.ppo_after_sft": "full",
+    "pipelines.ppo_after_sft_r8": "r = 8",
+}
 RANK_GAPS = {  # minus full tuning, both SFT → PPO
     "pipelines.gap_r8": ("r = 8", "gold"),
     "pipelines.gap_r1": ("r = 1", "gold"),
+    "pipelines.gap_r8_exact": ("r = 8", "exact"),
     "pipelines.gap_r1_exact": ("r = 1", "exact"),
     "pipelines.gap_r1_forgotten": ("r = 1", "forgotten"),
 }
@@ -406,6 +411,12 @@ def stage_gaps(rows: Sequence[Row], first: str, second: str, what: str) -> list[
         for each in (first, second)
     ]
     return [in_gap_units(a - b, what) for a, b in zip(*ended)]
+
+
+def added_by_ppo(rows: Sequence[Row], parameters: str) -> list[float]:
+    """Gold after SFT → PPO minus gold after its SFT, a number for each seed."""
+    some = select(rows, "gold", pipeline=experiment.WITH_ADAPTERS, parameters=parameters)
+    return [ended - sft for _, sft, ended in some]
 
 
 def ends(rows: Sequence[Row], parameters: str, what: str) -> list[float]:

@@ -60,7 +60,7 @@ def test_a_line_has_means_and_the_half_width_of_the_interval(comparison, tmp_pat
         "4.0",
         "97",
         "0.71",
-        "10",
+        "0.5",
         "15",
         "3,862",
     ]
@@ -70,7 +70,7 @@ def test_what_is_not_trained_costs_nothing_and_what_is_not_stored_is_left_out(co
     write(tmp_path, rows_of(comparison, artefact_bytes=0))
     found = comparison.read(tmp_path)
     assert comparison.cells("the base", found["the base"])[-3:] == ["–", "–", "–"]
-    assert comparison.cells("best of 16", found["best of 16"])[-3:] == ["10", "15", "–"]
+    assert comparison.cells("best of 16", found["best of 16"])[-3:] == ["0.5", "15", "–"]
 
 
 def test_rows_with_fewer_labels_do_not_count(comparison, tmp_path):

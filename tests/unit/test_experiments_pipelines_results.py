@@ -87,6 +87,12 @@ def test_gaps_are_taken_seed_by_seed_at_the_end_and_shares_in_percentage_points(
     assert results.rank_gaps(stage_rows(), "r = 1", "exact") == pytest.approx([-10.0, -10.0])
 
 
+def test_what_ppo_adds_is_taken_from_the_policy_after_sft():
+    row = {"pipeline": "SFT → PPO", "parameters": "full"}
+    rows = [row | {"gold": [1.0, 2.5, 2.5 + gain]} for gain in (0.1, -0.2)]
+    assert results.added_by_ppo(rows, "full") == pytest.approx([0.1, -0.2])
+
+
 def test_one_result_comes_in_the_order_of_the_seeds():
     rows = [ROW | {"seed": seed, "gold": 10.0 * seed} for seed in (2, 0, 1)]
     assert results.of(rows, "SFT", 60) == [0.0, 10.0, 20.0]
