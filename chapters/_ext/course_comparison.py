@@ -113,12 +113,7 @@ def cells(method, rows):
     if reads == "nothing":
         return [*line, "–", "–", "–"]
     stored = mean(of["artefact_bytes"], 1e-3) if any(of["artefact_bytes"]) else "–"
-    return [
-        *line,
-        mean(of["operations"], 1e-12, 1),
-        mean(of["state_bytes"], 1e-6),
-        stored,
-    ]
+    return [*line, mean(of["operations"], 1e-12, 1), mean(of["state_bytes"], 1e-6), stored]
 
 
 def table(found):

@@ -57,7 +57,7 @@ def test_no_page_names_a_folder_of_this_machine(site):
 def test_the_site_is_light(site):
     size = sum(path.stat().st_size for path in site.html.rglob("*") if path.is_file())
     labs = len(list(site.html.glob("labs/*.html")))
-    assert size < (6 + 1.5 * labs) * 2**20, f"{size / 2**20:.1f} MiB"
+    assert size < (8 + 1.5 * labs) * 2**20, f"{size / 2**20:.1f} MiB"
     assert not list(site.html.rglob("*.map"))
     assert not list(site.html.rglob("fontawesome.js"))
 

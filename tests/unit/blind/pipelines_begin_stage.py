@@ -26,7 +26,9 @@ def right_2(weight, A, B, alpha):
 def right_3(weight, A, B, alpha):
     merged = weight.detach().double().clone()
     for r in range(A.shape[0]):
-        merged += alpha / A.shape[0] * torch.outer(B[:, r].detach().double(), A[r].detach().double())
+        merged += (
+            alpha / A.shape[0] * torch.outer(B[:, r].detach().double(), A[r].detach().double())
+        )
     new_A = A.detach().clone()
     if not new_A.any():
         new_A.normal_(std=0.02)
@@ -221,7 +223,11 @@ def wrong_24(weight, A, B, alpha):
 # wrong: rank-stabilised scale, alpha over the root of the rank (right for rank 1)
 def wrong_25(weight, A, B, alpha):
     with torch.no_grad():
-        return weight + alpha / math.sqrt(A.shape[0]) * (B @ A), torch.randn_like(A), torch.zeros_like(B)
+        return (
+            weight + alpha / math.sqrt(A.shape[0]) * (B @ A),
+            torch.randn_like(A),
+            torch.zeros_like(B),
+        )
 
 
 # wrong: empties only the first column of B, right for rank 1
