@@ -102,12 +102,13 @@ check(mixed_batch)
 
 # %% [markdown]
 # On one layer of the base, with six adapters and 48 rows in any order: the same numbers as one
-# adapter at a time, in one call.
+# adapter at a time, in one call. Servers have kernels of their own for it, which do not copy the
+# matrices for each row.
 
 # %%
-told = results.time_mixed_batch(mixed_batch, experiment.TEAMS)
-print(f"largest difference {told['difference']:.1e}, {told['ratio']:.1f} times as fast")
-measure("pipelines.mixed_difference", told["difference"], "largest difference of the outputs")
+difference = results.mixed_difference(mixed_batch, experiment.TEAMS)
+print(f"largest difference of the outputs: {difference:.1e}")
+measure("pipelines.mixed_difference", difference, "largest difference of the outputs")
 
 # %% [markdown]
 # Now the teams. Each way has the best of three rates, found on a seed of its own, and as many
@@ -122,6 +123,8 @@ for ax, what, label in zip(
 ):
     results.draw_dots(ax, {arm: select(teams, what, arm=arm) for arm in experiment.ARMS}, BLUE)
     ax.set_xlabel(label)
+for ax in axes[:2]:
+    ax.set_xlim(-0.03, 1.03)
 axes[2].set_xscale("log")
 show(
     fig,
