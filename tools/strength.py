@@ -51,6 +51,7 @@ A_LENGTH = "only the length of it is asked, and a length has no gradient"
 ANY_WIDTH = "the exercise leaves open how widely A is spread"
 ANY_RANK = "the exercise does not ask what becomes of a rank that the matrix cannot have"
 A_PRODUCT = "a product is the same in any order"
+A_NUMBER = "a tensor of one number is a number, too"
 A_SQUARE = "a square is the same for both signs"
 ONE_DEVICE = "here everything is on one device"
 NOTHING_SUCH = "the exercise does not ask what becomes of no example, or of labels that do not fit"
@@ -119,6 +120,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "data.label_hours": {
         "items and minutes exchanged: return minutes * items * judgements / 60": A_PRODUCT,
         "minutes and judgements exchanged: return items * judgements * minutes / 60": A_PRODUCT,
+    },
+    "failures.energy_left": {
+        "sign: energies = -torch.linalg.svdvals(change).square()": "the sign cancels in the share",
+        "step left out: everything = energies.sum()": A_NUMBER,
+        "step left out: return energies[rank:].sum() / everything if everything else 0.0": A_NUMBER,
     },
     "lora.initialise": {
         "sign: A = -torch.empty(rank, d_in).uniform_(-1 / math.sqrt(d_in), 1 / math.sqrt(d_in))": "A is as likely as -A",

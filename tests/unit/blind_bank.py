@@ -33,6 +33,11 @@ EXCUSED = {
     ("after.reference_logits", "wrong_8"): "a model left in evaluation mode: no check looks at it",
     ("choose.holes", "wrong_2"): "a row whose answer is None: rows have answers",
     ("cost.token_flops", "wrong_5"): "frozen given as 1: the docstring says whether",
+    (
+        "failures.cautious",
+        "wrong_5",
+    ): "float32 loses digits where scores are a thousand times their spread: the precision of the "
+    "result is left open",
     ("lora.initialise", "right_4"): "A zero and B random fits the docstring as it was; now it says "
     "that A is drawn at random",
     ("lora.parameters", "wrong_6"): "what becomes of a rank above both sides is left open",
