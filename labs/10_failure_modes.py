@@ -161,14 +161,14 @@ for ax, what in zip(axes, ("greedy", "sampled")):
     for loss, color in zip(experiment.LOSSES, (GREY, BLUE)):
         for curve in select(longer, what, loss=loss):
             ax.plot(experiment.LONGER, curve, "o-", color=color, alpha=0.8, label=f"{loss} loss")
-    ax.axhline(0.4, color=GREY, linewidth=0.8, linestyle=":")
+    ax.axhline(0.4, color=ORANGE, linewidth=1.2, linestyle="--")
     ax.set(xlabel="steps", title=what, ylim=(-0.03, 1.03), xticks=experiment.LONGER)
 axes[0].set_ylabel("share of wrong cities")
 axes[0].legend(*results.first_of_each(axes[0]))
 show(
     fig,
     "Wrong cities after 150, 300 and 450 steps on examples of which 40 % name any wrong city, with the "
-    "usual and with the corrected loss, decoded greedily and sampled; the dotted line is what was shown.",
+    "usual and with the corrected loss, decoded greedily and sampled; the dashed line is what was shown.",
 )
 for name, (loss, what) in results.LONGER.items():
     values = [curve[-1] for curve in select(longer, what, loss=loss)]
@@ -201,6 +201,8 @@ for ax, rows, count in zip(axes, (few, many), (experiment.FEW, experiment.MANY))
         name = row["parameters"] if dashed == "-" else None
         ax.plot(experiment.LOOKS, row["known"], dashed, color=colors[row["parameters"]], label=name)
     ax.set(xscale="log", xlabel="steps", title=f"{count:,} facts")
+    ax.set_xticks(experiment.LOOKS, [f"{look:,}" for look in experiment.LOOKS])
+    ax.minorticks_off()
 axes[0].set_ylabel("share of facts known")
 axes[0].legend(*results.first_of_each(axes[0]))
 show(
@@ -271,6 +273,8 @@ ax.plot(ranks, known, "o-", color=BLUE, label="facts known after the cut")
 adapters = results.known_by_adapters(few)
 ax.plot(adapters.keys(), adapters.values(), "*", color=GREEN, ms=11, label="known by an adapter")
 ax.set(xscale="log", xlabel="rank", ylim=(-0.03, 1.03))
+ax.set_xticks(ranks, ranks)
+ax.minorticks_off()
 ax.legend(fontsize="small")
 show(
     fig,
@@ -306,17 +310,17 @@ print(f"without a cut: {tuned.known_at(160):.0%} of the facts")
 
 # %%
 hacked, _ = sweep(experiment.HACK)
-fig, axes = plt.subplots(2, 5, figsize=(10, 4.6), sharey="row", sharex=True)
+fig, axes = plt.subplots(2, 5, figsize=(8, 4.4), sharey="row", sharex=True)
 for column, remedy in zip(axes.T, experiment.REMEDIES):
     for rater, color in zip(experiment.RATERS, (BLUE, ORANGE)):
         for ax, what in zip(column, ("gold", "score")):
             for curve in results.curves(hacked, what, rater, remedy):
                 ax.plot(results.running(curve), color=color, alpha=0.6, linewidth=1, label=rater)
-    column[0].set_title(remedy, fontsize="small")
+    column[0].set_title(remedy)
     column[1].set_xlabel("step")
 axes[0, 0].set_ylabel("gold")
 axes[1, 0].set_ylabel("score that is paid")
-axes[0, 0].legend(*results.first_of_each(axes[0, 0]), fontsize="x-small")
+fig.legend(*results.first_of_each(axes[0, 0]), loc="outside upper right", ncols=2)
 show(
     fig,
     "Gold, above, and the score that is paid, below, against steps of PPO, without a remedy and with "
