@@ -191,3 +191,31 @@ def test_a_judge_reads_the_stored_replies_to_their_own_tickets(tiny, monkeypatch
         asked = [experiment.asked_in(experiment.HACK_STEPS, 1, seed)[at][0] for seed in (0, 2)]
         assert prompts == preferences.prompts(experiment.tokenizer(), asked)
         assert {experiment.tokenizer().decode(reply) for reply in replies} == {said}
+
+
+@pytest.mark.parametrize(
+    "remedy, betas, members",
+    [
+        ("none", [0.0], [1]),
+        ("KL penalty", [0.1], [1]),
+        ("more pairs", [0.0], [1]),
+        ("ensemble", [0.0], [2]),
+        ("fresh labels", [0.0, 0.0], [1, 1]),
+    ],
+)
+def test_each_remedy_reaches_ppo(tiny, monkeypatch, remedy, betas, members):
+    seen = []
+
+    def follow(policy, models, groups, config, seed, told):
+        seen.append((config.beta, models))
+        return ["a reply"] * len(groups)
+
+    monkeypatch.setattr(experiment, "follow", follow)
+    experiment.run_hack("fair", remedy, 0)
+    assert [beta for beta, _ in seen] == betas
+    assert [len(models) for _, models in seen] == members
+    if remedy == "ensemble":
+        one, other = (torch.cat([p.flatten() for p in each.parameters()]) for each in seen[0][1])
+        assert not torch.equal(one, other)
+    if remedy == "fresh labels":
+        assert seen[0][1][0] is not seen[1][1][0]
