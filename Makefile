@@ -12,7 +12,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONSAFEPATH PYTHONOPTIMIZE PYTHO
 unexport PYTHONUSERBASE PYTHONNOUSERSITE PYTHONPLATLIBDIR PYTHONEXECUTABLE __PYVENV_LAUNCHER__
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test grade capstone lab labs sweeps mutants bench
+.PHONY: help setup model book test grade capstone lab labs sweeps mutants bench
 
 help:   ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -22,6 +22,10 @@ setup:  ## make the Python environment in .venv (every other target does this fi
 	@command -v "$(PYTHON)" >/dev/null || { echo "There is no command '$(PYTHON)' here: install Python" \
 	  "3.11, 3.12 or 3.13 and name it, for example: make book PYTHON=python3.12" >&2; exit 1; }
 	@"$(PYTHON)" tools/set_up.py $(if $(filter command,$(origin PYTHON)),--with-this-python)
+
+model: setup  ## fetch the real model of lab 11 again, and make it ready (make setup brings it too)
+	@$(BIN)/python tools/set_up.py --model
+	@cd labs && ../$(BIN)/python -m inbox.model
 
 book: setup  ## build the site from the stored outputs and print where it is
 	@echo "Building the book."

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "labs"))
 
 import bench_after_ppo  # noqa: E402
+import bench_real_model  # noqa: E402
 import nbformat  # noqa: E402  (labs/ must be on the path first)
 import torch  # noqa: E402
 from course import machine  # noqa: E402
@@ -80,6 +81,7 @@ def main() -> None:
     report_lora(model, tokens, tokenizer.pad_token_id)
     report_ppo(model, tokenizer)
     bench_after_ppo.report(model, tokenizer)
+    bench_real_model.report(matrix_product_rate)
     server, kernel = jupyter_start(), first_model()
     print(
         f"from `make lab` to the first trained model: {server + kernel:.0f} s "

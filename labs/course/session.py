@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from . import figures, machine
+from . import figures, machine, smollm2
 from .errors import CourseError
 
 LABS = Path(__file__).resolve().parents[1]
@@ -39,7 +39,8 @@ def start(name: str) -> Lab:
     """Make the kernel ready for the lab `name` and begin its record afresh.
 
     Returns the Lab: .name .device .scale .full
-    Raises CourseError for a wrong working directory, lab name or COURSE_SCALE.
+    Raises CourseError for a wrong working directory, lab name or COURSE_SCALE, and where
+    COURSE_BASE asks for the real model and it cannot be had.
     """
     global _lab
     if Path.cwd() != LABS:
@@ -58,6 +59,7 @@ def start(name: str) -> Lab:
     if scale not in SCALES:
         raise CourseError(f"COURSE_SCALE is {scale!r}: set it to small or full, or remove it.")
     machine.quieten()
+    name_base()
     figures.style()
     machine.seed_everything(0)
     _lab = Lab(name, machine.pick_device(), scale)
@@ -74,11 +76,19 @@ def outside(name: str) -> Lab:
     does. Returns the Lab."""
     global _lab
     machine.quieten()
+    name_base()
     machine.seed_everything(0)
     _lab = Lab(name, machine.pick_device(), "full")
     if _lab.device == "cpu":
         machine.set_threads()
     return _lab
+
+
+def name_base() -> None:
+    """Put the real model's folder into COURSE_BASE where that says smollm2; raises CourseError if
+    it cannot be had."""
+    if os.environ.get("COURSE_BASE") == smollm2.NAME:
+        os.environ["COURSE_BASE"] = str(smollm2.folder())
 
 
 def running() -> Lab | None:

@@ -22,7 +22,7 @@ from inspect import Parameter, signature
 from pathlib import Path
 from types import NoneType
 
-from . import machine, provenance, store
+from . import machine, provenance, smollm2, store
 from .bars import progress
 from .errors import CourseError
 from .record import check_name
@@ -384,7 +384,8 @@ def head_of_run(
 
 def base_in_use() -> str:
     """The base model of this run: the shipped one, or what COURSE_BASE names."""
-    return os.environ.get("COURSE_BASE") or SHIPPED
+    named = os.environ.get("COURSE_BASE") or SHIPPED
+    return smollm2.NAME if named == str(smollm2.place()) else named
 
 
 def read(path: Path) -> tuple[dict[str, object], dict[str, Row]]:

@@ -90,6 +90,11 @@ def check_cache(model: nn.Module) -> None:
         )
 
 
+def takes(model: nn.Module, argument: str) -> bool:
+    """Whether the model's forward pass knows an argument of that name."""
+    return argument in _arguments(model)
+
+
 def _arguments(model: nn.Module) -> Collection[str]:
     if hasattr(model, "get_base_model"):  # PEFT's wrapper takes whatever its base takes
         model = model.get_base_model()

@@ -96,17 +96,20 @@ class Installer:
         self.commands = []
         self.killed_at = None
         self.failing = None
+        self.failing_step = "pip"
         self.variables = {}
 
     def __call__(self, what, command, lock, start, variables):
         self.variables = variables
         step = "venv" if "venv" in command else "pip" if "pip" in command else "labextension"
+        step = "model" if "--require-hashes" in command else step
+        self.last = command
         self.commands.append(step)
         if step == self.killed_at:
             raise KeyboardInterrupt
         if step == "venv":
             make_venv(Path(command[-1]))
-        return (1, self.failing) if self.failing and step == "pip" else (0, [""])
+        return (1, self.failing) if self.failing and step == self.failing_step else (0, [""])
 
 
 def make_venv(folder):
@@ -137,9 +140,9 @@ def ready(project):
 
 def test_a_first_run_installs_and_a_second_does_nothing(project, installer):
     set_up.set_up(str(project))
-    assert installer.commands == ["venv", "pip", "labextension"]
+    assert installer.commands == ["venv", "pip", "labextension", "model"]
     set_up.set_up(str(project))
-    assert len(installer.commands) == 3
+    assert len(installer.commands) == 4
 
 
 @pytest.mark.parametrize("name", set_up.INPUTS)
@@ -149,7 +152,7 @@ def test_a_changed_input_installs_again_into_the_same_environment(project, insta
     with open(project / name, "a") as file:
         file.write("# changed\n")
     set_up.set_up(str(project))
-    assert installer.commands == ["pip", "labextension"]
+    assert installer.commands == ["pip", "labextension", "model"]
 
 
 def test_a_touched_but_equal_input_does_nothing(project, installer):
@@ -160,7 +163,7 @@ def test_a_touched_but_equal_input_does_nothing(project, installer):
     assert installer.commands == []
 
 
-@pytest.mark.parametrize("step", ["venv", "pip", "labextension"])
+@pytest.mark.parametrize("step", ["venv", "pip", "labextension", "model"])
 def test_a_killed_set_up_leaves_no_stamp_and_the_next_run_starts_afresh(project, installer, step):
     installer.killed_at = step
     with pytest.raises(KeyboardInterrupt):
@@ -169,7 +172,7 @@ def test_a_killed_set_up_leaves_no_stamp_and_the_next_run_starts_afresh(project,
     installer.killed_at = None
     installer.commands.clear()
     set_up.set_up(str(project))
-    assert installer.commands == ["venv", "pip", "labextension"]
+    assert installer.commands == ["venv", "pip", "labextension", "model"]
     assert ready(project)
 
 
@@ -183,7 +186,7 @@ def test_a_killed_update_is_not_taken_for_a_whole_environment(project, installer
     installer.killed_at = None
     installer.commands.clear()
     set_up.set_up(str(project))
-    assert installer.commands == ["venv", "pip", "labextension"]
+    assert installer.commands == ["venv", "pip", "labextension", "model"]
 
 
 @pytest.mark.parametrize("target", ["/no/such/python", "/bin/false"])
@@ -194,7 +197,7 @@ def test_an_environment_whose_python_is_broken_is_made_afresh(project, installer
     python.unlink()
     python.symlink_to(target)
     set_up.set_up(str(project))
-    assert installer.commands == ["venv", "pip", "labextension"]
+    assert installer.commands == ["venv", "pip", "labextension", "model"]
 
 
 def test_an_environment_without_pip_is_made_afresh_when_it_must_be_updated(
@@ -205,7 +208,7 @@ def test_an_environment_without_pip_is_made_afresh_when_it_must_be_updated(
     (project / "requirements.txt").write_text("torch==0\n")
     monkeypatch.setattr(set_up, "runs", lambda python, code: "pip" not in code)
     set_up.set_up(str(project))
-    assert installer.commands == ["venv", "pip", "labextension"]
+    assert installer.commands == ["venv", "pip", "labextension", "model"]
 
 
 def test_a_moved_folder_is_set_up_afresh(project, installer):
@@ -214,7 +217,7 @@ def test_a_moved_folder_is_set_up_afresh(project, installer):
     moved = project.with_name(project.name + "-moved")
     project.rename(moved)
     set_up.set_up(str(moved))
-    assert installer.commands == ["venv", "pip", "labextension"]
+    assert installer.commands == ["venv", "pip", "labextension", "model"]
 
 
 # --- when pip fails -------------------------------------------------------------------------------
@@ -239,6 +242,34 @@ def test_a_failing_pip_gives_a_reason_its_last_lines_and_no_stamp(project, insta
     assert sentence.startswith("Installing the packages failed: ") and reason in sentence
     assert line in rest
     assert not ready(project)
+
+
+def test_without_the_real_model_the_environment_is_whole_and_the_reader_told(
+    project, installer, capsys
+):
+    installer.failing, installer.failing_step = ["WARNING: Retrying (Retry(total=0))\n"], "model"
+    set_up.set_up(str(project))
+    told = capsys.readouterr().out
+    assert ready(project)
+    assert "Everything but the real model is there." in told
+    assert "check the network, then run `make model`" in told
+    set_up.set_up(str(project))
+    assert installer.commands == ["venv", "pip", "labextension", "model"]
+
+
+def test_the_real_model_is_fetched_again_on_request_alone_with_its_hash_and_nothing_else(
+    project, installer
+):
+    set_up.set_up(str(project))
+    assert "--force-reinstall" not in installer.last
+    installer.commands.clear()
+    set_up.bring_model_again(str(project))
+    assert installer.commands == ["model"]
+    assert {"--no-deps", "--require-hashes", "--force-reinstall"} <= set(installer.last)
+    installer.failing, installer.failing_step = ["No space left on device\n"], "model"
+    with pytest.raises(set_up.SetUpError, match="the disk is full"):
+        set_up.bring_model_again(str(project))
+    assert ready(project)
 
 
 def test_the_last_lines_of_a_real_command_are_kept(project):
@@ -337,7 +368,7 @@ def test_no_target_hands_on_what_would_change_our_python(project, monkeypatch, t
 def test_another_python_that_is_named_makes_the_environment_afresh(project, installer, monkeypatch):
     set_up.set_up(str(project))
     set_up.set_up(str(project), named=True)
-    assert len(installer.commands) == 3
+    assert len(installer.commands) == 4
     runs = set_up.runs
     installer.commands.clear()
     with monkeypatch.context() as other:
@@ -345,7 +376,7 @@ def test_another_python_that_is_named_makes_the_environment_afresh(project, inst
         set_up.set_up(str(project))
         assert installer.commands == []
         set_up.set_up(str(project), named=True)
-    assert installer.commands == ["venv", "pip", "labextension"]
+    assert installer.commands == ["venv", "pip", "labextension", "model"]
 
 
 def test_a_python_that_does_not_fit_is_refused_when_it_is_named(project, installer, monkeypatch):
