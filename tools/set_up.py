@@ -358,7 +358,9 @@ def set_up(root, named=False):
     if problem:
         raise SetUpError(problem)
     if os.name == "nt":
-        raise SetUpError("make is not supported on Windows: use the five lines for it in README.md")
+        raise SetUpError(
+            "make is not supported on Windows: use the seven lines for it in README.md"
+        )
     import fcntl  # here, because Windows has none
 
     with open(os.path.join(root, "requirements.txt"), "r+b") as lock:  # only locked, never written

@@ -125,32 +125,6 @@ def answered(model: nn.Module) -> float:
     return statistics.fmean(map(questions.is_right, answers, words))
 
 
-# Prompting alone ----------------------------------------------------------------------------------
-
-SYSTEMS = {"short": records.SHORT, "long": records.LONG}
-
-
-def run_prompted(system: str, shots: int, seed: int) -> dict[str, float]:
-    """No tuning: an instruction, and `shots` solved messages before the one that is asked for."""
-    solved = tuple(sample("train", shots, seed))
-    return both_tests(fresh(), seed, system=SYSTEMS[system], shots=solved)
-
-
-# Expected: without a solved message nothing is valid JSON, however long the instruction; with four
-# nearly all is, and hardly any record is right in every field. (A first look at 32 messages, by which
-# the task was made as hard as it is, said so.) Eight are better than four in fields.
-PROMPTED = Sweep(
-    "real.prompted",
-    run_prompted,
-    [
-        {"system": system, "shots": shots, "seed": seed}
-        for seed in SEEDS
-        for system, shots in (("short", 0), ("long", 0), ("short", 4), ("short", 8))
-    ],
-    agree={"fields": 0.05},
-)
-
-
 # Tuning -------------------------------------------------------------------------------------------
 
 
