@@ -633,6 +633,13 @@ FAULTS: dict[str, dict[str, tuple[str, str]]] = {
         "a smaller vocabulary will do": ("if own != theirs:", "if own < theirs:"),
     },
     "verifiers.py": {
+        "a key of an object may come twice": ("if len(dict(pairs)) < len(pairs):", "if False:"),
+        "the first of several objects counts": ("len(found) != 1 or", "not found or"),
+        "NaN is JSON": ('raise ValueError(f"{constant} is no JSON")', "return None"),
+        "an object may have more keys": (
+            "found[0].keys() != set(keys)",
+            "not found[0].keys() >= set(keys)",
+        ),
         "prompt and response swapped": ("(decode(x), decode(y))", "(decode(y), decode(x))"),
         "the verifier reads token ids": ("(decode(x), decode(y))", "(decode(x), y)"),
         "prompts and responses of any number": ("strict=True", "strict=False"),

@@ -6,6 +6,7 @@ A verifier reads text. `as_score` turns it into what the methods ask for: scores
 responses in token ids.
 """
 
+import json
 import math
 from collections.abc import Callable, Sequence
 
@@ -66,3 +67,41 @@ def right_total(prompt: str, response: str) -> float:
     except ValueError:
         return 0.0
     return float(response.split() == [*str(total), "<eos>"])
+
+
+def read_values(text: str, keys: Sequence[str]) -> list | None:
+    """The values of the one JSON object in a text, in the order of `keys`; None for anything else.
+
+    There may be words and code fences around it. The object has exactly these keys, in any order and
+    each once; NaN and Infinity are no JSON.
+    """
+    found = _objects(text)
+    if len(found) != 1 or found[0].keys() != set(keys):
+        return None
+    return [found[0][key] for key in keys]
+
+
+def _objects(text: str) -> list[dict]:
+    """The JSON objects that stand in a text, one behind the other."""
+    decoder = json.JSONDecoder(object_pairs_hook=_once_each, parse_constant=_refuse)
+    found, place = [], text.find("{")
+    while place >= 0:
+        try:
+            value, place = decoder.raw_decode(text, place)
+            found.append(value)
+        except ValueError:
+            place += 1
+        except RecursionError:  # a text that opens a thousand objects holds no answer
+            return []
+        place = text.find("{", place)
+    return found
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> dict:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key comes twice")
+    return dict(pairs)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

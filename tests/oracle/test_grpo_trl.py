@@ -248,7 +248,8 @@ def test_several_updates_are_trls(case, tmp_path, monkeypatch):
         for value in (loss, their_loss):
             value.backward()
         for mine, their in zip(policy.parameters(), trainer.model.parameters(), strict=True):
-            torch.testing.assert_close(mine.grad, their.grad, rtol=1e-3, atol=1e-5)
+            # rounding: on some processors, sums of other lengths round otherwise
+            torch.testing.assert_close(mine.grad, their.grad, rtol=1e-3, atol=5e-5)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()

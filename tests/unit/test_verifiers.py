@@ -1,5 +1,6 @@
 """Verifiers: what they return becomes a score, and what is no number is refused by name."""
 
+import json
 import math
 from decimal import Decimal
 from fractions import Fraction
@@ -7,6 +8,7 @@ from fractions import Fraction
 import pytest
 import torch
 from methods import verifiers
+from methods.verifiers import read_values
 
 
 def decode(ids):
@@ -126,3 +128,59 @@ def test_an_interruption_is_not_taken_for_an_error():
 def test_the_right_total_is_worth_1_and_anything_else_nothing(prompt, response, worth):
     told = verifiers.checked(verifiers.right_total, prompt, response)
     assert told == worth and isinstance(verifiers.right_total(prompt, response), float)
+
+
+# --- reading records ------------------------------------------------------------------------------
+
+KEYS = ["product", "urgent"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"product": "kettle", "urgent": true}',
+        '{"urgent": true, "product": "kettle"}',
+        'Here it is: {"product": "kettle", "urgent": true} Anything else?',
+        '```json\n{\n "product": "kettle",\n "urgent": true\n}\n```',
+        'A { alone, {"product": "kettle", "urgent": true} and } too.',
+        '{broken {"product": "kettle", "urgent": true}',
+    ],
+)
+def test_one_object_is_read_whatever_stands_around_it(text):
+    assert read_values(text, KEYS) == ["kettle", True]
+    assert read_values(text, KEYS[::-1]) == [True, "kettle"]
+
+
+@pytest.mark.parametrize(
+    "value", ["a } b", "{", 'say "hi" {}', None, False, 0, 1.5, ["x"], {"product": 1}]
+)
+def test_values_are_as_json_gives_them(value):
+    assert read_values(json.dumps({"product": value, "urgent": True}), KEYS) == [value, True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "}{",
+        "no",
+        "null",
+        "[]",
+        "{}",
+        '["product", "urgent"]',
+        '{"product": "kettle"}',
+        '{"product": "kettle", "urgent": true, "name": null}',
+        '{"product": "kettle", "urgent": true, "urgent": true}',
+        '{"Product": "kettle", "urgent": true}',
+        '{"product": "kettle", "urgent": NaN}',
+        '{"product": "kettle", "urgent": true',
+        '{"product": "kettle", "urgent": true,}',
+        "{'product': 'kettle', 'urgent': true}",
+        '{"product": "kettle", "urgent": true} {"product": "lamp", "urgent": true}',
+        "{" * 20_000,
+        '{"product":' * 20_000,
+    ],
+)
+def test_anything_else_is_none(text):
+    assert read_values(text, KEYS) is None
