@@ -25,7 +25,7 @@ setup:  ## make the Python environment in .venv (every other target does this fi
 
 model: setup  ## fetch the real model of lab 11 again, and make it ready (make setup brings it too)
 	@$(BIN)/python tools/set_up.py --model
-	@cd labs && ../$(BIN)/python -m inbox.model
+	@cd labs && ../$(BIN)/python -c 'from course import smollm2; smollm2.main()'
 
 book: setup  ## build the site from the stored outputs and print where it is
 	@echo "Building the book."
