@@ -161,6 +161,18 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "order: error = torch.maximum((returns - values).square(), (held - returns).square())": A_SQUARE,
         "order: error = torch.maximum((values - returns).square(), (returns - held).square())": A_SQUARE,
     },
+    "real.rate": {
+        "constant: means = {rate: statistics.fmean(some) for rate, some in zip(rates, losses, strict=False) if all(map(math.isfinite, some))}": "as many losses as rates",
+        "step left out: within = means[best] + _standard_error(losses[rates.index(best)])": "rates is a list",
+        "order: return (gentlest, best in (max(rates), min(rates)))": "in either order",
+    },
+    "real.read_values": {
+        "off by one: if len(found) != 1 or found[-1].keys() != set(keys):": "there is one object",
+        "off by one: return [found[-1][key] for key in keys]": "there is one object",
+    },
+    "real.silent_bug": {
+        "other argument: place = torch.arange(ids.shape[1], device=prompts.device)": "one device"
+    },
     "reward.at_end": {
         "other argument: positions = torch.arange(scores.shape[1], device=real.device)": SAME_SHAPE,
         "other argument: positions = torch.arange(real.shape[1], device=scores.device)": SAME_SHAPE,

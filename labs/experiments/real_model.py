@@ -5,17 +5,18 @@ as JSON (inbox.records). Rank 0 stands for full tuning. Responses are decoded gr
 """
 
 import functools
+import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from course import Sweep, machine
-from course.rows import Row
+from course import Sweep, machine, rows_of
+from course.rows import Row, lowest
 from inbox import model as real
 from inbox import questions, records
 from inbox.messages import Message, sample
-from methods import chat, lora, rollouts, sft
+from methods import chat, lora, rollouts, sft, verifiers
 from methods.tokens import collate
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
@@ -23,6 +24,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 DATA = ("../inbox/english.txt",)
 ALPHA = 32
 STEPS, BATCH = 32, 8
+USUAL = 256  # examples, which are all seen once
 MAX_NEW_TOKENS = 48  # no right answer is longer than 43
 AT_ONCE = 64  # rows that are drawn together
 TESTED = 64  # messages of each test set
@@ -75,19 +77,26 @@ def draw(
 # What is measured ---------------------------------------------------------------------------------
 
 
-def marks(
+def answers(
     model: nn.Module,
-    group: str,
-    seed: int,
+    messages: Sequence[Message],
     system: str = records.SHORT,
     shots: tuple[Message, ...] = (),
-) -> dict[str, float]:
-    """The mean of each mark over TESTED messages of a group: valid, keys, fields, exact, and each
-    field by its name; shares."""
-    messages = sample(group, TESTED, seed)
+) -> list[str]:
+    """One answer to each message, as text."""
     prompts = [prompt(message, system, shots) for message in messages]
-    answers = draw(model, prompts, MAX_NEW_TOKENS)
-    each = [records.mark(answer, m.record) for answer, m in zip(answers, messages, strict=True)]
+    return draw(model, prompts, MAX_NEW_TOKENS)
+
+
+def marks(model: nn.Module, group: str, seed: int, **how: object) -> dict[str, float]:
+    """The mean of each mark over TESTED messages of a group: valid, keys, fields, exact, and each
+    field by its name; shares. how: system and shots, as in answers"""
+    messages = sample(group, TESTED, seed)
+    return mean_marks(answers(model, messages, **how), messages)
+
+
+def mean_marks(said: Sequence[str], messages: Sequence[Message]) -> dict[str, float]:
+    each = [records.mark(text, m.record) for text, m in zip(said, messages, strict=True)]
     return {name: statistics.fmean(one[name] for one in each) for name in each[0]}
 
 
@@ -125,6 +134,46 @@ def answered(model: nn.Module) -> float:
     return statistics.fmean(map(questions.is_right, answers, words))
 
 
+# Prompting alone ----------------------------------------------------------------------------------
+
+SYSTEMS = {"short": records.SHORT, "long": records.LONG}
+
+
+def run_prompted(
+    system: str, shots: int, seed: int, *, read_values: Callable = verifiers.read_values
+) -> dict[str, float]:
+    """No tuning: an instruction, and `shots` solved messages before the one that is asked for.
+
+    returns the marks, with far_ before their names on messages of another kind · found and far_found:
+    the share of answers in which read_values finds a record, also with words around it
+    """
+    model, told = fresh(), {}
+    solved = tuple(sample("train", shots, seed))
+    for group, before in (("test", ""), ("far", "far_")):
+        messages = sample(group, TESTED, 100 + seed)
+        said = answers(model, messages, SYSTEMS[system], solved)
+        found = [read_values(text, list(records.KEYS)) is not None for text in said]
+        means = mean_marks(said, messages) | {"found": statistics.fmean(found)}
+        told |= {f"{before}{name}": value for name, value in means.items()}
+    return told
+
+
+# Expected: without a solved message nothing is valid JSON, however long the instruction; with four
+# nearly all is, and hardly any record is right in every field. (A first look at 32 messages, by which
+# the task was made as hard as it is, said so.) Eight are better than four in fields. Reading records
+# out of the words around them finds few more.
+PROMPTED = Sweep(
+    "real.prompted",
+    run_prompted,
+    [
+        {"system": system, "shots": shots, "seed": seed}
+        for seed in SEEDS
+        for system, shots in (("short", 0), ("long", 0), ("short", 4), ("short", 8))
+    ],
+    agree={"fields": 0.05},
+)
+
+
 # Tuning -------------------------------------------------------------------------------------------
 
 
@@ -151,13 +200,13 @@ def tune(
 
 
 def run_tuned(start: str, rank: int, examples: int, rate: float, seed: int) -> dict[str, object]:
-    """STEPS steps of SFT.
+    """SFT for STEPS steps, or for as many as it takes to see every example once.
 
     returns the marks as in both_tests · losses, of every step · english, in nats per token, and
     answered, a share, of other instructions: what is left of them
     """
     model = fresh(start, rank, seed)
-    losses = tune(model, examples, rate, seed)
+    losses = tune(model, examples, rate, seed, max(STEPS, examples // BATCH))
     return both_tests(model, seed) | {
         "losses": losses,
         "english": english(model),
@@ -172,15 +221,15 @@ def missed(row: Row) -> float:
 
 # Expected: LoRA's best rate is about ten times full tuning's, as practice has it, not twice, as in
 # lab 02. Rank 1 wants the higher rate, rank 64 the lower one. Random weights learn the frame of the
-# JSON at best.
+# JSON at best. (Full tuning was still getting better at 3e-4, so 1e-3 was added after the others.)
 RATES = Sweep(
     "real.rates",
     run_tuned,
     [
-        {"start": start, "rank": rank, "examples": 256, "rate": rate, "seed": TUNING_SEED}
+        {"start": start, "rank": rank, "examples": USUAL, "rate": rate, "seed": TUNING_SEED}
         for start, rank, rates in (
             ("SmolLM2", 8, (3e-4, 1e-3, 3e-3)),
-            ("SmolLM2", 0, (3e-5, 1e-4, 3e-4)),
+            ("SmolLM2", 0, (3e-5, 1e-4, 3e-4, 1e-3)),
             ("random weights", 0, (3e-4, 1e-3)),
             ("SmolLM2", 1, (1e-3, 3e-3)),
             ("SmolLM2", 64, (3e-4, 1e-3)),
@@ -189,3 +238,28 @@ RATES = Sweep(
     ],
     agree={missed: 0.06},
 )
+
+
+WAYS = (("SmolLM2", 0), ("SmolLM2", 8), ("SmolLM2", 1), ("SmolLM2", 64), ("random weights", 0))
+
+
+def tuned_grid() -> list[Row]:
+    """Each way at the rate that is best for it."""
+    best = lowest(rows_of(RATES), missed, "start", "rank")
+    return [
+        {
+            "start": start,
+            "rank": rank,
+            "examples": USUAL,
+            "rate": best[start, rank]["rate"],
+            "seed": seed,
+        }
+        for (start, rank), seed in itertools.product(WAYS, SEEDS)
+    ]
+
+
+# Expected: full tuning and rank 8 are within 5 points of each other in right fields, rank 1 a little
+# behind; random weights get no record right in any field but by chance. Messages of another kind cost
+# every way 15 points or more. Full tuning forgets more of the old instructions than LoRA at the same
+# loss.
+TUNED = Sweep("real.tuned", run_tuned, tuned_grid, agree={missed: 0.06})

@@ -20,6 +20,7 @@ packing.
 
 from collections.abc import Iterable, Sequence
 
+import torch
 from jinja2 import TemplateError
 from methods.models import check_tokens, takes
 from methods.optimize import REFUSAL, adamw, minimize, warm_up_and_decay
@@ -112,6 +113,58 @@ def rendered(
 def encoded(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """The text's ids and no others: a template writes the first token of a text itself."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def chatml(
+    turns: Sequence[tuple[list[int], list[int]]],
+    answer: list[int],
+    assistant: list[int],
+    start: int,
+    line: int,
+    end: int,
+) -> Tokens:
+    """Ids and labels of a conversation in ChatML, the form of SmolLM2's and many other templates.
+
+        start role line content end line        for each turn, and then
+        start assistant line answer end
+
+    turns: role and content of each, in token ids · answer, assistant: the answer and the role that
+    gives it, in token ids · start, line, end: the tokens that open a turn, break a line and end a
+    turn. Only the answer and the end of its turn count.
+    """
+    prompt = []
+    for role, content in turns:
+        prompt += [start, *role, line, *content, end, line]
+    return mask_prompt([*prompt, start, *assistant, line], [*answer, end])
+
+
+def ends(rows: Sequence[Tokens], end: int) -> list[str]:
+    """What each row teaches about the end of a turn: "learned" if the last token that counts is the
+    end, "masked" if the end stands right behind it and does not count, else "missing".
+
+    A row in which nothing counts is "missing".
+    """
+    words = []
+    for ids, labels in rows:
+        last = max((place for place, label in enumerate(labels) if label != IGNORE), default=None)
+        if last is None:
+            words.append("missing")
+        elif labels[last] == end:
+            words.append("learned")
+        else:
+            words.append("masked" if ids[last + 1 : last + 2] == [end] else "missing")
+    return words
+
+
+def labels_by_position(ids: Tensor, prompts: Tensor, lengths: Tensor) -> Tensor:
+    """Labels of rows that are padded on the right: the ids of the response, IGNORE elsewhere.
+
+    ids: int (batch, time) · prompts, lengths: int (batch,), tokens of the prompt, and of prompt and
+    response together
+    """
+    place = torch.arange(ids.shape[1], device=ids.device)
+    counts = (place >= prompts[:, None]) & (place < lengths[:, None])
+    return ids.where(counts, IGNORE)
 
 
 # Training -----------------------------------------------------------------------------------------

@@ -242,6 +242,27 @@ def adapter(shape: Shape, rank: int, targets: str | tuple[str, ...] = ALL_LINEAR
     return shape.layers * per_layer
 
 
+def trained_and_held(
+    layers: int,
+    width: int,
+    inner: int,
+    heads: int,
+    kv_heads: int,
+    head: int,
+    vocabulary: int,
+    tied: bool,
+    rank: int,
+) -> tuple[int, int]:
+    """What LoRA on all linear layers trains in a model of Llama's family, and what the base holds.
+
+    Dimensions as in Shape. Each layer has two norms of `width` numbers, and one more stands behind
+    the last.
+    """
+    dimensions = (layers, width, inner, heads, kv_heads, head, vocabulary, tied)
+    shape = Shape("", "", "llama", *dimensions)
+    return adapter(shape, rank), total(shape)
+
+
 # Built --------------------------------------------------------------------------------------------
 
 # transformers' names of the dimensions, where they differ from most models'.

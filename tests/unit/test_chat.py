@@ -258,3 +258,129 @@ def test_a_tuned_model_stops():
     )
     assert drawn.stopped == [True]
     assert tokenizer.decode(drawn.responses[0][:-1]) == "I am sorry."
+
+
+# --- in tokens ------------------------------------------------------------------------------------
+
+END = 9  # of a turn, in the rows below
+
+
+def in_chatml(turns, answer):
+    """What chatml makes of a conversation, each part of it encoded apart."""
+    tokenizer = TOKENIZERS["chatml"]
+
+    def ids(text):
+        return chat.encoded(tokenizer, text)
+
+    said = [(ids(turn["role"]), ids(turn["content"])) for turn in turns]
+    (start,), (line,), (end,) = map(ids, ("<|im_start|>", "\n", "<|im_end|>"))
+    return chat.chatml(said, ids(answer), ids("assistant"), start, line, end)
+
+
+@pytest.mark.parametrize(
+    "turns", [ASKED, LONGER, [{"role": "system", "content": "I am sorry."}, *LONGER]]
+)
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_chatml_is_what_the_template_gives(turns, answer):
+    assert in_chatml(turns, answer) == chat.tokens_of(TOKENIZERS["chatml"], turns, answer)
+
+
+def test_in_chatml_the_answer_and_its_end_count_alone():
+    turns = [([21], [31, 32]), ([22, 23], [33])]
+    ids, labels = chat.chatml(turns, [41, 42], [22, 23], 1, 2, 3)
+    prompt = [1, 21, 2, 31, 32, 3, 2, 1, 22, 23, 2, 33, 3, 2, 1, 22, 23, 2]
+    assert ids == [*prompt, 41, 42, 3]
+    assert labels == [IGNORE] * len(prompt) + [41, 42, 3]
+
+
+def test_chatml_changes_nothing_and_shares_nothing():
+    turns, answer, assistant = [([21], [31])], [41], [22]
+    ids, labels = chat.chatml(turns, answer, assistant, 1, 2, 3)
+    ids[:], labels[:] = [0] * len(ids), [0] * len(labels)
+    assert (turns, answer, assistant) == ([([21], [31])], [41], [22])
+
+
+@pytest.mark.parametrize(
+    "ids, counts, word",
+    [
+        ([4, END, 5, 6, END], "00111", "learned"),
+        ([4, END, 5, 6, END, END], "001110", "learned"),
+        ([4, END, 5, END, 6, END], "001110", "masked"),
+        ([4, END, 5, 6, END], "00110", "masked"),
+        ([4, END, 5, 6, END, END, END], "0011000", "masked"),
+        ([4, END, 5, 6, 7, END], "001100", "missing"),
+        ([4, END, 5, 6, 7], "00111", "missing"),
+        ([4, END, 5, END, 7], "00111", "missing"),
+        ([END, 5], "01", "missing"),
+        ([5, END, 6, END, 7], "11001", "missing"),
+        ([5, 6, 7, END], "1001", "learned"),
+        ([END, 4, END], "000", "missing"),
+        ([END], "0", "missing"),
+        ([END], "1", "learned"),
+        ([], "", "missing"),
+    ],
+)
+def test_what_a_row_teaches_about_the_end(ids, counts, word):
+    labels = [token if one == "1" else IGNORE for token, one in zip(ids, counts, strict=True)]
+    assert chat.ends([(ids, labels)], END) == [word]
+
+
+def test_rows_keep_their_order_and_no_rows_have_no_words():
+    rows = [([5, END], [5, END]), ([5, END], [5, IGNORE]), ([5, 6], [5, 6])]
+    assert chat.ends(rows, END) == ["learned", "masked", "missing"]
+    assert chat.ends(rows[::-1], END) == ["missing", "masked", "learned"]
+    assert chat.ends([], END) == []
+
+
+def test_rows_of_the_template_teach_the_end():
+    tokenizer = TOKENIZERS["chatml"]
+    found = [chat.tokens_of(tokenizer, LONGER, answer) for answer in ANSWERS]
+    assert chat.ends(found, chat.end_of_turn(tokenizer)) == ["learned"] * len(ANSWERS)
+
+
+def by_loops(ids, prompts, lengths):
+    return [
+        [int(token) if prompt <= place < length else IGNORE for place, token in enumerate(row)]
+        for row, prompt, length in zip(ids, prompts, lengths, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_labels_by_position_are_those_of_a_loop(seed):
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(0, 5, (6, 9), generator=generator)
+    prompts = torch.randint(0, 10, (6,), generator=generator)
+    # No response at all, a row without padding, and four others.
+    lengths = (prompts + torch.tensor([0, 9, 1, 3, 3, 5])).clamp(max=9)
+    expected = by_loops(ids, prompts, lengths)
+    assert chat.labels_by_position(ids, prompts, lengths).tolist() == expected
+
+
+def test_labels_by_position_are_those_of_collate():
+    tokenizer = TOKENIZERS["chatml"]
+    pairs = [chat.example_of(tokenizer, ASKED, answer) for answer in ANSWERS]
+    ids, labels = collate(
+        [chat.tokens_of(tokenizer, ASKED, answer) for answer in ANSWERS], tokenizer.pad_token_id
+    )
+    prompts = torch.tensor([len(prompt) for prompt, _ in pairs])
+    lengths = prompts + torch.tensor([len(response) for _, response in pairs])
+    assert torch.equal(chat.labels_by_position(ids, prompts, lengths), labels)
+
+
+def test_an_empty_response_has_no_labels_and_a_full_row_loses_none():
+    ids, none = torch.tensor([[4, 5, 6]] * 3), torch.tensor([0, 0, 0])
+    labels = chat.labels_by_position(ids, torch.tensor([3, 1, 0]), torch.tensor([3, 1, 3]))
+    assert labels.tolist() == [[IGNORE] * 3, [IGNORE] * 3, [4, 5, 6]]
+    assert (chat.labels_by_position(ids, none, none) == IGNORE).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.int64])
+def test_labels_by_position_keep_type_and_device_and_leave_the_ids(dtype):
+    ids = torch.tensor([[4, 5, 6]], dtype=dtype)
+    labels = chat.labels_by_position(ids, torch.tensor([1]), torch.tensor([3]))
+    assert labels.dtype == dtype and labels.tolist() == [[IGNORE, 5, 6]]
+    assert ids.tolist() == [[4, 5, 6]]
+    # "meta" is a device that every machine has besides the CPU.
+    there = [torch.empty(shape, dtype=dtype, device="meta") for shape in ((2, 3), (2,), (2,))]
+    labels = chat.labels_by_position(*there)
+    assert labels.device.type == "meta" and labels.dtype == dtype and labels.shape == (2, 3)

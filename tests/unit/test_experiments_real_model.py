@@ -124,3 +124,32 @@ def test_questions_are_asked_with_their_instruction(tiny, monkeypatch):
 def test_rates_are_chosen_on_messages_of_their_own():
     assert experiment.TUNING_SEED not in experiment.SEEDS
     assert {settings["seed"] for settings in experiment.RATES.grid} == {experiment.TUNING_SEED}
+
+
+def test_prompted_answers_are_read_strictly_and_with_words_around_them(tiny, monkeypatch):
+    """Answers in a sentence: no valid record, and each is found."""
+    asked = []
+
+    def answer(model, prompts, limit):
+        asked.extend(map(tiny.decode, prompts))
+        return ['So: {"product": 1, "issue": 2, "order": 3, "name": 4, "urgent": 5}.'] * len(
+            prompts
+        )
+
+    monkeypatch.setattr(experiment, "draw", answer)
+    row = experiment.run_prompted("long", 2, 0)
+    assert row["valid"] == row["far_valid"] == 0 and row["found"] == row["far_found"] == 1
+    assert all(text.count("<|im_start|>assistant") == 3 for text in asked)
+    assert all(records.LONG in text for text in asked) and len(asked) == 12
+
+
+def test_a_solved_message_is_a_training_message(tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        experiment,
+        "draw",
+        lambda model, prompts, limit: asked.extend(prompts) or [""] * len(prompts),
+    )
+    experiment.run_prompted("short", 1, 3)
+    solved = sample("train", 1, 3)[0]
+    assert all(solved.text in tiny.decode(prompt) for prompt in asked)

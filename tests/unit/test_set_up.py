@@ -609,3 +609,17 @@ def test_make_test_leaves_out_no_folder_of_tests():
     recipe = (ROOT / "Makefile").read_text("utf8").partition("\ntest:")[2].partition("\n\n")[0]
     holding = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
     assert {word for word in re.findall(r"tests/(\w+)", recipe)} == holding
+
+
+def test_make_model_ends_by_making_the_model_ready(tmp_path, monkeypatch):
+    """The recipe's last line, run as make runs it, with another function in main's place."""
+    recipe = (ROOT / "Makefile").read_text("utf8").partition("\nmodel:")[2].partition("\n\n")[0]
+    line = recipe.strip().splitlines()[-1].strip().removeprefix("@").replace("$(BIN)", ".venv/bin")
+    folder, _, command = line.partition(" && ")
+    assert folder == "cd labs" and command.startswith("../.venv/bin/python -c '")
+    code = command.partition("'")[2].rpartition("'")[0]
+    monkeypatch.syspath_prepend(str(ROOT / "labs"))
+    called = []
+    monkeypatch.setattr("course.smollm2.main", lambda: called.append(True))
+    exec(code, {})
+    assert called == [True]

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from methods import lora
 from planning import parameters, shapes
+from transformers import LlamaConfig, LlamaForCausalLM
 
 KNOWN = list(shapes.known())
 
@@ -71,3 +73,57 @@ def test_an_unknown_name_is_answered_with_the_nearest(asked, nearest):
 def test_a_shape_that_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError):
         shapes.Shape(**vars(shapes.named("Llama 3.1 8B")) | wrong)
+
+
+# The heads are wider together than the model, as in some of Qwen's and Gemma's.
+TINY = {
+    "layers": 3,
+    "width": 48,
+    "inner": 37,
+    "heads": 6,
+    "kv_heads": 2,
+    "head": 10,
+    "vocabulary": 101,
+}
+
+
+def tiny_llama(tied, layers, width, inner, heads, kv_heads, head, vocabulary):
+    return LlamaForCausalLM(
+        LlamaConfig(
+            num_hidden_layers=layers,
+            hidden_size=width,
+            intermediate_size=inner,
+            num_attention_heads=heads,
+            num_key_value_heads=kv_heads,
+            head_dim=head,
+            vocab_size=vocabulary,
+            tie_word_embeddings=tied,
+        )
+    )
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("rank", [1, 4])
+def test_what_lora_trains_and_what_the_base_holds_is_what_a_model_has(tied, rank):
+    model = tiny_llama(tied, **TINY)
+    _, held = lora.count(model)
+    lora.inject(model, rank=rank, alpha=rank)
+    trained, with_adapter = lora.count(model)
+    assert shapes.trained_and_held(**TINY, tied=tied, rank=rank) == (trained, held)
+    assert with_adapter == held + trained
+
+
+def test_an_output_layer_of_its_own_is_held_and_not_trained():
+    tied, untied = (shapes.trained_and_held(**TINY, tied=tied, rank=4) for tied in (True, False))
+    assert untied[0] == tied[0] and untied[1] - tied[1] == 101 * 48
+
+
+@pytest.mark.parametrize(
+    "name, published", [("SmolLM2 135M", 134_515_008), ("Llama 3.1 8B", 8_030_261_248)]
+)
+def test_what_a_known_model_holds_is_the_published_number(name, published):
+    shape = shapes.named(name)
+    dimensions = {each: getattr(shape, each) for each in (*TINY, "tied")}
+    trained, held = shapes.trained_and_held(**dimensions, rank=16)
+    assert held == shape.parameters == published
+    assert trained == shapes.adapter(shape, 16)
