@@ -367,7 +367,10 @@ for name, (what, start_, rank) in results.TUNED.items():
     measure(name, values, results.unit_of(what), seeds=experiment.SEEDS)
 for name, rank in results.LEADS.items():
     measure(
-        name, results.leads(tuned, rank), "share of fields, seed by seed", seeds=experiment.SEEDS
+        name,
+        results.leads(tuned, rank),
+        "difference of the shares of right fields",
+        seeds=experiment.SEEDS,
     )
 
 # %% [markdown]
@@ -376,9 +379,9 @@ for name, rank in results.LEADS.items():
 # of the old questions, all of which the untuned model answers, and at the loss on English prose:
 
 # %%
-untuned = experiment.fresh()
-print(f"answered before tuning: {experiment.answered(untuned):.0%}")
-measure("real.english_before", experiment.english(untuned), results.UNITS["english"])
+before = costs.before_tuning()
+print(f"answered before tuning: {before['answered']:.0%}")
+measure("real.english_before", before["english"], results.UNITS["english"])
 print(f"{'':16}{'fields':>8}{'answered':>10}{'English, nats':>15}")
 for (start_, rank), (name, *_) in results.WAYS.items():
     told = [
@@ -479,6 +482,7 @@ check(labels_by_position)
 # your labels.
 
 # %%
+costs.give_back()
 again = [{"counted": counted, "steps": 8, "seed": 0} for counted in (ends.BY_POSITION, ends.BY_ID)]
 own = {"conversation": conversation, "labels_by_position": labels_by_position}
 ended, _ = sweep(ends.ENDS, live=again, **own)
@@ -502,8 +506,8 @@ show(
 print(select(ended, "said", counted=ends.BY_ID, steps=32, seed=0)[0])
 
 # %% [markdown]
-# *What to look at:* we were wrong. By id nothing teaches this model to end its turn, and it ends it all the
-# same, after 32 steps as after 8. It has learned that before, in its own tuning on instructions, and a
+# *What to look at:* we were wrong. By id nothing teaches this model to end its turn, and nearly always it
+# ends it all the same, after 32 steps as after 8. It has learned that before, in its own tuning on instructions, and a
 # few hundred examples do not undo it. In [lab 01](01_sft.ipynb) the same line of code made a model
 # useless, because that base had no such habit. So the bug is silent twice over: the loss does not show
 # it, and a model that knows how to end does not either. Whoever tunes a raw base finds out.

@@ -1,5 +1,7 @@
 """Lab 11: what a training step of the real model takes, and what an adapter weighs and costs."""
 
+import contextlib
+import ctypes
 import gc
 import statistics
 import tempfile
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import torch
 from course import machine
-from experiments.real_model import demonstrations, fresh
+from experiments.real_model import answered, demonstrations, english, fresh
 from methods import adapter_files, chat, lora, optimize, sft
 from methods.tokens import IGNORE, Batch
 from planning import memory
@@ -23,6 +25,22 @@ ROWS, LENGTH = 2, 128  # of the measured batch, without padding
 ANSWER = 32  # of each row's tokens count
 RANK, RATE = 8, 1e-4
 TIMED = 3  # steps, of which the median is told
+
+
+def give_back() -> None:
+    """Hand freed memory back to the system: the C library keeps it otherwise, and the next model
+    comes on top."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):  # where the library has no such function
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def before_tuning() -> dict[str, float]:
+    """What the untuned model does of what tuning may undo: answered, a share, and english, in nats
+    per token."""
+    give_back()
+    model = fresh()
+    return {"answered": answered(model), "english": english(model)}
 
 
 def batch(seed: int = 0) -> Batch:
@@ -48,7 +66,7 @@ def measure_step(rank: int) -> dict[str, float]:
     returns bytes: states, the peak, and the peak with logits everywhere · what planning/memory.py
     says of the states and of the latter, as predicted_ · trained, parameters · seconds of a step
     """
-    gc.collect()
+    give_back()
     model, given = fresh(rank=rank), batch()
     optimizer = optimize.adamw(model.parameters(), RATE)
 
@@ -126,6 +144,7 @@ def measure_adapter(seed: int = 0) -> dict[str, float]:
     largest difference of a log-probability: from the base, and from the adapter beside it ·
     beside_seconds and merged_seconds, of reading one batch
     """
+    give_back()
     model, ids = fresh(rank=RANK), batch(seed)[0]
     base = said(model, ids)
     for layer in lora.layers(model).values():
