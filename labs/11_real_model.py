@@ -220,10 +220,10 @@ check(trained_and_held)
 # %%
 shape = costs.shape_of(experiment.fresh())
 numbers = shape.layers, shape.width, shape.inner, shape.heads, shape.kv_heads, shape.head
-for rank in (1, 8, 64):
+for name, rank in results.TRAINED.items():
     trained, held = trained_and_held(*numbers, shape.vocabulary, shape.tied, rank)
     print(f"rank {rank:>2}: {trained:>10,} of {held:,} numbers train: {trained / held:.2%}")
-    measure(f"real.trained_r{rank}", trained / held, "share of the base's numbers")
+    measure(name, trained / held, "share of the base's numbers")
 in_embedding = shape.vocabulary * shape.width / held
 print(f"in the embedding: {in_embedding:.1%}")
 measure("real.parameters", held, "parameters")
@@ -247,11 +247,8 @@ for rank, told in steps.items():
         f"{megabytes[2]:10,.0f}{megabytes[3]:10,.0f}{megabytes[4]:12,.0f}"
     )
 full, adapter = steps.values()
-for name, told in (("full", full), ("r8", adapter)):
-    measure(f"real.states_{name}", told["states"] / 1e6, "MB")
-    measure(f"real.peak_{name}", told["peak_everywhere"] / 1e6, "MB")
-    measure(f"real.predicted_{name}", told["predicted_peak"] / 1e6, "MB, predicted")
-    measure(f"real.peak_few_{name}", told["peak"] / 1e6, "MB, logits where labels count")
+for name, (rank, what) in results.STEPS.items():
+    measure(name, steps[rank][what] / 1e6, results.STEP_UNITS[what])
 errors = [told["predicted_peak"] / told["peak_everywhere"] - 1 for told in steps.values()]
 measure("real.peak_error", max(map(abs, errors)), "largest error of the predicted peak")
 measure("real.step_ratio", adapter["seconds"] / full["seconds"], "LoRA's seconds / full tuning's")
@@ -328,14 +325,13 @@ show(
     "Right fields against the learning rate, and old questions that are still answered, for full tuning, "
     "three ranks and random weights; 256 examples, one seed.",
 )
-for (start_, rank), (name, short, _) in results.WAYS.items():
+for name, (start_, rank) in results.BEST_RATES.items():
     some = [row for row in rates if row["start"] == start_ and row["rank"] == rank]
     losses = [[experiment.missed(row)] for row in some]
     rate, at_edge = gentlest_rate([row["rate"] for row in some], losses)
-    print(
-        f"{name:16} {rate:.0e}" + (", the lowest or the highest that was tried" if at_edge else "")
-    )
-    measure(f"real.rate_{short}", rate, "learning rate that was best")
+    way, edge = results.WAYS[start_, rank][0], "at the edge of the grid" if at_edge else ""
+    print(f"{way:16} {rate:.0e} {edge}")
+    measure(name, rate, "learning rate that was best")
 for name, (what, rate) in results.ON_THE_WAY.items():
     value = select(rates, what, start="SmolLM2", rank=0, rate=rate)[0]
     measure(name, value, results.unit_of(what), seeds=[experiment.TUNING_SEED])
@@ -383,7 +379,7 @@ before = costs.before_tuning()
 print(f"answered before tuning: {before['answered']:.0%}")
 measure("real.english_before", before["english"], results.UNITS["english"])
 print(f"{'':16}{'fields':>8}{'answered':>10}{'English, nats':>15}")
-for (start_, rank), (name, *_) in results.WAYS.items():
+for (start_, rank), (name, _) in results.WAYS.items():
     told = [
         statistics.fmean(select(tuned, what, start=start_, rank=rank))
         for what in ("fields", "answered", "english")

@@ -4,8 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from course import BLUE, GREEN, GREY, ORANGE, PURPLE, mean_interval, select
-from course.rows import Row, lowest
-from experiments import real_model as experiment
+from course.rows import Row
 from experiments import real_model_ends as ends
 from matplotlib.axes import Axes
 
@@ -32,30 +31,74 @@ def unit_of(what: str) -> str:
 
 ASKED = (("short", 0), ("long", 0), ("short", 4), ("short", 8))  # instruction, solved messages
 PROMPTED = {
-    f"real.prompted_{'long_' if system == 'long' else ''}{what}_{shots}": (what, system, shots)
-    for system, shots in ASKED
-    for what in ("valid", "found", "fields", "exact", "far_fields", "far_product")
+    "real.prompted_valid_0": ("valid", "short", 0),
+    "real.prompted_fields_0": ("fields", "short", 0),
+    "real.prompted_exact_0": ("exact", "short", 0),
+    "real.prompted_far_fields_0": ("far_fields", "short", 0),
+    "real.prompted_long_valid_0": ("valid", "long", 0),
+    "real.prompted_long_fields_0": ("fields", "long", 0),
+    "real.prompted_long_exact_0": ("exact", "long", 0),
+    "real.prompted_long_far_fields_0": ("far_fields", "long", 0),
+    "real.prompted_valid_4": ("valid", "short", 4),
+    "real.prompted_found_4": ("found", "short", 4),
+    "real.prompted_fields_4": ("fields", "short", 4),
+    "real.prompted_exact_4": ("exact", "short", 4),
+    "real.prompted_far_fields_4": ("far_fields", "short", 4),
+    "real.prompted_valid_8": ("valid", "short", 8),
+    "real.prompted_fields_8": ("fields", "short", 8),
+    "real.prompted_exact_8": ("exact", "short", 8),
+    "real.prompted_far_fields_8": ("far_fields", "short", 8),
+    "real.prompted_far_product_8": ("far_product", "short", 8),
 }
 
 # Tuning -------------------------------------------------------------------------------------------
 
-WAYS = {  # start and rank, with a name for people, one for measures, and a colour
-    ("SmolLM2", 0): ("full tuning", "full", ORANGE),
-    ("SmolLM2", 64): ("LoRA, rank 64", "r64", GREEN),
-    ("SmolLM2", 8): ("LoRA, rank 8", "r8", BLUE),
-    ("SmolLM2", 1): ("LoRA, rank 1", "r1", PURPLE),
-    ("random weights", 0): ("random weights", "random", GREY),
+WAYS = {  # start and rank, with a name and a colour
+    ("SmolLM2", 0): ("full tuning", ORANGE),
+    ("SmolLM2", 64): ("LoRA, rank 64", GREEN),
+    ("SmolLM2", 8): ("LoRA, rank 8", BLUE),
+    ("SmolLM2", 1): ("LoRA, rank 1", PURPLE),
+    ("random weights", 0): ("random weights", GREY),
 }
 TUNED = {
-    f"real.{short}_{what}": (what, start, rank)
-    for (start, rank), (_, short, _) in WAYS.items()
-    for what in ("valid", "fields", "exact", "far_fields", "far_product", "answered", "english")
+    "real.full_fields": ("fields", "SmolLM2", 0),
+    "real.full_exact": ("exact", "SmolLM2", 0),
+    "real.full_far_fields": ("far_fields", "SmolLM2", 0),
+    "real.full_far_product": ("far_product", "SmolLM2", 0),
+    "real.full_answered": ("answered", "SmolLM2", 0),
+    "real.full_english": ("english", "SmolLM2", 0),
+    "real.r64_fields": ("fields", "SmolLM2", 64),
+    "real.r64_exact": ("exact", "SmolLM2", 64),
+    "real.r64_far_fields": ("far_fields", "SmolLM2", 64),
+    "real.r64_answered": ("answered", "SmolLM2", 64),
+    "real.r8_fields": ("fields", "SmolLM2", 8),
+    "real.r8_exact": ("exact", "SmolLM2", 8),
+    "real.r8_far_fields": ("far_fields", "SmolLM2", 8),
+    "real.r8_far_product": ("far_product", "SmolLM2", 8),
+    "real.r8_answered": ("answered", "SmolLM2", 8),
+    "real.r8_english": ("english", "SmolLM2", 8),
+    "real.r1_fields": ("fields", "SmolLM2", 1),
+    "real.r1_exact": ("exact", "SmolLM2", 1),
+    "real.r1_far_fields": ("far_fields", "SmolLM2", 1),
+    "real.r1_answered": ("answered", "SmolLM2", 1),
+    "real.random_fields": ("fields", "random weights", 0),
+    "real.random_exact": ("exact", "random weights", 0),
+    "real.random_far_fields": ("far_fields", "random weights", 0),
+    "real.random_answered": ("answered", "random weights", 0),
 }
-LEADS = {f"real.lead_full_{WAYS['SmolLM2', rank][1]}": rank for rank in (64, 8, 1)}
+LEADS = {  # of full tuning over an adapter of this rank, in right fields
+    "real.lead_full_r64": 64,
+    "real.lead_full_r8": 8,
+    "real.lead_full_r1": 1,
+}
 ON_THE_WAY = {  # of full tuning, on the seed where rates were chosen
-    f"real.{what}_{short}": (what, rate)
-    for what in ("fields", "far_product", "answered")
-    for short, rate in (("3e5", 3e-5), ("1e4", 1e-4), ("3e4", 3e-4), ("1e3", 1e-3))
+    "real.fields_3e5": ("fields", 3e-5),
+    "real.fields_3e4": ("fields", 3e-4),
+    "real.fields_1e3": ("fields", 1e-3),
+    "real.far_product_3e5": ("far_product", 3e-5),
+    "real.far_product_1e4": ("far_product", 1e-4),
+    "real.far_product_3e4": ("far_product", 3e-4),
+    "real.answered_3e5": ("answered", 3e-5),
 }
 
 
@@ -69,15 +112,10 @@ def leads(rows: Sequence[Row], rank: int) -> list[float]:
     return seed_by_seed(full, adapter)
 
 
-def best_rates(rows: Sequence[Row]) -> dict[tuple[str, int], float]:
-    best = lowest(rows, experiment.missed, "start", "rank")
-    return {way: best[way]["rate"] for way in WAYS}
-
-
 def draw_rates(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
     """Right fields, and old questions still answered, against the learning rate of each way."""
     for ax, what in zip(axes, ("fields", "answered"), strict=True):
-        for (start, rank), (name, _, color) in WAYS.items():
+        for (start, rank), (name, color) in WAYS.items():
             some = sorted(
                 (row["rate"], row[what])
                 for row in rows
@@ -95,7 +133,7 @@ def draw_steps_up(axes: Sequence[Axes], prompted: Sequence[Row], tuned: Sequence
     ]
     arms += [
         (name, color, select(tuned, lambda row: row, start=start, rank=rank))
-        for (start, rank), (name, _, color) in reversed(WAYS.items())
+        for (start, rank), (name, color) in reversed(WAYS.items())
     ]
     for ax, (before, title) in zip(axes, TESTS.items(), strict=True):
         for at, (_, color, rows) in enumerate(arms):
@@ -114,12 +152,40 @@ def draw_bar(ax: Axes, at: float, values: Sequence[float], color: str) -> None:
     ax.plot([max(0, low), min(1, high)], [at, at], color=color, linewidth=1.5)
 
 
+# Counted and measured --------------------------------------------------------------------------
+
+TRAINED = {"real.trained_r1": 1, "real.trained_r8": 8, "real.trained_r64": 64}  # by rank
+BEST_RATES = {
+    "real.rate_full": ("SmolLM2", 0),
+    "real.rate_r64": ("SmolLM2", 64),
+    "real.rate_r8": ("SmolLM2", 8),
+    "real.rate_r1": ("SmolLM2", 1),
+    "real.rate_random": ("random weights", 0),
+}
+STEPS = {  # rank, and what of measure_step, in bytes
+    "real.states_full": (0, "states"),
+    "real.peak_full": (0, "peak_everywhere"),
+    "real.predicted_full": (0, "predicted_peak"),
+    "real.peak_few_full": (0, "peak"),
+    "real.states_r8": (8, "states"),
+    "real.peak_r8": (8, "peak_everywhere"),
+    "real.predicted_r8": (8, "predicted_peak"),
+    "real.peak_few_r8": (8, "peak"),
+}
+STEP_UNITS = {
+    "states": "MB",
+    "peak": "MB, logits where labels count",
+    "peak_everywhere": "MB",
+    "predicted_peak": "MB, predicted",
+}
+
 # The end of the turn ------------------------------------------------------------------------------
 
 ENDS = {
-    f"real.stopped_{short}_{steps}": (counted, steps)
-    for counted, short in ((ends.BY_POSITION, "position"), (ends.BY_ID, "id"))
-    for steps in (8, 32)
+    "real.stopped_position_8": (ends.BY_POSITION, 8),
+    "real.stopped_position_32": (ends.BY_POSITION, 32),
+    "real.stopped_id_8": (ends.BY_ID, 8),
+    "real.stopped_id_32": (ends.BY_ID, 32),
 }
 
 
