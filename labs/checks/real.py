@@ -699,11 +699,18 @@ CRASHES = "your function raised", "a model may say anything: return None for wha
 
 def as_values(value, *given):
     if value is None or isinstance(value, list):
-        return json.dumps(value)
+        return json.dumps(plain(value))
     raise Mistake(
         f"a list or None is expected, yours is {kind_of(value)}",
         next="the values in the order of keys",
     )
+
+
+def plain(value):
+    """The value; an object in it is told by that alone, since a grader's worker sends no more."""
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return value if value is None or isinstance(value, (str, int, float)) else "an object"
 
 
 def some_object(seed: int, word: str = "") -> tuple[str, list[str]]:
