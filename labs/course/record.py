@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from IPython.display import display
 
-from . import cells, claims, learner, machine, store
+from . import bases, cells, claims, learner, machine, store
 from .errors import CourseError, EvidenceError
 from .session import current
 from .statistics import finite, mean_interval
@@ -186,6 +186,8 @@ def finish() -> None:
     record |= {"claims": lab.claims, "measures": lab.measures}
     if lab.sweeps:
         record["sweeps"] = lab.sweeps
+    if (base := bases.base_of(lab.name)) != bases.SHIPPED:
+        record["base"] = base
     path = store.result_path(lab)
     store.write_whole(path, store.as_json(record))
     print(
@@ -195,6 +197,8 @@ def finish() -> None:
     if not machine.stored():
         print(f"written to {store.shown(path)}")
         print(store.comparison(record), end="")
+        if said := bases.notice(lab.name):
+            print(said)
 
 
 def shown(number: float) -> str:

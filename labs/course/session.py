@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from . import figures, machine, smollm2
+from . import bases, figures, machine, smollm2
 from .errors import CourseError
 
 LABS = Path(__file__).resolve().parents[1]
@@ -68,6 +68,8 @@ def start(name: str) -> Lab:
     if _lab.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     print(f"{name} on {_lab.device}, scale {scale}")
+    if said := bases.notice(name):
+        print(said)
     return _lab
 
 

@@ -13,7 +13,6 @@ digest says which code made the row, or has been shown to make the same one (too
 
 import json
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,8 +21,9 @@ from inspect import Parameter, signature
 from pathlib import Path
 from types import NoneType
 
-from . import machine, provenance, smollm2, store
+from . import machine, provenance, store
 from .bars import progress
+from .bases import SHIPPED, base_of
 from .errors import CourseError
 from .record import check_name
 from .rows import Row, What, value_of
@@ -36,7 +36,6 @@ MUST_AGREE = (
     "torch",
     "peft",
 )  # one file never mixes rows made with different ones
-SHIPPED = "the shipped base"
 RESERVED = {"seconds", "code"}  # what a row holds beside settings and results
 
 Settings = Mapping[str, object]
@@ -210,7 +209,7 @@ def run_again(
     code = code_of(declared, own)
     for key in progress(live, label=declared.name, total=len(live)) if live else ():
         fresh[key] = make_row(declared, live[key], names, code, own)
-    if base_in_use() != SHIPPED:
+    if base_of(current().name) != SHIPPED:
         print(f"{declared.name}: the stored rows are of the shipped base; yours are not compared")
         return list(fresh.values())
     found = [gap for key, row in fresh.items() for gap in gaps(stored, key, row)]
@@ -363,7 +362,7 @@ def head_of_run(
 ) -> dict[str, object]:
     """What stands above the rows; raises CourseError where new rows would not be comparable with
     the old ones."""
-    now = {"device": lab.device, "base": base_in_use(), **machine.versions()}
+    now = {"device": lab.device, "base": base_of(lab.name), **machine.versions()}
     made = {"base": old.get("base", SHIPPED), **old, **old["versions"]} if "versions" in old else {}
     for what in MUST_AGREE:
         if what in made.keys() & now.keys() and made[what] != now[what]:
@@ -375,17 +374,11 @@ def head_of_run(
         "sweep": name,
         "lab": lab.name,
         "device": lab.device,
-        **({} if base_in_use() == SHIPPED else {"base": base_in_use()}),
+        **({} if base_of(lab.name) == SHIPPED else {"base": base_of(lab.name)}),
         "versions": machine.versions() | old.get("versions", {}),
         "vouched": old.get("vouched", []),
         "settings": names,
     }
-
-
-def base_in_use() -> str:
-    """The base model of this run: the shipped one, or what COURSE_BASE names."""
-    named = os.environ.get("COURSE_BASE") or SHIPPED
-    return smollm2.NAME if named == str(smollm2.place()) else named
 
 
 def read(path: Path) -> tuple[dict[str, object], dict[str, Row]]:

@@ -10,8 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from course import CourseError, session, smollm2
-from course.sweep import base_in_use
+from course import CourseError, bases, session, smollm2
 from inbox import model as real
 from methods import chat, rollouts
 
@@ -186,7 +185,7 @@ def test_course_base_names_it_and_the_stored_results_keep_the_name(package, monk
     session.name_base()
     assert os.environ["COURSE_BASE"] == str(smollm2.place())
     assert smollm2.is_whole(smollm2.place())
-    assert base_in_use() == "smollm2"
+    assert bases.base_of("01_sft") == "smollm2" and bases.base_of("11_real_model") == bases.SHIPPED
 
 
 @pytest.mark.parametrize("base", [None, "", "some/folder"])
