@@ -28,7 +28,9 @@ from experiments import real_model as experiment
 from experiments import real_model_costs as costs
 from experiments import real_model_ends as ends
 from experiments import real_model_results as results
-from inbox import records
+from experiments import real_model_rewards as rewards
+from experiments import real_model_rewards_results as gains
+from inbox import records, replies
 from inbox.messages import sample
 from methods import chat
 
@@ -325,13 +327,16 @@ show(
     "Right fields against the learning rate, and old questions that are still answered, for full tuning, "
     "three ranks and random weights; 256 examples, one seed.",
 )
+best = {}
 for name, (start_, rank) in results.BEST_RATES.items():
     some = [row for row in rates if row["start"] == start_ and row["rank"] == rank]
     losses = [[experiment.missed(row)] for row in some]
-    rate, at_edge = gentlest_rate([row["rate"] for row in some], losses)
+    best[name], at_edge = gentlest_rate([row["rate"] for row in some], losses)
     way, edge = results.WAYS[start_, rank][0], "at the edge of the grid" if at_edge else ""
-    print(f"{way:16} {rate:.0e} {edge}")
-    measure(name, rate, "learning rate that was best")
+    print(f"{way:16} {best[name]:.0e} {edge}")
+    measure(name, best[name], "learning rate that was best")
+ratio = best["real.rate_r8"] / best["real.rate_full"]
+measure("real.rate_ratio", ratio, "times full tuning's best rate")
 for name, (what, rate) in results.ON_THE_WAY.items():
     value = select(rates, what, start="SmolLM2", rank=0, rate=rate)[0]
     measure(name, value, results.unit_of(what), seeds=[experiment.TUNING_SEED])
@@ -507,6 +512,80 @@ print(select(ended, "said", counted=ends.BY_ID, steps=32, seed=0)[0])
 # few hundred examples do not undo it. In [lab 01](01_sft.ipynb) the same line of code made a model
 # useless, because that base had no such habit. So the bug is silent twice over: the loss does not show
 # it, and a model that knows how to end does not either. Whoever tunes a raw base finds out.
+#
+# ## Learning from choices
+#
+# Now to something that no program can write down as a right answer: a reply to the customer. The shop
+# wants replies that say sorry, name the product, are brief, come to an end and promise nothing. A
+# program that no model sees gives each reply from −2 to 4 points, its *gold*.
+#
+# DPO needs pairs. The model itself writes two replies to each of 96 messages, and the program says which is
+# better. An adapter at rank 8 is trained on the pairs, twice through. Two rates were tried on a seed of their
+# own. Expected: gold rises by half a point or more, mostly by apologies and by replies that end;
+# the log-probability of the chosen replies falls all the same, as in [lab 05](05_after_ppo.ipynb).
+
+# %%
+message = sample("test", 1, 4)[0]
+for reply in ("So sorry about your {}. We look at it.", "Your {}? We send you a new one today."):
+    reply = reply.format(message.record.product)
+    print(f"{replies.gold(reply, message, True):+.0f}  {reply}")
+chosen, _ = sweep(rewards.DPO)
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.2))
+gains.draw_dpo(axes, chosen)
+show(
+    fig,
+    "Left, what DPO changes in the log-probability of chosen and rejected replies, "
+    "step by step. Right, gold and its parts before and after; three seeds.",
+)
+for name, (what, place) in gains.DPO.items():
+    measure(name, select(chosen, gains.at(what, place)), gains.UNITS[what], seeds=rewards.SEEDS)
+for name, (what, unit) in gains.DPO_CHANGES.items():
+    measure(name, select(chosen, what), unit, seeds=rewards.SEEDS)
+
+# %% [markdown]
+# *What to look at:* gold rises with every seed, by a little less than expected, and not for the reason
+# that we gave. Replies end by themselves, are half as long, and promise less; apologies hardly change.
+# The log-probability of the chosen replies falls as expected, as long as the pairs are new. In the second
+# pass, over pairs that the model has seen, it rises again: that is memory, and no news about other
+# replies.
+#
+# ## Learning from a program
+#
+# GRPO samples eight answers to each message and reinforces those that are better than the others. The
+# reward is the share of right fields, 0 for what is no record. It starts from two models: the untuned one
+# with one solved message in its prompt, and one that had six steps of SFT on sixteen demonstrations. There are twelve
+# steps, 32 answers in each. Expected: from the prompted model most groups earn nothing, all
+# alike, and right fields hardly move; after some SFT they rise by a tenth or more. As in [lab 09](09_pipelines.ipynb):
+# what is never drawn cannot be rewarded.
+
+# %%
+verified, _ = sweep(rewards.VERIFIED)
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.2))
+gains.draw_verified(axes, verified)
+axes[0].legend(fontsize="small")
+show(
+    fig,
+    "GRPO with the program that checks records, from a prompted model and after some SFT: right fields "
+    "among the sampled answers, and the share of groups whose answers all earn the same; three seeds and "
+    "their mean.",
+)
+for name, (what, start_, place) in gains.VERIFIED.items():
+    values = select(verified, gains.at(what, place), start=start_)
+    measure(name, values, gains.UNITS[what], seeds=rewards.SEEDS)
+for name, (what, start_, unit) in gains.VERIFIED_CHANGES.items():
+    measure(name, select(verified, what, start=start_), unit, seeds=rewards.SEEDS)
+
+# %%
+tried, _ = sweep(rewards.VERIFIED_RATES)
+for name, (what, rate) in gains.VERIFIED_RATES.items():
+    value = select(tried, gains.at(what, gains.AFTER), rate=rate)[0]
+    measure(name, value, gains.UNITS[what], seeds=[experiment.TUNING_SEED])
+
+# %% [markdown]
+# *What to look at:* after some SFT right fields rise with every seed, by more than expected. The prompted
+# model was no hopeless case, and we were wrong about the reason: with one solved message nearly all of its
+# answers are JSON, hardly a group is without a signal, and two seeds of three learn. And the rate
+# that was best for SFT leaves no JSON at all.
 #
 # ## Verdict
 

@@ -20,6 +20,8 @@
                                                course_strength.py
     {comparison}, {strategies}                 every method on one task, and what strategies reach in
                                                the capstone, of course_comparison.py
+    {transfer}                                 a finding beside what a real model says of it, of
+                                               course_transfer.py
     {calculator}, {explorer}                   memory, cost and choice worked out in the page, of
                                                course_planner.py
 
@@ -532,6 +534,7 @@ def setup(app):
     app.setup_extension("course_strength")
     app.setup_extension("course_comparison")
     app.setup_extension("course_planner")
+    app.setup_extension("course_transfer")
     app.connect("builder-inited", read_facts)
     app.connect("doctree-read", mark_cells)
     app.connect("missing-reference", resolve_link)

@@ -151,6 +151,16 @@ Claims {claim}`C1.01` and {claim}`C1.02`. Measures {measured}`demo.exact_match .
   $1 + 1 = 2$.
 ```
 
+```{transfer} Exactness is *kept*
+:verdict: same
+:unit: share of exact matches
+:scale: 0.5 1
+:show: .1%
+:pairs: now = demo.exact_match / C1.01 ; once more = C1.01 / demo.exact_match
+
+Why it is so {fixed}`4,096`.
+```
+
 ![A line that falls](drawing.svg)
 
 ![A line that rises](drawing.svg)
