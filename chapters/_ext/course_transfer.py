@@ -120,7 +120,7 @@ class Transfer(SphinxDirective):
         form = " ±" if record.get("interval") else ""
         number = self.inline(f"{{measured}}`{measure}{form} {self.options['show']}`")
         yield track(record, self.options["scale"]) if record else make("span")
-        yield make("span", *number, class_="transfer-number")
+        yield nodes.inline("", "", *number, classes=["transfer-number"])
 
     def inline(self, text):
         children, _ = self.state.inline_text(text, self.lineno)
