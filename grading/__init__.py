@@ -16,6 +16,7 @@ The path of one mark:
  9. The Verdicts become records.record.Marks; run.mark stores them as a Record.
 10. run.finish writes all Records as gradebook, feedback pages and more: records.views.
 
+    parts.py    one folder on several machines
     course.py   all that the grader knows of this course   sandbox/  workers, and what binds them
     options.py  the options of a run                       lms/      exports in, gradebooks out
     text.py     hostile text made harmless                 records/  records on disk, their views

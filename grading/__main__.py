@@ -120,7 +120,9 @@ def run_pytest(options: argparse.Namespace) -> tuple[int, str]:
 
 
 def results_of(options: argparse.Namespace) -> Path:
-    return (options.results or default_results(options.submissions.resolve())).resolve()
+    return (
+        options.results or default_results(options.submissions.resolve(), options.part)
+    ).resolve()
 
 
 def command(options: argparse.Namespace) -> list[str]:
@@ -129,6 +131,8 @@ def command(options: argparse.Namespace) -> list[str]:
     words += ["--results", str(results_of(options)), "--policy", options.policy]
     if options.workers > 1:
         words += ["-p", "xdist.plugin", "-n", str(options.workers)]
+    if options.part:
+        words += ["--part", "{}/{}".format(*options.part)]
     if options.require_tier:
         words += ["--require-tier", options.require_tier]
     if options.seed_secret:

@@ -17,7 +17,7 @@ from .lms.intake import find_submissions, read_submission
 from .lms.submission import Submission
 from .marking import Marker, MarkingSettings, provenance
 from .notebook import labs
-from .options import default_results
+from .options import Part, default_results
 from .records import store
 from .records.counting import attention, which_count, with_ties_doubted
 from .records.gradebook import as_csv
@@ -30,24 +30,41 @@ CHANGES = ["student", "record", "exercise", "points before", "points now"]
 
 @dataclass(frozen=True)
 class Run:
-    """folder: of the submissions. results: the folder to which everything is written."""
+    """folder: of the submissions. results: the folder to which everything is written. part: which
+    part of the submissions is this run's, None for all of them."""
 
     folder: Path
     results: Path
     settings: MarkingSettings
+    part: Part | None = None
 
 
 def make_run(
-    folder: Path, results: Path | None, require_tier: str | None, secret_file: Path | None
+    folder: Path,
+    results: Path | None,
+    require_tier: str | None,
+    secret_file: Path | None,
+    part: Part | None = None,
 ) -> Run:
     """Raises GradingError, and its subclass TierUnmet if this machine cannot `require_tier`."""
-    results = results or default_results(folder)
-    if results.resolve() == folder.resolve() or results.resolve() in folder.resolve().parents:
+    results = results or default_results(folder, part)
+    if part and part[1] > 1 and secret_file is None:
         raise GradingError(
-            f"The results cannot go to {results}, which holds the submissions: name another folder."
+            "Several machines need one secret: name a file that holds it with --seed-secret."
         )
+    check_place(folder, results)
     tier = tier_for(require_tier)
-    return Run(folder, results, MarkingSettings(secret_of(results, secret_file), tier))
+    return Run(folder, results, MarkingSettings(secret_of(results, secret_file), tier), part)
+
+
+def check_place(folder: Path, results: Path) -> None:
+    """Raises GradingError for results that would lie around the submissions, or among them."""
+    there, here = folder.resolve(), results.resolve()
+    if here == there or here in there.parents or (there.is_dir() and there in here.parents):
+        raise GradingError(
+            f"The results cannot go to {results}, which holds the submissions or lies among them: "
+            "name another folder."
+        )
 
 
 def secret_of(results: Path, file: Path | None) -> bytes:
@@ -57,15 +74,20 @@ def secret_of(results: Path, file: Path | None) -> bytes:
         results.mkdir(parents=True, exist_ok=True)
         with open(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
             new.write(secrets.token_hex(32))
+    return read_secret(file or own)
+
+
+def read_secret(file: Path) -> bytes:
+    """Raises GradingError for a file that cannot be read or holds too few characters."""
     try:
-        secret = (file or own).read_bytes().strip()
+        secret = file.read_bytes().strip()
     except OSError as error:
         raise GradingError(
-            f"{file or own} cannot be read ({error.strerror}): name a file that holds the secret."
+            f"{file} cannot be read ({error.strerror}): name a file that holds the secret."
         ) from None
     if len(secret) < 16:
         raise GradingError(
-            f"The secret in {file or own} has fewer than 16 characters: take a longer one, as from "
+            f"The secret in {file} has fewer than 16 characters: take a longer one, as from "
             "python -c 'import secrets; print(secrets.token_hex())'."
         )
     return secret
@@ -98,8 +120,13 @@ def checks_now() -> dict[str, str]:
 
 def plan(run: Run) -> tuple[list[Submission], list[Submission]]:
     """All submissions, and those of them that are to be marked now."""
-    found = find_submissions(run.folder)
+    found = of_part(find_submissions(run.folder), run.part)
     return found, store.pending(run.results, found, provenance(run.settings, None), checks_now())
+
+
+def of_part(submissions: list[Submission], part: Part | None) -> list[Submission]:
+    """Every N-th of them: all see the same folder in the same order, so the parts share none."""
+    return submissions if part is None else submissions[part[0] - 1 :: part[1]]
 
 
 def mark(run: Run, marker: Marker, submission: Submission) -> Record:

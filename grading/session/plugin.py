@@ -56,7 +56,9 @@ def usage_errors():
 def planned(config):
     """The run and what is pending in it; the results stay locked until the end."""
     option = config.option
-    this = run.make_run(option.submissions, option.results, option.require_tier, option.seed_secret)
+    this = run.make_run(
+        option.submissions, option.results, option.require_tier, option.seed_secret, option.part
+    )
     config.stash[AT_THE_END].enter_context(run.locked(this.results))
     found, waiting = run.plan(this)
     option.all_submissions, option.trusted = found, course.digest_of_all_that_decides_marks()
