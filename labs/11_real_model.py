@@ -395,6 +395,36 @@ for (start_, rank), (name, _) in results.WAYS.items():
 # Expected was that full tuning forgets more than LoRA. It does, of the questions; of English prose both
 # lose about as much.
 #
+# ## How many examples
+#
+# Until here 256 examples were read once, in 32 steps. In as many steps 16 can be read sixteen times, or
+# 64 four times; 1,024 are read once, in four times the steps. Expected: sixteen examples teach the
+# frame, and each fourfold number adds 5 to 10 points of fields.
+
+# %%
+more, _ = sweep(experiment.EXAMPLES)
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
+results.draw_examples(axes, [*tuned, *more])
+axes[0].set_ylabel("share of right fields")
+axes[0].legend(fontsize="small")
+show(
+    fig,
+    "Right fields against the number of examples, for full tuning and LoRA at rank 8, on messages of the "
+    "usual kind and of another kind; one dot for each seed.",
+)
+for name, (what, rank, count) in results.EXAMPLES.items():
+    values = select(more, what, rank=rank, examples=count)
+    measure(name, values, results.unit_of(what), seeds=experiment.SEEDS)
+for name, comparison in results.MORE_EXAMPLES.items():
+    values = results.gained_by_more([*tuned, *more], *comparison)
+    measure(name, values, "difference of the shares of right fields", seeds=experiment.SEEDS)
+
+# %% [markdown]
+# **Sixty-four examples, read four times, teach as much as 256 that are read once**, to an adapter and
+# to full tuning. Sixteen teach far more than the frame, but with them full tuning falls behind. The last
+# step to the right adds something; there the steps are four times as many, too, and which of the two
+# helps is not known.
+#
 # ## Why it never stops
 #
 # A frequent complaint about models that were tuned at home: they answer, and go on answering until
@@ -586,6 +616,35 @@ for name, (what, rate) in gains.VERIFIED_RATES.items():
 # model was no hopeless case, and we were wrong about the reason: with one solved message nearly all of its
 # answers are JSON, hardly a group is without a signal, and two seeds of three learn. And the rate
 # that was best for SFT leaves no JSON at all.
+#
+# ## A rater with a weakness
+#
+# Replies again, and GRPO with two raters. One is the program. The other knows all that the
+# program knows, and likes length: 0.1 points more for every word. Expected: both raters' scores
+# rise. With the program gold rises by a point; with the one who is fond of length replies grow to the
+# limit of 64 tokens, gold falls below where it began, and fewer replies end.
+
+# %%
+rated, _ = sweep(rewards.RATED)
+fig, axes = plt.subplots(1, 3, figsize=(9, 3))
+gains.draw_raters(axes, rated)
+show(
+    fig,
+    "GRPO with two raters: what the rater pays against steps, and gold, some of its parts and the words "
+    "of a reply before and after; three seeds each.",
+)
+for name, (what, rater, place) in gains.RATED.items():
+    values = select(rated, gains.at(what, place), rater=rater)
+    measure(name, values, gains.UNITS[what], seeds=rewards.SEEDS)
+for name, (what, rater, unit) in gains.RATED_CHANGES.items():
+    measure(name, select(rated, what, rater=rater), unit, seeds=rewards.SEEDS)
+
+# %% [markdown]
+# **The weakness is found within twelve steps.** Both raters pay more in the end. With the rater who is
+# fond of length, replies become twice as long, few of them come to an end, and gold falls with every
+# seed, although the penalty on leaving the base was in force. Longer replies apologise more often: what
+# is paid for brings some good with it, and that hides the loss. With the program gold rises with every
+# seed, for two of them mostly by apologies; for the third replies name the product more often.
 #
 # ## Verdict
 

@@ -243,6 +243,9 @@ RATES = Sweep(
 WAYS = (("SmolLM2", 0), ("SmolLM2", 8), ("SmolLM2", 1), ("SmolLM2", 64), ("random weights", 0))
 
 
+FEWER_AND_MORE = {8: (16, 64, 1024), 0: (16, 64)}  # by rank; 1,024 take an hour with full tuning
+
+
 def at_best_rates(ways: Iterable[tuple[str, int]], counts: Iterable[int]) -> list[Row]:
     """Settings of run_tuned: each way with each number of examples, at the rate that is best for it
     with 256."""
@@ -264,3 +267,15 @@ def at_best_rates(ways: Iterable[tuple[str, int]], counts: Iterable[int]) -> lis
 # every way 15 points or more. Full tuning forgets more of the old instructions than LoRA at the same
 # loss.
 TUNED = Sweep("real.tuned", run_tuned, lambda: at_best_rates(WAYS, [USUAL]), agree={missed: 0.06})
+
+# Expected: sixteen examples teach the frame, and each fourfold step adds 5 to 10 points of fields.
+EXAMPLES = Sweep(
+    "real.examples",
+    run_tuned,
+    lambda: [
+        row
+        for rank, counts in FEWER_AND_MORE.items()
+        for row in at_best_rates([("SmolLM2", rank)], counts)
+    ],
+    agree={missed: 0.06},
+)

@@ -102,6 +102,33 @@ ON_THE_WAY = {  # of full tuning, on the seed where rates were chosen
 }
 
 
+EXAMPLES = {  # mark, rank, examples
+    "real.full_fields_16": ("fields", 0, 16),
+    "real.full_fields_64": ("fields", 0, 64),
+    "real.r8_fields_16": ("fields", 8, 16),
+    "real.r8_fields_64": ("fields", 8, 64),
+    "real.r8_fields_1024": ("fields", 8, 1024),
+    "real.r8_valid_16": ("valid", 8, 16),
+    "real.full_far_fields_16": ("far_fields", 0, 16),
+    "real.r8_far_fields_16": ("far_fields", 8, 16),
+    "real.r8_far_fields_1024": ("far_fields", 8, 1024),
+    "real.r8_far_product_16": ("far_product", 8, 16),
+    "real.r8_far_product_64": ("far_product", 8, 64),
+    "real.r8_far_product_1024": ("far_product", 8, 1024),
+    "real.r8_answered_16": ("answered", 8, 16),
+    "real.full_answered_16": ("answered", 0, 16),
+}
+MORE_EXAMPLES = {  # mark, rank, fewer, more
+    "real.r8_64_over_16": ("fields", 8, 16, 64),
+    "real.r8_256_over_64": ("fields", 8, 64, 256),
+    "real.r8_256_over_16": ("fields", 8, 16, 256),
+    "real.r8_1024_over_256": ("fields", 8, 256, 1024),
+    "real.full_256_over_16": ("fields", 0, 16, 256),
+    "real.r8_far_256_over_64": ("far_fields", 8, 64, 256),
+    "real.r8_far_1024_over_256": ("far_fields", 8, 256, 1024),
+}
+
+
 def seed_by_seed(more: Sequence[float], less: Sequence[float]) -> list[float]:
     return [one - other for one, other in zip(more, less, strict=True)]
 
@@ -150,6 +177,38 @@ def draw_bar(ax: Axes, at: float, values: Sequence[float], color: str) -> None:
     mean, (low, high) = mean_interval(values)
     ax.barh(at, mean, color=color, alpha=0.45, height=0.7)
     ax.plot([max(0, low), min(1, high)], [at, at], color=color, linewidth=1.5)
+
+
+def of_smollm2(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the pretrained model, all parameters or rank 8, with any number of examples."""
+    return [row for row in rows if row["start"] == "SmolLM2" and row["rank"] in (0, 8)]
+
+
+def gained_by_more(rows: Sequence[Row], mark: str, rank: int, fewer: int, more: int) -> list[float]:
+    """How much a mark is higher with more examples, seed by seed."""
+    rows = of_smollm2(rows)
+    return seed_by_seed(*(select(rows, mark, rank=rank, examples=count) for count in (more, fewer)))
+
+
+def draw_examples(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
+    """Right fields on both tests against the number of examples, one dot for each seed."""
+    rows = of_smollm2(rows)
+    counts = sorted({row["examples"] for row in rows})
+    for ax, (before, title) in zip(axes, TESTS.items(), strict=True):
+        for rank in (0, 8):
+            name, color = WAYS["SmolLM2", rank]
+            by_count = {
+                count: select(rows, before + "fields", rank=rank, examples=count)
+                for count in counts
+                if any(row["rank"] == rank and row["examples"] == count for row in rows)
+            }
+            for count, some in by_count.items():
+                ax.plot([count] * len(some), some, "o", color=color, alpha=0.5, markersize=4)
+            means = map(statistics.fmean, by_count.values())
+            ax.plot([*by_count], [*means], color=color, label=name)
+        ax.set(xscale="log", xlabel="examples", title=title, ylim=(0, 1))
+        ax.set_xticks(counts, [f"{count:,}" for count in counts])
+        ax.minorticks_off()
 
 
 # Counted and measured --------------------------------------------------------------------------

@@ -260,13 +260,23 @@ RATERS = {"the program": replies.gold, "fond of length": replies.fond_of_length}
 def run_rater(rater: str, rate: float, seed: int) -> dict[str, object]:
     """GRPO on replies, scored by the program or by the rater who is fond of length.
 
-    returns score, kl and length, in tokens, of every step · before and after: gold, its parts, words
-    · answered afterwards
+    returns score and kl of every step · before and after: gold, its parts, words · answered
+    afterwards
     """
     model = fresh("SmolLM2", RANK, seed)
-    before, told = judged(model, seed), {"score": [], "kl": [], "length": []}
+    before, told = judged(model, seed), {"score": [], "kl": []}
     training = by_grpo(model, RATERS[rater], reply_prompt, REPLY_TOKENS, rate, seed)
     for _, metrics in training:
         for name, values in told.items():
             values.append(metrics[name])
     return told | before_and_after(before, judged(model, seed)) | {"answered": answered(model)}
+
+
+def rater_grid() -> list[Row]:
+    rate = rows_of(VERIFIED)[0]["rate"]
+    return [{"rater": rater, "rate": rate, "seed": seed} for seed in SEEDS for rater in RATERS]
+
+
+# Expected: both raters' scores rise. With the program gold rises by a point; with the one who is fond
+# of length replies grow to the limit, gold falls below where it began, and fewer replies end.
+RATED = Sweep("real.raters", run_rater, rater_grid, agree={short_of_gold: 0.6})

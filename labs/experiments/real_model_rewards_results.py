@@ -45,6 +45,8 @@ VERIFIED = {
 RATED = {
     "real.rated_program_gold_before": ("gold", "the program", BEFORE),
     "real.rated_program_gold_after": ("gold", "the program", AFTER),
+    "real.rated_program_apology_before": ("apology", "the program", BEFORE),
+    "real.rated_program_apology_after": ("apology", "the program", AFTER),
     "real.rated_program_words_before": ("words", "the program", BEFORE),
     "real.rated_program_words_after": ("words", "the program", AFTER),
     "real.rated_program_end_before": ("end", "the program", BEFORE),
@@ -53,6 +55,8 @@ RATED = {
     "real.rated_program_promises_after": ("promises", "the program", AFTER),
     "real.rated_fond_gold_before": ("gold", "fond of length", BEFORE),
     "real.rated_fond_gold_after": ("gold", "fond of length", AFTER),
+    "real.rated_fond_apology_before": ("apology", "fond of length", BEFORE),
+    "real.rated_fond_apology_after": ("apology", "fond of length", AFTER),
     "real.rated_fond_words_before": ("words", "fond of length", BEFORE),
     "real.rated_fond_words_after": ("words", "fond of length", AFTER),
     "real.rated_fond_end_before": ("end", "fond of length", BEFORE),
@@ -111,17 +115,20 @@ VERIFIED_RATES = {  # on the seed where the rate was chosen
     "real.verified_low_rate_valid": ("valid", 3e-4),
     "real.verified_high_rate_valid": ("valid", 1e-3),
 }
+POINTS_GAINED = "gold points gained, seed by seed"
+PAID_MORE = "points that the rater pays more for a reply, last three steps against the first"
+
+
+def paid_more(row: Row) -> float:
+    """How much more the rater pays for a reply in the last three steps than in the first one."""
+    return statistics.fmean(row["score"][-3:]) - row["score"][0]
+
+
 RATED_CHANGES = {
-    "real.rated_program_gained": (
-        gained("gold"),
-        "the program",
-        "gold points gained, seed by seed",
-    ),
-    "real.rated_fond_gained": (
-        gained("gold"),
-        "fond of length",
-        "gold points gained, seed by seed",
-    ),
+    "real.rated_program_gained": (gained("gold"), "the program", POINTS_GAINED),
+    "real.rated_fond_gained": (gained("gold"), "fond of length", POINTS_GAINED),
+    "real.rated_program_paid_more": (paid_more, "the program", PAID_MORE),
+    "real.rated_fond_paid_more": (paid_more, "fond of length", PAID_MORE),
     "real.rated_fond_answered": ("answered", "fond of length", UNITS["answered"]),
 }
 
@@ -174,15 +181,15 @@ def draw_verified(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
 
 
 def draw_raters(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
-    """What the rater pays and how long replies are, against steps; gold before and after."""
+    """What the rater pays, against steps; gold, its parts and words before and after."""
+    parts = ("gold", "apology", "end", "promises")
     for rater, color, shift in (("the program", GREEN, -0.12), ("fond of length", ORANGE, 0.12)):
         same = [row for row in rows if row["rater"] == rater]
-        for ax, what in zip(axes, ("score", "length")):
-            for row in same:
-                ax.plot(row[what], color=color, alpha=0.6, linewidth=1)
-            ax.set(xlabel="step")
+        for row in same:
+            axes[0].plot(row["score"], color=color, alpha=0.6, linewidth=1)
         axes[0].plot([], color=color, label=rater)
-        draw_before_and_after(axes[2], same, ("gold", "end", "promises"), color, shift)
-    axes[0].set_ylabel("what the rater pays")
-    axes[1].set_ylabel("tokens in a reply")
+        draw_before_and_after(axes[1], same, parts, color, shift)
+        draw_before_and_after(axes[2], same, ("words",), color, shift)
+    axes[0].set(xlabel="step", ylabel="what the rater pays")
     axes[0].legend(fontsize="small")
+    axes[2].set_xlabel("words in a reply")

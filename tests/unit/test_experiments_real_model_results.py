@@ -103,3 +103,38 @@ def test_the_picture_of_ends_has_a_dot_for_every_run():
     ]
     assert [label.get_text() for label in axes[0].get_yticklabels()][3] == "32 steps, by id"
     plt.close(fig)
+
+
+def test_the_picture_of_examples_has_a_mean_at_every_number_of_examples():
+    more = [
+        tuned("SmolLM2", rank, seed, fields=count / 2000) | {"examples": count}
+        for rank, counts in experiment.FEWER_AND_MORE.items()
+        for count, seed in itertools.product(counts, experiment.SEEDS)
+    ]
+    fig, axes = plt.subplots(1, 2)
+    results.draw_examples(axes, [*all_ways(), *more])
+    lines = [line for line in axes[0].get_lines() if line.get_marker() != "o"]
+    counts = {line.get_label(): list(line.get_xdata()) for line in lines}
+    assert counts == {"full tuning": [16, 64, 256], "LoRA, rank 8": [16, 64, 256, 1024]}
+    assert lines[1].get_ydata()[-1] == pytest.approx(0.512)
+    assert [label.get_text() for label in axes[0].get_xticklabels()][-1] == "1,024"
+    plt.close(fig)
+
+
+def test_what_more_examples_gain_is_counted_seed_by_seed_and_for_one_rank():
+    rows = [
+        tuned("SmolLM2", rank, seed, fields=count * (1 + seed + rank) / 10000) | {"examples": count}
+        for rank, count, seed in itertools.product((0, 8), (16, 256), experiment.SEEDS)
+    ]
+    rows.append(tuned("random weights", 0, 0, fields=1.0) | {"examples": 16})
+    for rank in (0, 8):
+        found = results.gained_by_more(rows, "fields", rank, 16, 256)
+        assert found == pytest.approx([240 * (1 + seed + rank) / 10000 for seed in (0, 1, 2)])
+
+
+def test_every_named_number_of_examples_is_in_a_sweep():
+    counts = {(rank, count) for rank, some in experiment.FEWER_AND_MORE.items() for count in some}
+    assert {(rank, count) for _, rank, count in results.EXAMPLES.values()} == counts
+    counts |= {(0, experiment.USUAL), (8, experiment.USUAL)}
+    for _, rank, fewer, more in results.MORE_EXAMPLES.values():
+        assert fewer < more and {(rank, fewer), (rank, more)} <= counts

@@ -100,7 +100,7 @@ def test_the_prompted_start_shows_a_solved_message_and_the_other_none(small, mon
 @pytest.mark.parametrize("rater", experiment.RATERS)
 def test_grpo_on_replies_learns_from_the_rater(small, rater):
     row = experiment.run_rater(rater, 1e-3, 0)
-    assert len(row["score"]) == len(row["length"]) == 2
+    assert len(row["score"]) == len(row["kl"]) == 2
     assert len(row["gold"]) == len(row["words"]) == 2 and finite(row)
     assert experiment.short_of_gold(row) == 4 - row["gold"][-1]
 

@@ -95,19 +95,23 @@ def test_the_picture_of_the_verifier_has_the_mean_of_both_starts(axes):
         assert len(ax.get_lines()) == 8
 
 
-def test_the_picture_of_raters_shows_what_each_pays_and_what_gold_becomes(axes):
+def test_the_picture_of_raters_shows_what_each_pays_and_what_becomes_of_gold_and_words(axes):
     rows = [
-        row(rater=rater, seed=seed, score=[1.0, pays], length=[9, 9 * pays], gold=[1.0, gold])
+        row(rater=rater, seed=seed, score=[1.0, pays], words=[9.0, 9 * pays], gold=[1.0, gold])
         for seed in (0, 1)
         for rater, pays, gold in (("the program", 2.0, 1.8), ("fond of length", 5.0, 0.3))
     ]
     results.draw_raters(axes, rows)
     ends = [line.get_ydata()[-1] for line in axes[0].get_lines() if len(line.get_ydata())]
     assert ends == [2.0, 2.0, 5.0, 5.0]
-    assert sorted(line.get_ydata()[-1] for line in axes[1].get_lines()) == [18, 18, 45, 45]
-    golds = [
-        line.get_xdata()[0]
-        for line in axes[2].get_lines()
-        if line.get_marker() == "o" and abs(line.get_ydata()[0]) < 0.3
-    ]
-    assert golds == [1.8, 1.8, 0.3, 0.3]
+    for ax, wanted in ((axes[1], [1.8, 1.8, 0.3, 0.3]), (axes[2], [18, 18, 45, 45])):
+        first_name = [
+            line.get_xdata()[0]
+            for line in ax.get_lines()
+            if line.get_marker() == "o" and abs(line.get_ydata()[0]) < 0.3
+        ]
+        assert first_name == wanted
+
+
+def test_what_is_paid_more_is_the_mean_of_the_last_three_steps_against_the_first():
+    assert results.paid_more(row(score=[2.0, 9.0, 3.0, 4.0, 8.0])) == 3.0
