@@ -410,11 +410,13 @@ def test_g23_a_buffer_is_read_once():
 
 def test_g22_a_tensor_without_elements_and_with_many_rows():
     """G22, boundary: what holds no number must not keep the marker busy, and earns nothing."""
-    began = time.monotonic()
     body = "import torch\nempty = torch.empty({}, dtype=torch.long)\nreturn empty, empty"
+    seconds = []
     for sides in ("0, 0", "2**22, 0", "0, 2**62"):
+        began = time.monotonic()
         attack("T0", answers(silent_bug=body.format(sides)), {"sft.silent_bug": "failed"})
-    assert time.monotonic() - began < 5
+        seconds.append(time.monotonic() - began)
+    assert max(seconds) < 10 * seconds[0]
 
 
 # Code in the clothes of data ----------------------------------------------------------------------
