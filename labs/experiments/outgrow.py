@@ -42,7 +42,9 @@ SIZE = 2  # processes of a team; a process that is alone draws the responses of 
 METHODS = ("SFT", "LoRA", "DPO", "GRPO")
 RIGHT, MEAN_OF_MEANS, LATE_ADAPTER = "right", "mean of means", "late adapter"
 ONE_SEED, SAME_ROWS = "one seed", "same rows"
-DIES = "dies"  # no mistake of a programmer's: process 1 is killed before its third step
+# No mistakes of a programmer's: process 1 is killed before its third step, or begins with other
+# numbers, as when each draws its own.
+DIES, OTHER_START = "dies", "other start"
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ def jobs_of_two(checkpoints: Path) -> list[Job]:
     jobs += [
         Job(f"{method} on from one", method, 3, start=str(checkpoints / f"{method} half"))
         for method in ("SFT", "LoRA")
+    ]
+    jobs += [
+        Job(named("SFT", stage, OTHER_START), "SFT", stage, 1, OTHER_START) for stage in (0, 3)
     ]
     return [*jobs, *WRONG]
 
@@ -227,6 +232,10 @@ STEPS_OF = {"SFT": sft_steps, "LoRA": sft_steps, "DPO": dpo_steps, "GRPO": grpo_
 def start_of(job: Job, team: Team) -> nn.Module:
     """The model in the hands of the team, with an adapter or without."""
     model = base_for(team)
+    if job.mistake == OTHER_START and team.rank:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.01
     torch.manual_seed(100 + team.rank if job.mistake == LATE_ADAPTER else 100)
     if job.mistake == LATE_ADAPTER:  # the team takes the model over, and then the adapter is put in
         model = processes.spread(model, job.stage, team)

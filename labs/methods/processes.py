@@ -271,7 +271,7 @@ def spread(model: nn.Module, stage: int, team: Team) -> nn.Module:
     if team.size == 1:
         return model.to(team.device)
     if stage < 2:
-        return Replica(take_from_process_0(model.to(team.device)))
+        return Replica(model.to(team.device))  # which sends process 0's numbers around by itself
     mesh = init_device_mesh(torch.device(team.device).type, (team.size,))
     for part in [*layers_of(model), model]:  # one at a time, so that no device meets all of them
         take_from_process_0(part.to(team.device))

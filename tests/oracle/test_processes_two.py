@@ -115,6 +115,12 @@ def test_a_checkpoint_of_an_adapter_does_without_the_base(alone, folder, team):
     assert numbers < sizes["LoRA"] < 2 * numbers < alone["SFT"]["weights"] < sizes["SFT"]
 
 
+@pytest.mark.parametrize("stage", (0, 3))
+def test_all_processes_begin_with_the_numbers_of_the_first(alone, team, stage):
+    for one in team[named("SFT", stage, outgrow.OTHER_START)]:
+        assert gap(one, alone["SFT"]) < 1e-5
+
+
 # What goes wrong ----------------------------------------------------------------------------------
 
 
