@@ -51,6 +51,9 @@ A_LENGTH = "only the length of it is asked, and a length has no gradient"
 ANY_WIDTH = "the exercise leaves open how widely A is spread"
 ANY_RANK = "the exercise does not ask what becomes of a rank that the matrix cannot have"
 A_PRODUCT = "a product is the same in any order"
+EITHER_WAY = "math.isclose is the same in either order"
+FOR_EACH = "every argument but the loss has one entry for each process"
+SOME_TOKEN = "some token counts: the docstring promises it"
 A_NUMBER = "a tensor of one number is a number, too"
 A_SQUARE = "a square is the same for both signs"
 ONE_DEVICE = "here everything is on one device"
@@ -143,6 +146,29 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "d_out and d_in exchanged: if not 1 <= rank <= min(d_in, d_out):; raise ValueError(…); return rank * (d_in + d_out)": "a sum and a minimum are the same in either order",
     },
     "lora.update": {"detached: return x @ A.T @ B.T * (alpha / len(A.detach()))": A_LENGTH},
+    "outgrow.diagnosed": {
+        "other argument: if len(set(seeds)) < len(rows):": FOR_EACH,
+        "other argument: if len(set(seeds)) < len(parameters):": FOR_EACH,
+        "order: if not _same(max(parameters), min(parameters)):": EITHER_WAY,
+        "constant: own = [total / count for total, count in zip(loss_sums, counts, strict=False)]": FOR_EACH,
+        "order: return MEAN_OF_MEANS if _same(means, loss) and (not _same(loss, whole)) else RIGHT": EITHER_WAY,
+        "order: return MEAN_OF_MEANS if _same(loss, means) and (not _same(whole, loss)) else RIGHT": EITHER_WAY,
+        "_same: sign: return -math.isclose(one, other, rel_tol=1e-06)": "-True is as true as True, and -False is as false as False",
+        "_same: order: return math.isclose(other, one, rel_tol=1e-06)": EITHER_WAY,
+    },
+    "outgrow.part_weights": {"statement left out: raise ValueError(…)": SOME_TOKEN},
+    "outgrow.rows_of": {
+        "step left out: return [order[step + rank:step + batch:size] for step in range(0, last, batch)]": "a slice of a list is a new list"
+    },
+    "outgrow.silent_bug": {
+        "step left out: length = math.sqrt(sum((shard.double().square().sum() for shard in shards)))": A_NUMBER,
+        "step left out: length = math.sqrt(sum((shard.square().sum().item() for shard in shards)))": "only rounding differs, and the precision of the result is left open",
+        "constant: factor = min(1.0, limit / length) if length else 0.0": "zeros stay zeros, whatever they are multiplied by",
+    },
+    "outgrow.to_minimise": {
+        "step left out: if not counts:": SOME_TOKEN,
+        "statement left out: raise ValueError(…)": SOME_TOKEN,
+    },
     "pipelines.mixed_batch": {
         "detached: update = torch.einsum('btr,bor->bto', thin, B[adapter]) * (alpha / A.detach().shape[1])": A_LENGTH
     },

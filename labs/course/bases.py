@@ -25,6 +25,8 @@ ON_ANOTHER = {
     "rewards too little.",
     "10_failure_modes": "this lab stops at its first exercise: it needs one token for each city.",
     REAL: "this lab runs on any chat model.",
+    "12_outgrow": "this lab runs, but on the CPU alone, in three processes with a copy each: SmolLM2 "
+    "would take more than 10 GB.",
 }
 NOT_ITS_OWN = (
     "Stored rows, and every number that is read from them, are those of the lab's own base."

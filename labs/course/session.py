@@ -90,7 +90,7 @@ def name_base() -> None:
     """Put the real model's folder into COURSE_BASE where that says smollm2; raises CourseError if
     it cannot be had."""
     if os.environ.get("COURSE_BASE") == smollm2.NAME:
-        os.environ["COURSE_BASE"] = str(smollm2.folder())
+        os.environ["COURSE_BASE"] = str(smollm2.ready())
 
 
 def running() -> Lab | None:

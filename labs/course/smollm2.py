@@ -21,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 from .errors import CourseError
 
@@ -44,6 +45,21 @@ def folder() -> Path:
     if not is_whole(made):
         convert(weights(), made)
     return made
+
+
+def ready() -> Path:
+    """`folder()` where several processes may ask at once: one of them makes it, and the others wait.
+
+    A cache that is whole may lie where nobody can write.
+    """
+    if is_whole(place()):
+        return place()
+    try:
+        cache().mkdir(parents=True, exist_ok=True)
+        with FileLock(cache() / f".{NAME}.lock"):
+            return folder()
+    except OSError:
+        return folder()  # which says why nothing can be written there
 
 
 def place() -> Path:
@@ -140,7 +156,7 @@ def write(source: Path, target: Path) -> None:
 def main() -> None:
     """Make the model ready, for `make model`."""
     try:
-        print(f"The real model is ready in {folder()}")
+        print(f"The real model is ready in {ready()}")
     except CourseError as error:
         sys.exit(str(error))
 

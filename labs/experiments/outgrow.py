@@ -1,4 +1,4 @@
-"""The course's training on one process and on two, and what goes wrong.
+"""The experiments of lab 12: the course's training on one process and on two, and what goes wrong.
 
 A job names a method and where its numbers lie; a team of processes works through a list of jobs:
 
@@ -68,7 +68,7 @@ class Job:
 HALF = STEPS // 2  # after which a checkpoint is written
 AT_STAGES = [(method, stage) for method in METHODS for stage in (0, 3)]
 AT_STAGES += [("SFT", 1), ("SFT", 2), ("GRPO", 2)]
-STOPPED = [("SFT", 0), ("SFT", 3), ("LoRA", 2)]
+STOPPED = [("SFT", 3), ("SFT", 0), ("LoRA", 2)]
 IN_PARTS = (0, 1, 3)  # stages
 WRONG = (
     Job("means", mistake=MEAN_OF_MEANS),
@@ -89,11 +89,22 @@ def jobs_of_one() -> list[Job]:
     return jobs + [Job(f"{method} half", method, stop=HALF) for method in ("SFT", "LoRA")]
 
 
-def jobs_of_two(checkpoints: Path) -> list[Job]:
-    """What two processes do; some go on from the checkpoints that one process has written."""
+def jobs_shown() -> list[Job]:
+    """What two processes do in the lab: each method at its stages, a checkpoint, and the mistakes."""
     jobs = [Job(named(*which), *which) for which in AT_STAGES]
+    return [*jobs, half(*STOPPED[0]), *WRONG]
+
+
+def half(method: str, stage: int) -> Job:
+    """Half of a training, and its checkpoint."""
+    return Job(named(method, stage, "half"), method, stage, stop=HALF)
+
+
+def jobs_of_two(checkpoints: Path) -> list[Job]:
+    """These and more; some go on from the checkpoints that one process has written."""
+    jobs = jobs_shown()
     jobs += [Job(named("SFT", stage, "in parts"), "SFT", stage, parts=2) for stage in IN_PARTS]
-    jobs += [Job(named(*which, "half"), *which, stop=HALF) for which in STOPPED]
+    jobs += [half(*which) for which in STOPPED[1:]]
     jobs += [
         Job(f"{method} on from one", method, 3, start=str(checkpoints / f"{method} half"))
         for method in ("SFT", "LoRA")
@@ -101,7 +112,7 @@ def jobs_of_two(checkpoints: Path) -> list[Job]:
     jobs += [
         Job(named("SFT", stage, OTHER_START), "SFT", stage, 1, OTHER_START) for stage in (0, 3)
     ]
-    return [*jobs, *WRONG]
+    return jobs
 
 
 # What is learned from -----------------------------------------------------------------------------
@@ -341,16 +352,29 @@ def killed(steps: Iterable, team: Team) -> Iterator:
 # A team at work -----------------------------------------------------------------------------------
 
 
+def alone(jobs: Iterable[Job], folder: Path, *, threads: int = 1) -> dict[str, dict[str, object]]:
+    """What one process finds, by the name of each job, with as many threads as one of a team has.
+
+    Another number of threads adds up in another order. Raises TeamError as `run` does.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return {job.name: run(job, processes.ALONE, folder) for job in jobs}
+    finally:
+        torch.set_num_threads(before)
+
+
 def work(jobs: Sequence[Job], folder: Path) -> None:
     """Every process runs every job; what process k found goes to folder/k/job.pt."""
     machine.quieten()
     torch.set_num_threads(1)  # for each process, so that two of them share two cores
     with processes.join(patience=2) as team:
         for job in jobs:
-            found = run(job, team, folder)
+            result = run(job, team, folder)
             place = folder / str(team.rank)
             place.mkdir(parents=True, exist_ok=True)
-            torch.save(found, place / f"{job.name}.pt")
+            torch.save(result, place / f"{job.name}.pt")
 
 
 def launch(
@@ -378,6 +402,13 @@ def launch(
     )
     if ended.returncode:
         raise TeamError(complaint(ended.stderr))
+    return found(jobs, folder, size=size)
+
+
+def found(
+    jobs: Iterable[Job], folder: Path, *, size: int = SIZE
+) -> dict[str, list[dict[str, object]]]:
+    """By the name of each job what every process found, in their order, also if a later job failed."""
     return {
         job.name: [torch.load(folder / str(rank) / f"{job.name}.pt") for rank in range(size)]
         for job in jobs

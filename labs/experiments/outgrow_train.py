@@ -80,6 +80,7 @@ def train(options: argparse.Namespace, team: Team) -> nn.Module:
             raise TeamError(f"--{name} is {getattr(options, name)}: it must be at least 1")
     options.checkpoints.mkdir(parents=True, exist_ok=True)
     processes.led(team, lambda: same_run(options))
+    chat_model.prepare()
     model, tokenizer = chat_model.load()
     rows = demonstrations(tokenizer, options.batch * options.steps, options.seed)
     check_memory(model, rows, options, team)

@@ -32,3 +32,9 @@ def load(device: str = "cpu") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
         pad_token_id=tokenizer.pad_token_id,
     )
     return model.to(device), tokenizer
+
+
+def prepare() -> None:
+    """Make the folder that `load` reads, where other processes may be about to do the same."""
+    if os.environ.get("COURSE_BASE") in (None, "", smollm2.NAME):
+        smollm2.ready()

@@ -9,6 +9,7 @@ import shutil
 import pytest
 from experiments import outgrow
 from experiments.outgrow import AT_STAGES, HALF, IN_PARTS, STEPS, STOPPED, Job, named
+from experiments.outgrow_results import gap
 from methods.processes import ALONE, STAGES, TeamError
 
 pytestmark = pytest.mark.xdist_group("two processes")
@@ -22,22 +23,13 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(folder):
     """What one process found, and its checkpoint in the folder."""
-    return {job.name: outgrow.run(job, ALONE, folder / "alone") for job in outgrow.jobs_of_one()}
+    return outgrow.alone(outgrow.jobs_of_one(), folder / "alone")
 
 
 @pytest.fixture(scope="module")
 def team(folder, alone):
     """What both processes found."""
     return outgrow.launch(outgrow.jobs_of_two(folder / "alone"), folder / "two")
-
-
-def gap(one, other):
-    """The largest difference of a parameter that trained."""
-    assert one["trained"].keys() == other["trained"].keys()
-    return max(
-        (tensor - other["trained"][name]).abs().max().item()
-        for name, tensor in one["trained"].items()
-    )
 
 
 def moved(one):

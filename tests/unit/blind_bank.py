@@ -43,6 +43,17 @@ EXCUSED = {
     ("lora.parameters", "wrong_6"): "what becomes of a rank above both sides is left open",
     ("lora.silent_bug", "wrong_6"): "the precision of the result is left open",
     (
+        "outgrow.diagnosed",
+        "wrong_49",
+    ): "changes a list that it was given: the docstring does not forbid it",
+    (
+        "outgrow.silent_bug",
+        "wrong_9",
+    ): "adds a millionth to the length, as torch's clip_grad_norm_ does",
+    ("outgrow.silent_bug", "wrong_18"): "the precision of the result is left open",
+    ("outgrow.silent_bug", "wrong_35"): "the precision of the result is left open",
+    ("outgrow.to_minimise", "wrong_15"): "a tensor of one number counts as a number in all labs",
+    (
         "pipelines.begin_stage",
         "wrong_15",
     ): "B kept and A zero: what becomes of a B that is zero already is left open, as it is for A",
@@ -109,6 +120,9 @@ ACCEPTED_AT_FIRST = {
     "lora.parameters": ["wrong_4", "wrong_6"],
     "lora.silent_bug": ["wrong_5", "wrong_6"],
     "lora.update": ["wrong_2"],
+    "outgrow.diagnosed": ["wrong_34", "wrong_46", "wrong_47", "wrong_49", "wrong_56"],
+    "outgrow.silent_bug": ["wrong_9", "wrong_18", "wrong_24", "wrong_35"],
+    "outgrow.to_minimise": ["wrong_15", "wrong_26", "wrong_29"],
     "ppo.clipped_surrogate": ["wrong_5", "wrong_6"],
     "ppo.gae": ["wrong_2"],
     "ppo.k3": ["wrong_3", "wrong_4", "wrong_5", "wrong_8"],

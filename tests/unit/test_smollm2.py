@@ -1,10 +1,12 @@
 """The real model: found by its hash, made ready once and whole, and missing in a sentence."""
 
+import concurrent.futures
 import errno
 import json
 import os
 import shutil
 import threading
+import time
 from importlib import metadata
 from types import SimpleNamespace
 
@@ -113,6 +115,27 @@ def test_two_that_make_it_at_once_end_with_one_whole_folder(package, monkeypatch
     for thread in threads:
         thread.join(20)
     assert smollm2.is_whole(smollm2.place()) and left() == [smollm2.place().name]
+
+
+def test_of_several_that_want_it_ready_one_makes_it(package, monkeypatch):
+    made = []
+
+    def write_slowly(source, target):
+        made.append(target)
+        time.sleep(0.3)
+        write(source, target)
+
+    monkeypatch.setattr(smollm2, "write", write_slowly)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: smollm2.ready(), range(4)))
+    assert found == [smollm2.place()] * 4 and len(made) == 1
+    assert smollm2.is_whole(smollm2.place())
+
+
+def test_what_is_ready_may_lie_where_nobody_can_write(package, monkeypatch):
+    smollm2.folder()
+    monkeypatch.setattr(smollm2, "FileLock", None)
+    assert smollm2.ready() == smollm2.place()
 
 
 def test_without_a_setting_the_cache_lies_in_the_books_folder(monkeypatch):
