@@ -12,7 +12,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONSAFEPATH PYTHONOPTIMIZE PYTHO
 unexport PYTHONUSERBASE PYTHONNOUSERSITE PYTHONPLATLIBDIR PYTHONEXECUTABLE __PYVENV_LAUNCHER__
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model book test grade capstone lab labs sweeps mutants bench
+.PHONY: help setup model book release test grade capstone lab labs sweeps mutants bench
 
 help:   ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -31,6 +31,12 @@ book: setup  ## build the site from the stored outputs and print where it is
 	@echo "Building the book."
 	@$(BIN)/jupyter-book build . --all -W -n --keep-going -q $(ARGS)
 	@echo "$(CURDIR)/_build/html/index.html"
+
+# The folder goes first: a page that has left the book would stay in it, and go into the archive.
+release: setup  ## build the site afresh and pack it into one archive that opens from the disk
+	@rm -rf _build/html
+	@$(MAKE) --no-print-directory book
+	@$(BIN)/python tools/release.py
 
 test: setup  ## run every check, the quick ones first
 ifeq ($(ARGS),)
