@@ -25,6 +25,8 @@ import torch
 from course import check, exercise, finish, measure, show, start
 from experiments import outgrow as experiment
 from experiments import outgrow_results as results
+from experiments import outgrow_sampler as engines
+from methods import samplers
 from methods.processes import ALONE, TeamError
 
 lab = start("12_outgrow")
@@ -121,14 +123,14 @@ model = experiment.base_for(ALONE)
 losses = results.token_losses(model, 16, seed=0)
 print("tokens of a reply:", sorted(len(each) for each in losses))
 whole = results.averaged_gradient(model, losses, 1, lambda own, counts: own.mean())
-for size in (2, 4, 8):
+for size, name in results.MEANS_ANGLES.items():
     ours = results.averaged_gradient(model, losses, size, to_minimise)
     means = results.averaged_gradient(model, losses, size, lambda own, counts: own.mean())
     print(
         f"{size} processes: with yours {results.angle(whole, ours):.4f} degrees from the whole batch's "
         f"gradient, with the mean of means {results.angle(whole, means):.1f}"
     )
-    measure(f"outgrow.means_angle_{size}", results.angle(whole, means), "degrees")
+    measure(name, results.angle(whole, means), "degrees")
 
 # %% [markdown]
 # The more processes, the fewer replies each of them has, and the more their means differ.
@@ -218,7 +220,7 @@ check(clipped)
 
 # %%
 limit = 0.1
-for size in (2, 8, 64):
+for size in results.BUG_ANGLES:
     shards = list(whole.tensor_split(size))
     bug = torch.cat([shard * min(1, limit / shard.norm()) for shard in shards])
     ours = torch.cat(clipped(shards, limit))
@@ -226,8 +228,8 @@ for size in (2, 8, 64):
         f"{size:2} shards: {results.angle(whole, ours):.3f} degrees and length {ours.norm():.3f} with "
         f"yours; {results.angle(whole, bug):.0f} degrees and length {bug.norm():.2f} with the bug"
     )
-    measure(f"outgrow.bug_angle_{size}", results.angle(whole, bug), "degrees")
-    measure(f"outgrow.bug_length_{size}", bug.norm().item() / limit, "times the limit")
+    measure(results.BUG_ANGLES[size], results.angle(whole, bug), "degrees")
+    measure(results.BUG_LENGTHS[size], bug.norm().item() / limit, "times the limit")
 
 # %% [markdown]
 # With many shards, fewer of them are too long by themselves. The direction is then less wrong, and the
@@ -281,7 +283,7 @@ measure("outgrow.loss_gap", max(losses.values()), "largest difference of a loss"
 measure("outgrow.parameter_gap", max(right.values()), "largest difference of a parameter")
 measure("outgrow.threads_gap", threads, "largest difference of a parameter")
 for name, value in wrong.items():
-    measure(f"outgrow.gap_{name.replace(' ', '_')}", value, "largest difference of a parameter")
+    measure(results.WRONG_GAPS[name], value, "largest difference of a parameter")
 
 # %% [markdown]
 # ### What each process holds
@@ -303,12 +305,52 @@ show(
 off = max(abs(share - results.planned(*key)) for key, share in held.items())
 print(f"largest difference between measured and planned share: {off:.3f}")
 measure("outgrow.held_error", off, "largest difference from the planned share")
-for devices in results.DEVICES:
-    for stage in (0, 3):
-        name, size = f"outgrow.planned_{devices}_{stage}", results.planned_gb(devices, stage)
-        measure(name, size, "GB on each device")
+for (devices, stage), name in results.PLANNED.items():
+    measure(name, results.planned_gb(devices, stage), "GB on each device")
 
 # %% [markdown]
+# ## A sampler of its own
+#
+# Drawing responses takes much of a step of GRPO, so at scale an engine of its own does it, such as vLLM.
+# It holds the weights in lower precision. So the responses come from another policy than the one that
+# is trained. Here copies of the model play the engine: in bfloat16, with weights of 4 bits, and with
+# weights of 2 bits, a mismatch that cannot be overlooked. The model computes the probability of every
+# token that they drew; a token's ratio is π of the model over π of the sampler. The cure is to weigh
+# each token by its ratio, but at most 2, or each response by the product of its tokens' ratios.
+#
+# Expected: in bfloat16 a token's log-probability is off by less than 0.01 on average, with 4 bits by
+# about 0.1, and then the gradient tilts by 20 to 40 degrees. The sampler of 2 bits was added after
+# that of 4 bits had been seen.
+
+# %%
+drawn = engines.drawn(engines.sampler_of(engines.COARSE, model), model, seed=0)
+both = drawn.sampler_log_probs, drawn.trainer_log_probs, drawn.counts
+ratios = (drawn.trainer_log_probs - drawn.sampler_log_probs)[drawn.counts].exp()
+print(f"2 bits: ratios of {len(ratios)} tokens from {ratios.min():.0e} to {ratios.max():.2f}")
+for whole, unit in ((False, "tokens"), (True, "responses")):
+    weights = samplers.importance(*both, ceiling=2.0, whole=whole)[drawn.counts]
+    cut = (weights == 2).float().mean()
+    print(f"weights of {unit}: mean {weights.mean():.2f}, {cut:.0%} of the tokens at the ceiling")
+
+# %%
+found = engines.compare(experiment.base_for(ALONE))
+for name, (value, unit) in engines.numbers(found).items():
+    measure(name, value, unit, seeds=engines.SEEDS if isinstance(value, list) else None)
+
+# %%
+fig, ax = plt.subplots(figsize=(6.4, 3))
+engines.draw_angles(ax, found)
+show(
+    fig,
+    "How many degrees the gradient of forty responses is from the mean gradient of the model's own "
+    "other responses, a dot for each of five seeds. With 4 bits it is as far off as with the model "
+    "itself, with 2 bits farther, and with weighted tokens or responses as far as with the model itself.",
+)
+
+# %% [markdown]
+# The blue dots are what chance alone does to a step. Only the sampler of 2 bits that is not weighted
+# stands out. Which way of weighting is better cannot be told from forty responses.
+#
 # ## A checkpoint outlives its team
 #
 # Each process writes what it holds, and the file that makes the checkpoint whole comes last. Any number

@@ -9,6 +9,7 @@ process does the same, and reads the rows of all of them. All of it is on the CP
 the question is whether the sums are the same, and that wants one kind of arithmetic.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -357,10 +358,17 @@ def alone(jobs: Iterable[Job], folder: Path, *, threads: int = 1) -> dict[str, d
 
     Another number of threads adds up in another order. Raises TeamError as `run` does.
     """
+    with using(threads):
+        return {job.name: run(job, processes.ALONE, folder) for job in jobs}
+
+
+@contextlib.contextmanager
+def using(threads: int) -> Iterator[None]:
+    """Let torch use so many threads, and then as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return {job.name: run(job, processes.ALONE, folder) for job in jobs}
+        yield
     finally:
         torch.set_num_threads(before)
 

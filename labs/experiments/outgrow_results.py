@@ -21,6 +21,23 @@ PARTS = {
 }  # the planner's
 BY_STAGE = (BLUE, GREEN, ORANGE, GREY)
 
+# Names of measures: by how many processes or shards, by which mistake, by devices and stage
+MEANS_ANGLES = {2: "outgrow.means_angle_2", 4: "outgrow.means_angle_4", 8: "outgrow.means_angle_8"}
+BUG_ANGLES = {2: "outgrow.bug_angle_2", 8: "outgrow.bug_angle_8", 64: "outgrow.bug_angle_64"}
+BUG_LENGTHS = {2: "outgrow.bug_length_2", 8: "outgrow.bug_length_8", 64: "outgrow.bug_length_64"}
+WRONG_GAPS = {
+    "means": "outgrow.gap_means",
+    "same rows": "outgrow.gap_same_rows",
+    "one seed": "outgrow.gap_one_seed",
+    "late adapter": "outgrow.gap_late_adapter",
+}
+PLANNED = {
+    (8, 0): "outgrow.planned_8_0",
+    (8, 3): "outgrow.planned_8_3",
+    (64, 3): "outgrow.planned_64_3",
+    (512, 3): "outgrow.planned_512_3",
+}
+
 
 # How far apart ------------------------------------------------------------------------------------
 

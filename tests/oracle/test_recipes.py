@@ -136,6 +136,64 @@ def test_skypilots_file_starts_machines_of_the_same_script():
     assert task["envs"]["CHECKPOINTS"].startswith(next(iter(task["file_mounts"])))
 
 
+PLAYED_RAY = """
+import os
+
+
+class Settings:
+    def __init__(self, **settings):
+        self.__dict__.update(settings)
+
+
+FailureConfig = RunConfig = ScalingConfig = Settings
+
+
+class UserCallback:
+    pass
+
+
+class TorchTrainer:
+    def __init__(self, work, train_loop_config, scaling_config, run_config):
+        self.work, self.settings, self.run = work, train_loop_config, run_config
+
+    def fit(self):
+        for name in [name for name in os.environ if name.startswith("COURSE_")]:
+            del os.environ[name]  # as on another machine
+        for attempt in range(self.run.failure_config.max_failures + 1):
+            print("attempt", attempt)
+            try:
+                return self.work(self.settings)
+            except RuntimeError as error:
+                for callback in self.run.callbacks:
+                    callback.after_exception(None, {0: error})
+"""
+
+
+def by_played_ray(folder, world, *words):
+    """The recipe with one worker in its own process; a worker that fails is started again."""
+    for name in ("__init__.py", "train/__init__.py", "train/torch.py"):
+        path = folder / "played/ray" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(PLAYED_RAY)
+    world = world | {"PYTHONPATH": str(folder / "played")}
+    return started([sys.executable, RECIPES / "ray_train.py", "--", *words], world, folder)
+
+
+def test_rays_workers_get_the_options_and_the_model(world, tmp_path):
+    job = by_played_ray(tmp_path, world, *words(tmp_path / "out"))
+    said, errors = job.communicate(timeout=300)
+    assert job.returncode == 0, errors
+    assert "1 processes on cpu, from step 0 of 2" in said
+    assert world["COURSE_BASE"] in (tmp_path / "out/run.json").read_text()
+
+
+def test_a_run_that_is_refused_is_not_started_again_by_ray(world, tmp_path):
+    job = by_played_ray(tmp_path, world, "--steps", "0", "--checkpoints", str(tmp_path / "out"))
+    said, errors = job.communicate(timeout=300)
+    assert job.returncode and said.count("attempt") == 1
+    assert "--steps is 0" in errors and "refused: the worker's log says why" in errors
+
+
 def test_rays_file_says_what_it_takes_without_ray():
     told = subprocess.run(
         [sys.executable, RECIPES / "ray_train.py", "--help"], capture_output=True, text=True
