@@ -13,7 +13,7 @@
 #                         that pytorch.org names, unless you have a GPU: it saves several gigabytes
 #   JUPYTERHUB_VERSION    the version of your JupyterHub, whose users then get this image by the command
 #                         jupyterhub-singleuser
-#   NB_UID                the user's number, where it has to be another than 1000
+#   NB_UID                the user id, where it has to be another than 1000
 #
 # Binder and JupyterHub start it with commands of their own. A hub's volume for a user belongs at
 # /home/learner/course/mine; where such a volume begins empty, as on Kubernetes, let the hub run
@@ -32,7 +32,7 @@ RUN apt-get update \
 USER $NB_UID
 WORKDIR /home/learner/course
 
-# All that the set-up reads, and nothing else: a changed page or lab installs nothing again.
+# All that the set-up reads, and nothing else, so that a changed page or lab does not reinstall everything.
 ARG PIP_EXTRA_INDEX_URL
 COPY --chown=$NB_UID Makefile requirements.txt constraints.txt model.txt ./
 COPY --chown=$NB_UID tools/set_up.py tools/

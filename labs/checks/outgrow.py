@@ -309,7 +309,7 @@ to_minimise = Exercise(
     "outgrow.to_minimise", reference=teamwork.to_minimise, minutes=12, difficulty=2
 )
 SHARE = "add up the losses, multiply by the number of processes, divide by the tokens of all"
-MAKE_UP = "the engine divides by len(counts): multiply by it once"
+MAKE_UP = "DDP divides by len(counts): multiply by it once"
 OF_ALL = "divide by sum(counts), the tokens of all processes"
 NOT_WHAT_TO_MINIMISE = "the average over the processes is not the mean over all tokens", SHARE
 MEAN_OF_NOTHING = (
@@ -337,7 +337,7 @@ def own_mean(counts, own):
     return 1 / max(own, 1)
 
 
-@wrong_factor("the engine averages, and this does not make up for it", next=MAKE_UP)
+@wrong_factor("DDP averages, and this does not make up for it", next=MAKE_UP)
 def without_the_processes(counts, own):
     return 1 / sum(counts)
 
@@ -347,7 +347,7 @@ def processes_twice(counts, own):
     return len(counts) ** 2 / sum(counts)
 
 
-@wrong_factor("this divides by the number of processes, as the engine does already", next=MAKE_UP)
+@wrong_factor("this divides by the number of processes, as DDP does already", next=MAKE_UP)
 def divided_by_the_processes(counts, own):
     return 1 / sum(counts) / len(counts)
 
@@ -398,7 +398,7 @@ def own_share_again(counts, own):
 
 
 @wrong_factor(
-    "processes without a token are left out, and the engine averages over them as well",
+    "processes without a token are left out, and DDP averages over them as well",
     next="multiply by len(counts)",
 )
 def processes_with_tokens(counts, own):
@@ -555,7 +555,7 @@ part_weights = Exercise(
     "outgrow.part_weights", reference=teamwork.part_weights, minutes=15, difficulty=2
 )
 WEIGHT = "the part's tokens, times the number of processes, divided by the tokens of all"
-PROCESSES = "the engine divides by len(counts): multiply by it once"
+PROCESSES = "DDP divides by len(counts): multiply by it once"
 OF_ALL_PARTS = "divide by the tokens of all parts of all processes"
 ADD_UP = "the gradients of a process's parts add up: nothing has to make up for their number"
 NOT_THE_WEIGHTS = "the outcome is not the gradient of the mean over all tokens", WEIGHT
@@ -643,7 +643,7 @@ def by_the_own_tokens(n, parts, counts):
     return n / sum(parts)
 
 
-@wrong_weight("the engine averages, and this does not make up for it", next=PROCESSES)
+@wrong_weight("DDP averages, and this does not make up for it", next=PROCESSES)
 def processes_forgotten(n, parts, counts):
     return n / tokens_of_all(counts)
 
@@ -653,8 +653,8 @@ def processes_counted_twice(n, parts, counts):
     return len(counts) ** 2 * n / tokens_of_all(counts)
 
 
-@wrong_weight("this divides by the number of processes, as the engine does already", next=PROCESSES)
-def divided_as_the_engine_does(n, parts, counts):
+@wrong_weight("this divides by the number of processes, as DDP does already", next=PROCESSES)
+def divided_as_ddp_does(n, parts, counts):
     return n / tokens_of_all(counts) / len(counts)
 
 
@@ -725,7 +725,7 @@ def whole_weights(n, parts, counts):
 
 
 @wrong_weight(
-    "processes without a token are left out, and the engine averages over them as well",
+    "processes without a token are left out, and DDP averages over them as well",
     next="multiply by len(counts)",
 )
 def processes_that_have_tokens(n, parts, counts):

@@ -46,6 +46,7 @@ ONE_SEED, SAME_ROWS = "one seed", "same rows"
 # No mistakes of a programmer's: process 1 is killed before its third step, or begins with other
 # numbers, as when each draws its own.
 DIES, OTHER_START = "dies", "other start"
+OTHER_SEEDS = "other seeds"  # no mistake either: what a right run does with other random numbers
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def jobs_of_one() -> list[Job]:
 def jobs_shown() -> list[Job]:
     """What two processes do in the lab: each method at its stages, a checkpoint, and the mistakes."""
     jobs = [Job(named(*which), *which) for which in AT_STAGES]
-    return [*jobs, half(*STOPPED[0]), *WRONG]
+    return [*jobs, half(*STOPPED[0]), *WRONG, Job(OTHER_SEEDS, "GRPO", mistake=OTHER_SEEDS)]
 
 
 def half(method: str, stage: int) -> Job:
@@ -226,13 +227,20 @@ def grpo_steps(model: nn.Module, team: Team, job: Job) -> tuple[Iterator, Callab
             yield found
 
     def drawn(one: Team, step: int, mine: list[list[int]]) -> grpo.GRPORollout:
-        torch.manual_seed(step if job.mistake == ONE_SEED else processes.seed_of(one, step))
+        torch.manual_seed(seed_in(job, one, step))
         return grpo.roll_out(model, reference, brevity, mine, CONFIG, **special)
 
     def count(rollout: grpo.GRPORollout) -> int:
         return len(rollout.ids)
 
     return steps(), lambda rollout: grpo_sum(model, CONFIG, rollout), count
+
+
+def seed_in(job: Job, team: Team, step: int) -> int:
+    """The seed of a process in a step. The mistake is to give process 0's seed to all."""
+    if job.mistake == ONE_SEED:
+        team = Team(0, team.size)
+    return processes.seed_of(team, step + 1000 * (job.mistake == OTHER_SEEDS))
 
 
 STEPS_OF = {"SFT": sft_steps, "LoRA": sft_steps, "DPO": dpo_steps, "GRPO": grpo_steps}
@@ -248,8 +256,8 @@ def start_of(job: Job, team: Team) -> nn.Module:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter += 0.01
-    torch.manual_seed(100 + team.rank if job.mistake == LATE_ADAPTER else 100)
-    if job.mistake == LATE_ADAPTER:  # the team takes the model over, and then the adapter is put in
+    torch.manual_seed(100)  # all draw the same adapter
+    if job.mistake == LATE_ADAPTER:  # the model is wrapped first, and then the adapter is put in
         model = processes.spread(model, job.stage, team)
         lora.inject(getattr(model, "module", model), rank=RANK, alpha=2 * RANK)
         return model

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from course import BLUE, GREEN, GREY, ORANGE
-from experiments.outgrow import AT_STAGES, METHODS, WRONG, named, replies
+from experiments.outgrow import AT_STAGES, METHODS, OTHER_SEEDS, WRONG, named, replies
 from experiments.shared import tokenizer, tokens_of
 from matplotlib.axes import Axes
 from methods.tokens import IGNORE, collate, token_log_probs
@@ -30,6 +30,7 @@ WRONG_GAPS = {
     "same rows": "outgrow.gap_same_rows",
     "one seed": "outgrow.gap_one_seed",
     "late adapter": "outgrow.gap_late_adapter",
+    OTHER_SEEDS: "outgrow.gap_other_seeds",
 }
 PLANNED = {
     (8, 0): "outgrow.planned_8_0",
@@ -69,11 +70,11 @@ def gaps(
 
 
 def wrong_gaps(alone: dict[str, Found], team: dict[str, list[Found]]) -> dict[str, float]:
-    """For each mistake, how far process 0 ends from the one alone. A late adapter is drawn anew in
-    each process, so there it is how far the two processes end from each other."""
-    found = {job.name: gap(team[job.name][0], alone[job.method]) for job in WRONG[:-1]}
+    """For each mistake, how far process 0 ends from the one alone; for a late adapter, how far the two
+    processes end from each other. The last is no mistake: a right run with other seeds."""
     late = WRONG[-1].name
-    return found | {late: gap(*team[late])}
+    found = {job.name: gap(team[job.name][0], alone[job.method]) for job in WRONG[:-1]}
+    return found | {late: gap(*team[late]), OTHER_SEEDS: gap(team[OTHER_SEEDS][0], alone["GRPO"])}
 
 
 def draw_losses(ax: Axes, alone: dict[str, Found], team: dict[str, list[Found]]) -> None:
@@ -93,11 +94,12 @@ NONE = 1e-7  # where a logarithmic axis shows no difference at all
 
 
 def draw_gaps(ax: Axes, right: dict[str, float], wrong: dict[str, float]) -> None:
-    """The largest difference of a parameter on a logarithmic axis: jobs done rightly, and mistakes.
-    A difference of 0 has no place there: it is a ring at the left edge."""
+    """The largest difference of a parameter on a logarithmic axis: jobs done rightly, and mistakes,
+    with a right run of other seeds in grey. A difference of 0 has no place there: it is a ring at the left edge."""
     names = [*right, *wrong]
     for place, name in enumerate(names):
-        value, color = (right | wrong)[name], ORANGE if name in wrong else BLUE
+        value = (right | wrong)[name]
+        color = GREY if name == OTHER_SEEDS else ORANGE if name in wrong else BLUE
         ax.plot(max(value, NONE), place, "o", color=color, fillstyle="full" if value else "none")
     ax.axvline(1e-5, color=GREY, linewidth=1, linestyle=":")
     ax.set_yticks(range(len(names)), names, fontsize="small")

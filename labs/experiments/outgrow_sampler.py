@@ -201,6 +201,10 @@ TILTS = {
 }
 
 
+# By how much weights turn the gradient back
+REPAIRS = {"outgrow.sampler_repair_tokens": TOKEN, "outgrow.sampler_repair_responses": WHOLE}
+
+
 def angles(found: dict[str, list[Found]], name: str, way: str = PLAIN) -> list[float]:
     """Of a sampler's gradients, one for each seed, in degrees."""
     return [one.angles[way] for one in found[name]]
@@ -211,6 +215,13 @@ def tilts(found: dict[str, list[Found]], name: str, way: str = PLAIN) -> list[fl
     responses."""
     pairs = zip(angles(found, name, way), angles(found, OWN), strict=True)
     return [one - own for one, own in pairs]
+
+
+def repairs(found: dict[str, list[Found]], way: str) -> list[float]:
+    """For each seed, by how many degrees the gradient of the coarse sampler's responses is nearer when
+    they are weighted."""
+    pairs = zip(angles(found, COARSE), angles(found, COARSE, way), strict=True)
+    return [plain - weighted for plain, weighted in pairs]
 
 
 def numbers(found: dict[str, list[Found]]) -> dict[str, tuple[object, str]]:
@@ -224,6 +235,7 @@ def numbers(found: dict[str, list[Found]]) -> dict[str, tuple[object, str]]:
         for name, sampler in LARGEST.items()
     }
     told |= {name: (angles(found, *which), "degrees") for name, which in ANGLES.items()}
+    told |= {name: (repairs(found, way), "degrees") for name, way in REPAIRS.items()}
     return told | {name: (tilts(found, *which), "degrees") for name, which in TILTS.items()}
 
 

@@ -207,7 +207,7 @@ def check_memory(
     wanted, there = memory.to_plan(training), free_bytes(model, team)
     if processes.least(there - wanted, team) < 0:
         raise TeamError(
-            f"a step takes about {wanted / 1e9:.1f} GB in each process, which one of them has not; "
+            f"a step takes about {wanted / 1e9:.1f} GB in each process, and at least one has less; "
             f"here {there / 1e9:.1f} GB are free: take more processes with --stage 3, an adapter "
             "with --rank 8, or more --parts"
         )

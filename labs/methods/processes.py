@@ -89,8 +89,8 @@ def join(patience: float = PATIENCE) -> Iterator[Team]:
     patience: minutes after which a process gives up waiting for the others
 
     Raises TeamError where there are fewer GPUs than processes on this machine, or they do not meet.
-    A process that fails leaves the team without a word, since a farewell would wait for the others:
-    its launcher ends them.
+    A process that fails ends without leaving the group, since that could wait for the others; its
+    launcher ends them.
     """
     size, rank = (int(os.environ.get(name, value)) for name, value in NAMED)
     device = device_of(int(os.environ.get("LOCAL_RANK", 0)))
@@ -172,7 +172,8 @@ def share(team: Team, parts: int = 1) -> Callable[[Sequence[Tokens], int], list[
 
 
 def seed_of(team: Team, seed: int) -> int:
-    """A seed that no other process of the team has: equal seeds would draw the same responses."""
+    """A seed that no other process of the team has. With equal seeds, all would make the same random
+    choices: for the same prompt, the same response."""
     return seed * team.size + team.rank
 
 
@@ -263,8 +264,7 @@ class Replica(DistributedDataParallel):
 def spread(model: nn.Module, stage: int, team: Team) -> nn.Module:
     """The model in the hands of the team, with process 0's numbers everywhere.
 
-    Whatever is put into the model later, an adapter say, belongs to no process but its own: put it in
-    before. Raises ValueError for no stage, and for a model without layers.
+    Whatever is put into the model later, an adapter say, is not synchronised: put it in before. Raises ValueError for no stage, and for a model without layers.
     """
     if stage not in STAGES:
         raise ValueError(f"there is no stage {stage!r}: take one of {STAGES}")
@@ -354,7 +354,7 @@ def save(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, team: Team
 ) -> None:
     """Write what trains, the optimizer's states and the step, so that any number of processes can go
-    on from there, at any stage but the first, whose states torch does not collect. An older
+    on from there, at any stage but 1, whose states torch does not collect. An older
     checkpoint in this folder is removed.
 
     Each process writes what it holds. What breaks off leaves a folder that is not whole, which

@@ -43,7 +43,7 @@ def to_minimise(losses: Tensor, counts: Sequence[int]) -> Tensor:
 
 
 def part_weights(counts: Sequence[Sequence[int]]) -> list[list[float]]:
-    """By what each part's own mean loss is to be multiplied, before its backward pass.
+    """The factor for each part's own mean loss, before its backward pass.
 
     counts: for each process a list, the tokens that count in each of its parts
 
@@ -76,17 +76,18 @@ def diagnosed(
     counts: Sequence[int],
     loss: float,
 ) -> str:
-    """What a team does wrong in a step, in one word, the first that applies:
+    """What a team does wrong in a step: one of these five strings, the first that applies.
 
-        "same rows"       two processes read a row in common
+        "same rows"       two processes read a row in common; a row that one process lists twice is
+                          none
         "one seed"        two processes sample with the same seed
         "apart"           after the step the sums of two processes' parameters are not the same
         "mean of means"   the loss is the mean of the processes' own mean losses, and not the mean
                           over all tokens
-        "right"           none of these
+        "right"           none of these, as where the loss is neither of both means
 
-    Two sums, or two losses, are the same here if they differ by no more than a millionth of the
-    larger one.
+    Two sums, or two losses, are the same here if they differ by no more than a millionth of the one
+    whose absolute value is larger.
 
     Of each process: rows, the numbers of those that it read · seeds, with which it samples ·
     parameters, their sum after the step · loss_sums and counts, of its own tokens. loss: the step's

@@ -128,6 +128,19 @@ def test_an_adapter_that_is_put_in_later_belongs_to_no_team(alone, team):
     assert gap(*team[named("LoRA", 0)]) == 0
 
 
+def test_other_seeds_draw_other_responses_in_a_right_run_too(alone, team):
+    one, other = team[outgrow.OTHER_SEEDS]
+    assert gap(one, other) == 0 and gap(one, alone["GRPO"]) > 1e-3
+
+
+def test_with_one_seed_all_have_that_of_the_first():
+    job = outgrow.Job("wrong", "GRPO", mistake=outgrow.ONE_SEED)
+    right = outgrow.Job("right", "GRPO")
+    processes = [outgrow.Team(rank, 2) for rank in (0, 1)]
+    assert len({outgrow.seed_in(job, one, 3) for one in processes}) == 1
+    assert len({outgrow.seed_in(right, one, step) for one in processes for step in (3, 4)}) == 4
+
+
 def test_one_seed_for_all_draws_other_responses_than_a_seed_for_each(alone, team):
     assert gap(team["one seed"][0], alone["GRPO"]) > 1e-3
 

@@ -134,7 +134,7 @@ def weights_by_mean_parts(counts):
 
 
 def weights_step_by_step(counts):
-    """A part within its process, the process within the team, and the engine's mean undone."""
+    """A part within its process, the process within the team, and DDP's mean undone."""
     shares = [sum(parts) for parts in counts]
     weights = []
     for parts, share in zip(counts, shares):
